@@ -1,0 +1,2 @@
+//! What runs on the device.
+#![no_std]

@@ -1,0 +1,3 @@
+//! What a hybrid policy is.
+#![no_std]
+#![forbid(unsafe_code)]

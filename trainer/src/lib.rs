@@ -1,0 +1,6 @@
+//! How a hybrid policy is made, checked and delivered.
+//!
+//! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
+
+pub mod numeric;
+pub mod plant;

@@ -1,0 +1,3 @@
+//! The hpo command.
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Numbers that training is made of: scalar traits, SIMD lanes, random streams.
+//!
+//! Everything here gives the same bits on every CPU: lanes are processed element by element
+//! with fused multiply-add, so the vector width of the machine does not change a result.
+
+pub mod scalar;
+
+pub use scalar::{LANES, Lanes, Real, Scalar};

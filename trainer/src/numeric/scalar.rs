@@ -1,0 +1,255 @@
+//! The scalar traits under which plants and policies are written once.
+//!
+//! A plant or policy equation is written for any [`Scalar`]: `f64` for checks and references,
+//! [`Lanes<f32>`] for training (sixteen trajectories side by side), a dual number in tests.
+
+use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
+
+/// Trajectories processed side by side in one [`Lanes`] value.
+pub const LANES: usize = 16;
+
+/// A floating-point number of the host: `f32` (training) or `f64` (checks, references).
+pub trait Real:
+    Copy
+    + Send
+    + Sync
+    + Default
+    + PartialOrd
+    + core::fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + Scalar<Self>
+    + 'static
+{
+    /// Rounds an `f64` to this type.
+    fn from_f64(value: f64) -> Self;
+    /// Widens to `f64`, exactly.
+    fn to_f64(self) -> f64;
+    /// Correctly rounded square root.
+    fn sqrt(self) -> Self;
+    /// Fused `self * a + b`, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// `e^self` through libm: the same bits on every host.
+    fn exp(self) -> Self;
+    /// Natural logarithm through libm: the same bits on every host.
+    fn ln(self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
+    /// Whether the value is neither NaN nor infinite.
+    fn is_finite(self) -> bool;
+}
+
+/// What a plant equation may compute with: a value over the coefficients `T`.
+///
+/// Implemented by `f32`, `f64`, [`Lanes`] of either, and by dual numbers in tests.
+pub trait Scalar<T>:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Mul<T, Output = Self>
+    + Neg<Output = Self>
+{
+    /// The constant `value` (in every lane).
+    fn constant(value: T) -> Self;
+    /// `self + a * b` with a scalar coefficient `a`; fused where the type offers it.
+    fn add_scaled(self, a: T, b: Self) -> Self;
+    /// `min(max(self, lower), upper)`, lane by lane.
+    fn clamp(self, lower: T, upper: T) -> Self;
+    /// 1 where `lower < self < upper`, else 0 (the derivative of [`Scalar::clamp`]; 0 at equality).
+    fn gate(self, lower: T, upper: T) -> Self;
+    /// Number of lanes in which `self` lies outside `[lower, upper]`.
+    fn count_outside(self, lower: T, upper: T) -> u32;
+}
+
+macro_rules! real {
+    ($t:ty, $sqrt:path, $exp:path, $ln:path) => {
+        impl Real for $t {
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$t>::sqrt(self)
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                <$t>::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $ln(self)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                <$t>::abs(self)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$t>::is_finite(self)
+            }
+        }
+
+        impl Scalar<$t> for $t {
+            #[inline(always)]
+            fn constant(value: $t) -> Self {
+                value
+            }
+            #[inline(always)]
+            fn add_scaled(self, a: $t, b: Self) -> Self {
+                <$t>::mul_add(a, b, self)
+            }
+            #[inline(always)]
+            fn clamp(self, lower: $t, upper: $t) -> Self {
+                let low = if self < lower { lower } else { self };
+                if low > upper { upper } else { low }
+            }
+            #[inline(always)]
+            fn gate(self, lower: $t, upper: $t) -> Self {
+                if self > lower && self < upper {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            #[inline(always)]
+            fn count_outside(self, lower: $t, upper: $t) -> u32 {
+                u32::from(self < lower || self > upper)
+            }
+        }
+    };
+}
+
+real!(f32, f32::sqrt, libm::expf, libm::logf);
+real!(f64, f64::sqrt, libm::exp, libm::log);
+
+/// [`LANES`] numbers, one per trajectory, on which every operation acts element by element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub struct Lanes<T>(pub [T; LANES]);
+
+impl<T: Real> Default for Lanes<T> {
+    #[inline(always)]
+    fn default() -> Self {
+        Self([T::default(); LANES])
+    }
+}
+
+impl<T: Real> Lanes<T> {
+    /// Lane by lane `f(self)`.
+    #[inline(always)]
+    pub fn map(self, f: impl Fn(T) -> T) -> Self {
+        let mut out = self;
+        for lane in 0..LANES {
+            out.0[lane] = f(self.0[lane]);
+        }
+        out
+    }
+
+    /// Lane by lane `f(self, other)`.
+    #[inline(always)]
+    pub fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        let mut out = self;
+        for lane in 0..LANES {
+            out.0[lane] = f(self.0[lane], other.0[lane]);
+        }
+        out
+    }
+
+    /// Fused `self * a + b` in every lane.
+    #[inline(always)]
+    pub fn mul_add(self, a: Self, b: Self) -> Self {
+        let mut out = b;
+        for lane in 0..LANES {
+            out.0[lane] = self.0[lane].mul_add(a.0[lane], b.0[lane]);
+        }
+        out
+    }
+
+    /// Sum over the lanes, always in the same tree: halves are added until one value is left.
+    #[inline(always)]
+    pub fn sum(self) -> T {
+        let mut values = self.0;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                values[lane] = values[lane] + values[lane + width];
+            }
+            width /= 2;
+        }
+        values[0]
+    }
+}
+
+macro_rules! lanewise {
+    ($trait:ident, $method:ident) => {
+        impl<T: Real> $trait for Lanes<T> {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                self.zip(other, |a, b| a.$method(b))
+            }
+        }
+    };
+}
+lanewise!(Add, add);
+lanewise!(Sub, sub);
+lanewise!(Mul, mul);
+lanewise!(Div, div);
+
+impl<T: Real> Mul<T> for Lanes<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, factor: T) -> Self {
+        self.map(|a| a * factor)
+    }
+}
+
+impl<T: Real> Neg for Lanes<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        self.map(|a| -a)
+    }
+}
+
+impl<T: Real> Scalar<T> for Lanes<T> {
+    #[inline(always)]
+    fn constant(value: T) -> Self {
+        Self([value; LANES])
+    }
+    #[inline(always)]
+    fn add_scaled(self, a: T, b: Self) -> Self {
+        self.zip(b, |acc, b| a.mul_add(b, acc))
+    }
+    #[inline(always)]
+    fn clamp(self, lower: T, upper: T) -> Self {
+        self.map(|a| Scalar::clamp(a, lower, upper))
+    }
+    #[inline(always)]
+    fn gate(self, lower: T, upper: T) -> Self {
+        self.map(|a| a.gate(lower, upper))
+    }
+    #[inline(always)]
+    fn count_outside(self, lower: T, upper: T) -> u32 {
+        let mut outside = 0;
+        for lane in 0..LANES {
+            outside += self.0[lane].count_outside(lower, upper);
+        }
+        outside
+    }
+}
