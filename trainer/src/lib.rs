@@ -2,5 +2,8 @@
 //!
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
+pub mod error;
 pub mod numeric;
 pub mod plant;
+
+pub use error::{Error, Result};
