@@ -5,5 +5,7 @@
 pub mod error;
 pub mod numeric;
 pub mod plant;
+pub mod policy;
+pub mod train;
 
 pub use error::{Error, Result};
