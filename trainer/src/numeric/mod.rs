@@ -5,7 +5,6 @@
 
 pub mod dense;
 pub mod elementary;
-pub mod random;
 pub mod scalar;
 
 pub use scalar::{LANES, Lanes, Real, Scalar};

@@ -4,11 +4,6 @@
 //! evaluation on `f64`, tests on dual numbers. Discrete time, cost is minimised:
 //! `x' = f(x, d, u, w)`, stage cost `l(x, d, u)` at `t = 0..horizon`.
 
-mod bank;
-pub mod switched_lqr;
-
-pub use switched_lqr::{ControlBounds, SwitchedLqr, SwitchedLqrData};
-
 use crate::numeric::{Real, Scalar};
 
 /// Sizes of a plant.
