@@ -1,0 +1,220 @@
+//! The META section and the maxima of a reader.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::block::padded_rows;
+use crate::error::FormatError;
+
+/// Greatest number of selector factors.
+pub const MAX_FACTORS: usize = 8;
+/// Greatest number of hidden layers of one network.
+pub const MAX_HIDDEN_LAYERS: usize = 4;
+/// Bytes that any valid META section fits in.
+pub(crate) const MAX_META_BYTES: usize = 96;
+
+const MAX_DIMENSION: u16 = 256;
+const MAX_CHOICES: u32 = 4096;
+const MAX_WIDTH: u16 = 1024;
+
+/// What the networks and scores see (`docs/policy-format.md`, section 3, step 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputKind {
+    /// The shifted and scaled state itself.
+    Affine,
+    /// The shifted and scaled state divided by its Euclidean norm; the control network's output is multiplied
+    /// by that norm.
+    UnitNorm,
+}
+
+pub(crate) type Factors = Vec<u16, MAX_FACTORS, u8>;
+pub(crate) type Hidden = Vec<u16, MAX_HIDDEN_LAYERS, u8>;
+
+/// META as it is on the wire.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
+pub(crate) struct Meta {
+    pub state_dim: u16,
+    pub control_dim: u16,
+    pub modes: u16,
+    pub factors: Factors,
+    pub input: u8,
+    pub selector_hidden: Option<Hidden>,
+    pub control_hidden: Option<Hidden>,
+    pub control_heads: u16,
+    pub precision: u8,
+    pub sample_time_s: f32,
+    pub policy_version: u32,
+}
+
+impl Meta {
+    /// Decodes a META section; refuses trailing bytes and any encoding but the canonical one.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (meta, rest) =
+            postcard::take_from_bytes::<Self>(bytes).map_err(|_| FormatError::MetaEncoding)?;
+        if !rest.is_empty() {
+            return Err(FormatError::MetaTrailing { found: rest.len() });
+        }
+        let mut buffer = [0; MAX_META_BYTES];
+        // A non-canonical encoding may be longer than the canonical one, never the reverse.
+        match postcard::to_slice(&meta, &mut buffer) {
+            Ok(canonical) if *canonical == *bytes => Ok(meta),
+            _ => Err(FormatError::MetaNotCanonical),
+        }
+    }
+
+    /// Checks every field against the limits of the format.
+    pub(crate) fn check(&self) -> Result<(), FormatError> {
+        let range = |field, found: u32, min, max| {
+            if found < min || found > max {
+                Err(FormatError::OutOfRange {
+                    field,
+                    found,
+                    min,
+                    max,
+                })
+            } else {
+                Ok(())
+            }
+        };
+        range("state_dim", self.state_dim.into(), 1, MAX_DIMENSION.into())?;
+        range(
+            "control_dim",
+            self.control_dim.into(),
+            1,
+            MAX_DIMENSION.into(),
+        )?;
+        range("modes", self.modes.into(), 1, MAX_DIMENSION.into())?;
+        range("factors (count)", self.factors.len() as u32, 1, 8)?;
+        let mut choices = 1_u32;
+        for &size in &self.factors {
+            range("factor", size.into(), 1, MAX_CHOICES)?;
+            choices = choices.saturating_mul(size.into());
+        }
+        range("choices (product of the factors)", choices, 1, MAX_CHOICES)?;
+        range("input", self.input.into(), 0, 1)?;
+        for hidden in [&self.selector_hidden, &self.control_hidden] {
+            for &width in hidden.iter().flatten() {
+                range("hidden width", width.into(), 1, MAX_WIDTH.into())?;
+            }
+        }
+        let heads = u32::from(self.control_heads);
+        if self.control_hidden.is_none() {
+            range("control_heads (without CONTROL)", heads, 0, 0)?;
+        } else if heads != 1 && heads != choices {
+            return Err(FormatError::ControlHeads {
+                found: heads,
+                choices,
+            });
+        }
+        range("precision", self.precision.into(), 0, 0)?;
+        if !(self.sample_time_s.is_finite() && self.sample_time_s > 0.0) {
+            return Err(FormatError::SampleTime {
+                found: self.sample_time_s,
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses what is larger than the reader's maxima.
+    pub(crate) fn check_capacity(&self, capacity: &Capacity) -> Result<(), FormatError> {
+        let fits = |what, found: usize, allowed: usize| {
+            if found > allowed {
+                Err(FormatError::DimensionExceedsCapacity {
+                    what,
+                    found: found as u32,
+                    allowed: allowed as u32,
+                })
+            } else {
+                Ok(())
+            }
+        };
+        fits("state_dim", self.state_dim.into(), capacity.state)?;
+        fits("control_dim", self.control_dim.into(), capacity.control)?;
+        fits("modes", self.modes.into(), capacity.modes)?;
+        fits("choices", self.choices(), capacity.choices)?;
+        fits("logits", self.logits(), capacity.logits)?;
+        fits("hidden width", self.width(), capacity.width)
+    }
+
+    /// Number of choices C. At most 4096 once [`Meta::check`] has passed.
+    pub(crate) fn choices(&self) -> usize {
+        self.factors
+            .iter()
+            .fold(1_usize, |c, &size| c.saturating_mul(size.into()))
+    }
+
+    /// Number of logits L.
+    pub(crate) fn logits(&self) -> usize {
+        self.factors.iter().map(|&size| usize::from(size)).sum()
+    }
+
+    /// The widest hidden layer, 0 without any.
+    pub(crate) fn width(&self) -> usize {
+        [&self.selector_hidden, &self.control_hidden]
+            .into_iter()
+            .flat_map(|hidden| hidden.iter().flatten())
+            .fold(0, |widest, &width| widest.max(width.into()))
+    }
+
+    /// The dimensions of this policy as a capacity: the least one that admits it.
+    pub(crate) fn capacity(&self) -> Capacity {
+        Capacity {
+            state: self.state_dim.into(),
+            control: self.control_dim.into(),
+            modes: self.modes.into(),
+            choices: self.choices(),
+            logits: self.logits(),
+            width: self.width(),
+        }
+    }
+}
+
+/// The maxima of a reader: what its buffers are sized for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Greatest length n of the state.
+    pub state: usize,
+    /// Greatest length m of the control.
+    pub control: usize,
+    /// Greatest number M of plant modes.
+    pub modes: usize,
+    /// Greatest number C of choices.
+    pub choices: usize,
+    /// Greatest number L of logits (sum of the factor sizes).
+    pub logits: usize,
+    /// Greatest width of a hidden layer.
+    pub width: usize,
+}
+
+impl Capacity {
+    /// The limits of the format: every valid version 1 policy fits.
+    pub const FORMAT: Self = Self {
+        state: MAX_DIMENSION as usize,
+        control: MAX_DIMENSION as usize,
+        modes: MAX_DIMENSION as usize,
+        choices: MAX_CHOICES as usize,
+        // One factor of 4096 and seven of 1.
+        logits: MAX_CHOICES as usize + MAX_FACTORS - 1,
+        width: MAX_WIDTH as usize,
+    };
+
+    /// Floats of scratch that [`crate::Policy::decide`] needs for any policy within this capacity:
+    /// `2 n + 2 w`, for xi and z and two buffers of w = the greatest of the padded hidden width, the padded
+    /// logits and the padded control.
+    #[must_use]
+    pub const fn scratch_len(&self) -> usize {
+        2 * self.state + 2 * self.buffer_len()
+    }
+
+    /// Floats of one of the two working buffers.
+    pub(crate) const fn buffer_len(&self) -> usize {
+        let mut widest = self.width;
+        if self.logits > widest {
+            widest = self.logits;
+        }
+        if self.control > widest {
+            widest = self.control;
+        }
+        padded_rows(widest)
+    }
+}

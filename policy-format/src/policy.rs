@@ -1,0 +1,298 @@
+//! A validated policy and what it says about itself.
+
+use crate::block::{Block, Blocks, block_len};
+use crate::golden::Golden;
+use crate::meta::{Capacity, InputKind, Meta};
+use crate::names::Names;
+
+/// A checked policy, the only type that can act. Made by [`crate::RawPolicy::validate`].
+///
+/// It borrows every weight from the bytes of the file; it is immutable and holds no state.
+#[derive(Clone, Debug)]
+pub struct Policy<'a> {
+    pub(crate) meta: Meta,
+    pub(crate) target_class: u32,
+    pub(crate) crc32: u32,
+    pub(crate) total_len: usize,
+    pub(crate) choice_modes: &'a [u16],
+    pub(crate) shift: &'a [f32],
+    pub(crate) scale: &'a [f32],
+    pub(crate) scores: Option<Block<'a>>,
+    pub(crate) selector: Option<Network<'a>>,
+    pub(crate) gains: Option<Blocks<'a>>,
+    pub(crate) control: Option<Network<'a>>,
+    pub(crate) bounds: Option<Bounds<'a>>,
+    pub(crate) fallback: FallbackLaw<'a>,
+    /// Golden vectors behind their header.
+    pub(crate) golden: &'a [u32],
+    pub(crate) names: &'a [u8],
+}
+
+/// A network: hidden layers, then one or several output blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Network<'a> {
+    pub hidden: heapless::Vec<Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
+    pub heads: Blocks<'a>,
+}
+
+/// Control bounds, m floats each.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Bounds<'a> {
+    /// Lower bounds.
+    pub lower: &'a [f32],
+    /// Upper bounds, each at least the lower one.
+    pub upper: &'a [f32],
+}
+
+/// The law that acts when the policy cannot: `u = bias + gain * s`, or the constant.
+#[derive(Clone, Copy, Debug)]
+pub struct FallbackLaw<'a> {
+    /// Plant mode, below [`Policy::modes`].
+    pub mode: u16,
+    /// Control that is safe for any state, m floats, finite and inside the bounds.
+    pub constant: &'a [f32],
+    /// Gain block of m rows by n columns, applied to the state itself.
+    pub gain: Block<'a>,
+}
+
+impl<'a> Policy<'a> {
+    /// Length n of the state.
+    #[must_use]
+    pub fn state_dim(&self) -> usize {
+        self.meta.state_dim.into()
+    }
+
+    /// Length m of the control.
+    #[must_use]
+    pub fn control_dim(&self) -> usize {
+        self.meta.control_dim.into()
+    }
+
+    /// Number M of plant modes.
+    #[must_use]
+    pub fn modes(&self) -> usize {
+        self.meta.modes.into()
+    }
+
+    /// Number C of choices.
+    #[must_use]
+    pub fn choices(&self) -> usize {
+        self.choice_modes.len()
+    }
+
+    /// Sizes of the selector's factors, first factor most significant.
+    #[must_use]
+    pub fn factors(&self) -> &[u16] {
+        &self.meta.factors
+    }
+
+    /// Number L of logits: the sum of the factor sizes.
+    #[must_use]
+    pub fn logits(&self) -> usize {
+        self.meta.logits()
+    }
+
+    /// Plant mode of each choice, C values below M.
+    #[must_use]
+    pub const fn choice_modes(&self) -> &'a [u16] {
+        self.choice_modes
+    }
+
+    /// What networks and scores see.
+    #[must_use]
+    pub const fn input_kind(&self) -> InputKind {
+        match self.meta.input {
+            0 => InputKind::Affine,
+            _ => InputKind::UnitNorm,
+        }
+    }
+
+    /// Shift of the input, n floats.
+    #[must_use]
+    pub const fn input_shift(&self) -> &'a [f32] {
+        self.shift
+    }
+
+    /// Scale of the input, n positive floats.
+    #[must_use]
+    pub const fn input_scale(&self) -> &'a [f32] {
+        self.scale
+    }
+
+    /// Widths of the selector network's hidden layers, `None` without that network.
+    #[must_use]
+    pub fn selector_hidden(&self) -> Option<&[u16]> {
+        self.meta.selector_hidden.as_deref()
+    }
+
+    /// Widths of the control network's hidden layers, `None` without that network.
+    #[must_use]
+    pub fn control_hidden(&self) -> Option<&[u16]> {
+        self.meta.control_hidden.as_deref()
+    }
+
+    /// Number of output blocks of the control network: 0 without it, else 1 or C.
+    #[must_use]
+    pub fn control_heads(&self) -> usize {
+        self.meta.control_heads.into()
+    }
+
+    /// Whether the selector has quadratic scores.
+    #[must_use]
+    pub const fn has_scores(&self) -> bool {
+        self.scores.is_some()
+    }
+
+    /// Whether the control law has a linear gain per choice.
+    #[must_use]
+    pub const fn has_gains(&self) -> bool {
+        self.gains.is_some()
+    }
+
+    /// Whether the control is bounded.
+    #[must_use]
+    pub const fn has_bounds(&self) -> bool {
+        self.bounds.is_some()
+    }
+
+    /// Control bounds, if the policy has any.
+    #[must_use]
+    pub const fn bounds(&self) -> Option<Bounds<'a>> {
+        self.bounds
+    }
+
+    /// The fallback law.
+    #[must_use]
+    pub const fn fallback_law(&self) -> FallbackLaw<'a> {
+        self.fallback
+    }
+
+    /// The quadratic scores: L rows by n(n+1)/2 columns.
+    #[must_use]
+    pub const fn scores(&self) -> Option<Block<'a>> {
+        self.scores
+    }
+
+    /// The gain block of a choice: m rows by n columns. `None` without gains or for a choice that does not exist.
+    #[must_use]
+    pub fn gain(&self, choice: usize) -> Option<Block<'a>> {
+        self.gains.as_ref()?.get(choice)
+    }
+
+    /// The blocks of the selector network in order, the output block last; none without that network.
+    pub fn selector_blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
+        self.selector.iter().flat_map(Network::blocks)
+    }
+
+    /// The blocks of the control network in order: hidden layers, then one output block per head.
+    pub fn control_blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
+        self.control.iter().flat_map(Network::blocks)
+    }
+
+    /// Sample time in seconds.
+    #[must_use]
+    pub const fn sample_time_s(&self) -> f32 {
+        self.meta.sample_time_s
+    }
+
+    /// The producer's version number of this policy.
+    #[must_use]
+    pub const fn policy_version(&self) -> u32 {
+        self.meta.policy_version
+    }
+
+    /// Target class: id of the plant and actuator set the policy is made for.
+    #[must_use]
+    pub const fn target_class(&self) -> u32 {
+        self.target_class
+    }
+
+    /// CRC-32 of the file.
+    #[must_use]
+    pub const fn crc32(&self) -> u32 {
+        self.crc32
+    }
+
+    /// Length of the file in bytes.
+    #[must_use]
+    pub const fn total_len(&self) -> usize {
+        self.total_len
+    }
+
+    /// Number of trained floats (scores, selector, gains, control) without padding.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        let gains = self.gains.iter().flat_map(Blocks::iter);
+        self.scores
+            .into_iter()
+            .chain(self.selector_blocks())
+            .chain(gains)
+            .chain(self.control_blocks())
+            .map(|block| block.rows() * (block.columns() + 1))
+            .sum()
+    }
+
+    /// The golden vectors.
+    #[must_use]
+    pub fn golden(&self) -> Golden<'a> {
+        Golden::new(self.golden, self.state_dim(), self.control_dim())
+    }
+
+    /// Names and units; none without section NAMES.
+    #[must_use]
+    pub fn names(&self) -> Names<'a> {
+        Names::new(self.names)
+    }
+
+    /// The least capacity that admits this policy.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        self.meta.capacity()
+    }
+
+    /// Floats of scratch that [`Policy::decide`] needs: [`Capacity::scratch_len`] of [`Policy::capacity`].
+    #[must_use]
+    pub fn scratch_len(&self) -> usize {
+        self.capacity().scratch_len()
+    }
+}
+
+impl<'a> Network<'a> {
+    /// Splits the floats of a network `inputs -> hidden.. -> heads blocks of outputs rows`; `None` if they do
+    /// not have exactly the length of [`network_len`].
+    pub(crate) fn new(
+        mut floats: &'a [f32],
+        inputs: usize,
+        hidden: &[u16],
+        outputs: usize,
+        heads: usize,
+    ) -> Option<Self> {
+        let mut blocks = heapless::Vec::new();
+        let mut columns = inputs;
+        for &width in hidden {
+            let (block, rest) = Block::take(floats, width.into(), columns)?;
+            blocks.push(block).ok()?;
+            floats = rest;
+            columns = width.into();
+        }
+        Some(Self {
+            hidden: blocks,
+            heads: Blocks::new(floats, outputs, columns, heads)?,
+        })
+    }
+
+    /// All blocks, in file order.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
+        self.hidden.iter().copied().chain(self.heads.iter())
+    }
+}
+
+/// Floats of a network, in 64 bits: 4096 heads of the greatest size exceed 32.
+pub(crate) fn network_len(inputs: usize, hidden: &[u16], outputs: usize, heads: usize) -> u64 {
+    let (mut total, mut columns) = (0_u64, inputs);
+    for &width in hidden {
+        total += block_len(width.into(), columns) as u64;
+        columns = width.into();
+    }
+    total + block_len(outputs, columns) as u64 * heads as u64
+}
