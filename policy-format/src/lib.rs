@@ -21,6 +21,9 @@
     )
 )]
 
+#[cfg(test)]
+extern crate std;
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "policy files are little-endian and read in place: big-endian targets are not supported"
@@ -33,6 +36,7 @@ mod encode;
 mod error;
 mod evaluate;
 mod golden;
+pub mod message;
 mod meta;
 mod names;
 mod policy;
