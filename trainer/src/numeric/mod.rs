@@ -7,7 +7,6 @@ pub mod dense;
 pub mod elementary;
 pub mod random;
 pub mod scalar;
-pub mod scalar;
 
 pub use random::{Purpose, Stream};
 pub use scalar::{LANES, Lanes, Real, Scalar};

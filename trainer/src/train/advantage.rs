@@ -7,8 +7,9 @@
 use crate::numeric::dense::splat;
 use crate::numeric::{LANES, Lanes, Real};
 use crate::policy::Model;
-use crate::policy::tape::{Tape, Track};
+use crate::policy::tape::{Choices, Tape, Track};
 use crate::train::critic::{Critic, CriticMemory};
+use crate::train::settings::ChoiceWeight;
 
 /// Generalised advantages and critic values of one tape.
 #[derive(Clone, Debug)]
@@ -36,8 +37,12 @@ impl<T: Real> Advantages<T> {
     pub fn evaluate(&mut self, critic: &Critic, parameters: &[T], tape: &Tape<T>, bootstrap: bool) {
         let steps = tape.steps();
         for t in 0..steps {
-            let value =
-                critic.relative_value(parameters, tape.monomials.at(t), &mut self.activations);
+            let value = critic.relative_value(
+                parameters,
+                tape.direction.at(t),
+                tape.monomials.at(t),
+                &mut self.activations,
+            );
             self.value.at_mut(t)[0] = critic.absolute(value, tape.norm.at(t)[0]);
         }
         self.value.at_mut(steps)[0] = if bootstrap {
@@ -71,6 +76,18 @@ impl<T: Real> Advantages<T> {
         }
     }
 
+    /// Control variate of the exact variant: A_t = sum_{k>=t} gamma^k l_k - gamma^t Qhat(s_t, c_t), to be
+    /// used with [`add_expected`] at weight gamma^t (unbiased for any Qhat).
+    #[inline(always)]
+    pub fn control_variate(&mut self, tape: &Tape<T>, discount: T) {
+        let mut to_go = Lanes::default();
+        for t in (0..tape.steps()).rev() {
+            to_go = to_go.mul_add(splat(discount), tape.cost.at(t)[0]);
+            let taken = taken(tape.look_ahead.at(t), &tape.choice[t]);
+            self.advantage.at_mut(t)[0] = (to_go - taken) * power(discount, t);
+        }
+    }
+
     /// Critic targets G_t = l_t + gamma ((1 - lambda) V_{t+1} + lambda G_{t+1}), relative to |xi|^2
     /// where the critic is homogeneous; samples at the origin get weight 0.
     #[inline(always)]
@@ -90,6 +107,7 @@ impl<T: Real> Advantages<T> {
             target = mixed.mul_add(splat(discount), tape.cost.at(t)[0]);
             let inverse = tape.norm.at(t)[1];
             let (relative, weight) = if critic.homogeneous() {
+                let inverse = safe_inverse(inverse);
                 (
                     target * (inverse * inverse),
                     inverse.map(|v| if v > T::default() { one } else { T::default() }),
@@ -101,6 +119,40 @@ impl<T: Real> Advantages<T> {
             memory.weight.at_mut(t)[0] = weight;
         }
     }
+}
+
+/// 1/|xi|, or 0 where |xi| is below 1e-12: such a sample has no weight left in the cost, and its
+/// squared inverse would leave the range of `f32`.
+#[inline(always)]
+pub fn safe_inverse<T: Real>(inverse: Lanes<T>) -> Lanes<T> {
+    inverse.map(|v| {
+        if v < T::from_f64(1e12) {
+            v
+        } else {
+            T::default()
+        }
+    })
+}
+
+/// How much a sample's choice counts (unit-norm input; with affine input the norm is 1).
+#[inline(always)]
+pub fn sample_weight<T: Real>(norms: &[Lanes<T>], weight: ChoiceWeight) -> Lanes<T> {
+    let inverse = safe_inverse(norms[1]);
+    match weight {
+        ChoiceWeight::Cost => splat(T::from_f64(1.0)),
+        ChoiceWeight::Norm => inverse,
+        ChoiceWeight::Direction => inverse * inverse,
+    }
+}
+
+/// Each lane's entry of `values` `[C]` at its own choice.
+#[inline(always)]
+pub fn taken<T: Real>(values: &[Lanes<T>], choices: &Choices) -> Lanes<T> {
+    let mut out = Lanes::default();
+    for lane in 0..LANES {
+        out.0[lane] = values[usize::from(choices[lane])].0[lane];
+    }
+    out
 }
 
 /// gamma^t by repeated multiplication.

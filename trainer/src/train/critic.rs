@@ -4,13 +4,15 @@ use crate::numeric::{Lanes, Real};
 use crate::policy::network::{Network, Output};
 use crate::policy::{InputKind, PolicyShape, Tape, Track, input};
 
-/// Cost-to-go V(s) = |xi|^2 (p . q(z) + net(q(z))) over the monomials q of the direction z.
+/// Cost-to-go of a state with direction z and monomials q(z).
 ///
-/// With unit-norm input the value is homogeneous of degree two and even by construction, as the
-/// optimal value of an unconstrained linear-quadratic switched plant is. With affine input the factor |xi|^2 is 1.
+/// With unit-norm input V = |xi|^2 (p . q + net(q)): homogeneous of degree two and even by
+/// construction, as the optimal value of an unconstrained linear-quadratic switched plant is. With
+/// affine input V = p . q + r . z + net(z).
 #[derive(Clone, Debug)]
 pub struct Critic {
     quadratic: Network,
+    linear: Option<Network>,
     network: Option<Network>,
     homogeneous: bool,
 }
@@ -28,27 +30,36 @@ impl Critic {
     /// A critic for policies of `shape` with the given hidden widths (none: quadratic only).
     #[must_use]
     pub fn new(shape: &PolicyShape, hidden: &[usize]) -> Self {
+        let homogeneous = shape.input == InputKind::UnitNorm;
         let quadratic = Network::new(0, shape.monomials(), &[1], Output::Linear);
+        let linear = (!homogeneous)
+            .then(|| Network::new(quadratic.end(), shape.state, &[1], Output::Linear));
         let network = (!hidden.is_empty()).then(|| {
             let widths: Vec<usize> = hidden.iter().copied().chain([1]).collect();
-            Network::new(
-                quadratic.end(),
-                shape.monomials(),
-                &widths,
-                Output::Linear,
-            )
+            let start = linear.as_ref().unwrap_or(&quadratic).end();
+            let inputs = if homogeneous {
+                shape.monomials()
+            } else {
+                shape.state
+            };
+            Network::new(start, inputs, &widths, Output::Linear)
         });
         Self {
             quadratic,
+            linear,
             network,
-            homogeneous: shape.input == InputKind::UnitNorm,
+            homogeneous,
         }
     }
 
     /// Length of the critic's parameter vector.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.network.as_ref().unwrap_or(&self.quadratic).end()
+        self.network
+            .as_ref()
+            .or(self.linear.as_ref())
+            .unwrap_or(&self.quadratic)
+            .end()
     }
 
     /// The network beside the quadratic, where there is one.
@@ -57,7 +68,13 @@ impl Critic {
         self.network.as_ref()
     }
 
-    /// Lanes of activations: the quadratic's output, then the network's.
+    /// Whether V is |xi|^2 times a function of the direction.
+    #[must_use]
+    pub fn homogeneous(&self) -> bool {
+        self.homogeneous
+    }
+
+    /// Lanes of activations of the network.
     #[must_use]
     pub fn activations(&self) -> usize {
         self.network.as_ref().map_or(0, Network::activations)
@@ -75,18 +92,25 @@ impl Critic {
         }
     }
 
-    /// V / |xi|^2 (homogeneous) or V from the monomials; fills `activations`.
+    /// V / |xi|^2 (homogeneous) or V, from direction and monomials; fills `activations`.
     #[inline(always)]
     pub fn relative_value<T: Real>(
         &self,
         parameters: &[T],
+        direction: &[Lanes<T>],
         monomials: &[Lanes<T>],
         activations: &mut [Lanes<T>],
     ) -> Lanes<T> {
         let mut value = [Lanes::default()];
         self.quadratic.forward(parameters, monomials, &mut value);
+        if let Some(linear) = &self.linear {
+            let mut part = [Lanes::default()];
+            linear.forward(parameters, direction, &mut part);
+            value[0] = value[0] + part[0];
+        }
         if let Some(network) = &self.network {
-            network.forward(parameters, monomials, activations);
+            let features = if self.homogeneous { monomials } else { direction };
+            network.forward(parameters, features, activations);
             value[0] = value[0] + activations[network.output().start];
         }
         value[0]
@@ -108,7 +132,12 @@ impl Critic {
             &mut scratch.direction,
             &mut scratch.monomials,
         );
-        let value = self.relative_value(parameters, &scratch.monomials, &mut scratch.activations);
+        let value = self.relative_value(
+            parameters,
+            &scratch.direction,
+            &scratch.monomials,
+            &mut scratch.activations,
+        );
         self.absolute(value, norm)
     }
 
@@ -137,6 +166,7 @@ impl Critic {
         for t in steps.clone() {
             let value = self.relative_value(
                 parameters,
+                tape.direction.at(t),
                 tape.monomials.at(t),
                 memory.activations.at_mut(t),
             );
@@ -157,10 +187,24 @@ impl Critic {
             &memory.error,
             gradient,
         );
+        if let Some(linear) = &self.linear {
+            linear.gradient(
+                steps.clone(),
+                tape.direction.all(),
+                &memory.error,
+                &memory.error,
+                gradient,
+            );
+        }
         if let Some(network) = &self.network {
+            let features = if self.homogeneous {
+                monomials
+            } else {
+                tape.direction.all()
+            };
             network.gradient(
                 steps,
-                monomials,
+                features,
                 &memory.activations,
                 &memory.deltas,
                 gradient,
@@ -193,13 +237,5 @@ impl<T: Real> CriticMemory<T> {
             deltas: Track::new(steps, critic.activations()),
             error: Track::new(steps, 1),
         }
-    }
-}
-
-impl Critic {
-    /// Whether V is |xi|^2 times a function of the direction.
-    #[must_use]
-    pub fn homogeneous(&self) -> bool {
-        self.homogeneous
     }
 }

@@ -6,6 +6,7 @@ use crate::plant::Plant;
 use crate::policy::Model;
 use crate::policy::model::{AdjointScratch, LawScratch};
 use crate::policy::tape::{Choices, Tape, Track, blend, mask};
+use crate::train::advantage::power;
 use crate::train::critic::{Critic, CriticScratch};
 
 /// What one rollout looks at besides the policy.
@@ -26,6 +27,8 @@ pub enum Selection {
     Sample,
     /// The greatest logit (validation, as on the device).
     ArgMax,
+    /// What `tape.choice` holds already (enumeration of choice sequences).
+    Given,
 }
 
 /// Tape and working memory of sixteen trajectories; nothing is allocated after construction.
@@ -89,6 +92,7 @@ impl<T: Real> Worker<T> {
             match selection {
                 Selection::Sample => model.draw(&mut self.tape, t),
                 Selection::ArgMax => model.arg_max(&mut self.tape, t),
+                Selection::Given => {}
             }
             model.hidden(parameters, &mut self.tape, t);
             match look_ahead {
@@ -216,14 +220,11 @@ impl<T: Real> Worker<T> {
         let steps = self.tape.steps();
         self.d_state.fill(Lanes::default());
         for t in (0..steps).rev() {
-            let mut discount = objective.cost_weight;
-            for _ in 0..t {
-                discount = discount * objective.discount;
-            }
+            let d_cost = objective.cost_weight * power(objective.discount, t);
             self.d_next.copy_from_slice(&self.d_state);
             self.d_state.fill(Lanes::default());
             self.d_control.fill(Lanes::default());
-            self.plant_adjoint(plant, model, t, discount);
+            self.plant_adjoint(plant, model, t, d_cost);
             model.adjoint(
                 parameters,
                 &mut self.tape,
@@ -238,9 +239,15 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
+    /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
+    #[inline(always)]
+    pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
+        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+    }
+
     /// Fills `d_state` and `d_control` from `d_next`; each lane through its own mode.
     #[inline(always)]
-    fn plant_adjoint<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize, d_cost: T) {
+    fn plant_adjoint<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize, d_cost: Lanes<T>) {
         let modes = modes_of(&self.tape.choice[t], model);
         for mode in 0..model.shape().modes {
             let Some(mask) = mask::<T>(&modes, mode) else {
@@ -274,8 +281,8 @@ impl<T: Real> Worker<T> {
 /// What [`Worker::sweep`] differentiates.
 #[derive(Clone, Copy, Debug)]
 pub struct Objective<T> {
-    /// Factor of every stage cost.
-    pub cost_weight: T,
+    /// Factor of every stage cost, lane by lane.
+    pub cost_weight: Lanes<T>,
     /// Discount gamma.
     pub discount: T,
     /// 1: the score function's total derivative; 0: without the cross term.
