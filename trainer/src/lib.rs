@@ -3,6 +3,7 @@
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
 pub mod error;
+pub mod evaluate;
 pub mod numeric;
 pub mod plant;
 
