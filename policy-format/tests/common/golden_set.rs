@@ -93,7 +93,6 @@ pub fn structures() -> Vec<(&'static str, Structure)> {
                 bounds: true,
                 names: true,
                 seed: 5,
-                ..plain
             },
         ),
     ]

@@ -1,5 +1,8 @@
 //! Straightforward evaluators, written from `docs/policy-format.md` and not from the crate.
 
+// Written out as the document writes it, operation by operation.
+#![allow(clippy::manual_clamp, clippy::assign_op_pattern)]
+
 use super::{OwnedBlock, OwnedPolicy};
 use policy_format::InputKind;
 
