@@ -187,7 +187,7 @@ impl<T: Real> Lanes<T> {
         let mut width = LANES / 2;
         while width > 0 {
             for lane in 0..width {
-                values[lane] = values[lane] + values[lane + width];
+                values[lane] += values[lane + width];
             }
             width /= 2;
         }
