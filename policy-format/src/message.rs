@@ -34,6 +34,10 @@ static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// What the host asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to box the vector on, and one message exists at a time"
+)]
 pub enum Request {
     /// Who are you? Answered by [`Reply::Hello`], whatever `protocol` is.
     Hello {
@@ -58,6 +62,10 @@ pub enum Request {
 
 /// What the device answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to box the vector on, and one message exists at a time"
+)]
 pub enum Reply {
     /// The device's identity and how its boot ended.
     Hello(Hello),
