@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod evaluate;
 pub mod numeric;
 pub mod plant;
