@@ -21,6 +21,9 @@
     )
 )]
 
+#[cfg(test)]
+extern crate std;
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "policy files are little-endian and read in place: big-endian targets are not supported"
@@ -35,6 +38,7 @@ mod error;
 mod error_text;
 mod evaluate;
 mod golden;
+pub mod message;
 mod meta;
 mod names;
 mod policy;

@@ -2,8 +2,12 @@
 //!
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
+pub mod device;
 pub mod error;
+pub mod evaluate;
 pub mod numeric;
 pub mod plant;
+pub mod policy;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -34,8 +34,11 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Fused `self * a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// `e^self` through libm: the same bits on every host.
+    /// `e^self` without the platform's library, so that every host gives the same bits: libm for
+    /// `f64`, a vectorisable polynomial (relative error below 2e-7) for `f32`.
     fn exp(self) -> Self;
+    /// Hyperbolic tangent: libm for `f64`, the policy format's rational for `f32`.
+    fn tanh(self) -> Self;
     /// Natural logarithm through libm: the same bits on every host.
     fn ln(self) -> Self;
     /// Absolute value.
@@ -68,7 +71,7 @@ pub trait Scalar<T>:
 }
 
 macro_rules! real {
-    ($t:ty, $sqrt:path, $exp:path, $ln:path) => {
+    ($t:ty, $sqrt:path, $exp:path, $ln:path, $tanh:path) => {
         impl Real for $t {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -89,6 +92,10 @@ macro_rules! real {
             #[inline(always)]
             fn exp(self) -> Self {
                 $exp(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $tanh(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
@@ -134,8 +141,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, f32::sqrt, libm::expf, libm::logf);
-real!(f64, f64::sqrt, libm::exp, libm::log);
+real!(f32, f32::sqrt, super::elementary::exp, libm::logf, super::elementary::tanh);
+real!(f64, f64::sqrt, libm::exp, libm::log, libm::tanh);
 
 /// [`LANES`] numbers, one per trajectory, on which every operation acts element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,7 +194,7 @@ impl<T: Real> Lanes<T> {
         let mut width = LANES / 2;
         while width > 0 {
             for lane in 0..width {
-                values[lane] = values[lane] + values[lane + width];
+                values[lane] += values[lane + width];
             }
             width /= 2;
         }

@@ -1,8 +1,25 @@
 //! What is controlled: plants, plant files, ready plants, initial states.
 //!
-//! A plant is written once, for any [`Scalar`]: training runs it on [`Lanes<f32>`], references and
+//! A plant is written once, for any [`Scalar`]: training runs it on [`crate::numeric::Lanes`], references and
 //! evaluation on `f64`, tests on dual numbers. Discrete time, cost is minimised:
 //! `x' = f(x, d, u, w)`, stage cost `l(x, d, u)` at `t = 0..horizon`.
+
+mod bank;
+mod check;
+mod dynamics;
+pub mod file;
+pub mod generator;
+pub mod model;
+pub mod ready;
+mod resolved;
+pub mod states;
+pub mod switched_lqr;
+mod values;
+
+pub use model::{InitialBox, Names, PlantModel};
+pub use ready::{is_plant_key, load_plant, ready_names};
+pub use states::read_states;
+pub use switched_lqr::{ControlBounds, SwitchedLqr, SwitchedLqrData};
 
 use crate::numeric::{Real, Scalar};
 

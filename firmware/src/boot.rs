@@ -1,0 +1,83 @@
+//! From bytes in a slot to a policy that may act.
+
+use core::hint::black_box;
+
+use policy_format::message::{MAX_CONTROL, MAX_STATE};
+use policy_format::{Capacity, Policy, RawPolicy};
+
+use crate::Fault;
+
+/// What this firmware has room for; a policy beyond it is refused.
+pub const CAPACITY: Capacity = Capacity {
+    state: MAX_STATE,
+    control: MAX_CONTROL,
+    modes: 256,
+    choices: 512,
+    logits: 512,
+    width: 128,
+};
+
+/// Floats of scratch that any policy within [`CAPACITY`] needs.
+pub const SCRATCH_LEN: usize = CAPACITY.scratch_len();
+
+/// A policy that passed every check of [`boot`]; there is no other way to make one.
+#[derive(Debug)]
+pub struct Armed<'p> {
+    policy: Policy<'p>,
+}
+
+impl<'p> Armed<'p> {
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy<'p> {
+        &self.policy
+    }
+}
+
+/// Checks the policy at the start of `slot` and arms it.
+///
+/// `slot` is the whole slot, 16-aligned, at most what follows the policy being ignored; weights are
+/// read in place for as long as the result lives. Order of the checks: subnormal arithmetic, empty
+/// slot, magic, format version, lengths, CRC-32, container, content against [`CAPACITY`],
+/// `target_class`, golden vectors bit for bit. `scratch` is overwritten. Never panics.
+///
+/// # Errors
+/// The [`Fault`] of the first check that fails.
+pub fn boot<'p>(
+    slot: &'p [u8],
+    target_class: u32,
+    scratch: &mut [f32; SCRATCH_LEN],
+) -> Result<Armed<'p>, Fault> {
+    if !keeps_subnormals() {
+        return Err(Fault::FLUSH_TO_ZERO);
+    }
+    let header = slot.get(..policy_format::HEADER_LEN).unwrap_or(slot);
+    if header.iter().all(|&b| b == 0) || header.iter().all(|&b| b == 0xFF) {
+        return Err(Fault::EMPTY_SLOT);
+    }
+    let length = RawPolicy::length_in_header(slot)?;
+    let bytes = slot.get(..length).unwrap_or(slot);
+    let policy = RawPolicy::parse(bytes)?.validate(&CAPACITY)?;
+    if policy.target_class() != target_class {
+        return Err(Fault::TARGET_CLASS);
+    }
+    let mut control = [0.0; MAX_CONTROL];
+    let control = control
+        .get_mut(..policy.control_dim())
+        .ok_or(Fault::WRONG_LENGTH)?;
+    policy
+        .check_golden(control, scratch)
+        .map_err(|_| Fault::GOLDEN_MISMATCH)?;
+    Ok(Armed { policy })
+}
+
+/// Whether the least subnormal number survives a product and a sum on this core.
+fn keeps_subnormals() -> bool {
+    let least = f32::from_bits(1);
+    let product = black_box(least) * black_box(1.0);
+    let sum = black_box(least) + black_box(least);
+    product.to_bits() == 1 && sum.to_bits() == 2
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Numbered faults: what a device says when something is wrong.
+//!
+//! Numbers are stable and never reused; the high byte is the group. The host turns them back into
+//! names with [`Fault::from_code`].
+
+use core::fmt;
+use core::num::NonZeroU16;
+
+use policy_format::message::FrameError;
+use policy_format::{DecideError, FormatError};
+
+/// First number of the faults that stand for a [`FormatError`]: `0x0100 + FormatError::code()`.
+const FORMAT: u16 = 0x0100;
+
+/// A fault by its stable number, which is never 0: 0 on the wire means "none".
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fault(NonZeroU16);
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $code:literal $constant:ident $name:literal;)*) => {
+        impl Fault {
+            $($(#[$doc])* pub const $constant: Fault = Fault(match NonZeroU16::new($code) {
+                Some(code) => code,
+                None => NonZeroU16::MAX,
+            });)*
+
+            /// Every fault that does not stand for a [`FormatError`].
+            pub const OWN: &'static [Fault] = &[$(Fault::$constant),*];
+
+            /// The fault's stable name. Never panics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self.0.get() {
+                    $($code => $name,)*
+                    code => match FormatError::name_of(code.wrapping_sub(FORMAT)) {
+                        Some(name) => name,
+                        None => "Unknown",
+                    },
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    // 0x00xx: boot
+    /// The policy slot holds nothing but zeros or erased flash where a header would be.
+    0x0001 EMPTY_SLOT "EmptySlot";
+    /// The policy is for another plant and actuator set than this firmware.
+    0x0002 TARGET_CLASS "TargetClass";
+    /// The policy does not reproduce one of its golden vectors on this core.
+    0x0003 GOLDEN_MISMATCH "GoldenMismatch";
+    /// The core flushes subnormal numbers to zero.
+    0x0004 FLUSH_TO_ZERO "FlushToZero";
+    // 0x02xx: control step
+    /// The measured state is not finite, or not once shifted and scaled.
+    0x0201 NON_FINITE_INPUT "NonFiniteInput";
+    /// A value inside the policy is not finite.
+    0x0202 NON_FINITE_VALUE "NonFiniteValue";
+    /// The measured state does not have the policy's length.
+    0x0203 WRONG_LENGTH "WrongLength";
+    // 0x03xx: link
+    /// More bytes than a frame may have arrived without a zero.
+    0x0301 FRAME_TOO_LONG "FrameTooLong";
+    /// A frame ended in the middle.
+    0x0302 FRAME_CUT "FrameCut";
+    /// The CRC of a frame does not match.
+    0x0303 FRAME_CRC "FrameCrc";
+    /// A frame holds no request of this protocol.
+    0x0304 FRAME_PAYLOAD "FramePayload";
+    /// A reply did not fit in a frame.
+    0x0305 REPLY_TOO_LONG "ReplyTooLong";
+    // 0x04xx: processor
+    /// The processor took a hard fault.
+    0x0401 HARD_FAULT "HardFault";
+    /// The processor took an exception nobody handles.
+    0x0402 EXCEPTION "Exception";
+    /// Code that was meant to be free of panics panicked.
+    0x0403 PANIC "Panic";
+    /// The host gave no link to serve on the command line.
+    0x0404 NO_LINK "NoLink";
+}
+
+impl Fault {
+    /// The fault's number as it goes over the wire.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.0.get()
+    }
+
+    /// The fault with this number, `None` for 0. Numbers this version does not know are kept and
+    /// named `Unknown`: the device may be newer than the host.
+    #[must_use]
+    pub const fn from_code(code: u16) -> Option<Fault> {
+        match NonZeroU16::new(code) {
+            Some(code) => Some(Fault(code)),
+            None => None,
+        }
+    }
+
+    /// The number of a fault that may be absent: 0 for `None`.
+    #[must_use]
+    pub fn code_of(fault: Option<Fault>) -> u16 {
+        fault.map_or(0, Fault::code)
+    }
+
+    /// The exit code an emulated device ends with after a processor fault: three bits of group, five
+    /// of number, so that each has its own and none is 0.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        let [low, high] = self.0.get().to_le_bytes();
+        (high << 5) | (low & 0x1F)
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fault {:#06x} {}", self.0, self.name())
+    }
+}
+
+impl From<FormatError> for Fault {
+    fn from(error: FormatError) -> Self {
+        // 0x0100 plus any code below 0xFF00 is not zero; a wrapped sum would be, and is kept away.
+        Fault(NonZeroU16::new(FORMAT.wrapping_add(error.code())).unwrap_or(NonZeroU16::MAX))
+    }
+}
+
+impl From<DecideError> for Fault {
+    fn from(error: DecideError) -> Self {
+        match error {
+            DecideError::NonFiniteInput => Fault::NON_FINITE_INPUT,
+            DecideError::NonFiniteValue => Fault::NON_FINITE_VALUE,
+            DecideError::WrongLength => Fault::WRONG_LENGTH,
+        }
+    }
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLong => Fault::FRAME_TOO_LONG,
+            FrameError::Framing => Fault::FRAME_CUT,
+            FrameError::Crc => Fault::FRAME_CRC,
+            FrameError::Payload => Fault::FRAME_PAYLOAD,
+            FrameError::Encode => Fault::REPLY_TOO_LONG,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    fn known() -> Vec<Fault> {
+        (1..=u16::MAX)
+            .filter_map(Fault::from_code)
+            .filter(|fault| fault.name() != "Unknown")
+            .collect()
+    }
+
+    #[test]
+    fn each_known_number_has_its_own_name() {
+        let known = known();
+        let names: HashSet<_> = known.iter().map(|fault| fault.name()).collect();
+        assert_eq!(names.len(), known.len());
+        let formats = (1..=u16::MAX).filter(|&code| FormatError::name_of(code).is_some());
+        assert_eq!(known.len(), Fault::OWN.len() + formats.count());
+    }
+
+    #[test]
+    fn numbers_are_pinned() {
+        let checksum = Fault::from(FormatError::Checksum { stored: 0, computed: 1 });
+        assert_eq!(checksum.code(), 0x0107);
+        assert_eq!(checksum.to_string(), "fault 0x0107 Checksum");
+        assert_eq!(Fault::HARD_FAULT.code(), 0x0401);
+        assert_eq!(Fault::code_of(None), 0);
+        assert_eq!(Fault::from_code(0), None);
+    }
+
+    #[test]
+    fn processor_faults_have_their_own_exit_codes() {
+        let group = |fault: &&Fault| fault.code() >> 8 == 4;
+        let codes: HashSet<_> = Fault::OWN.iter().filter(group).map(|f| f.exit_code()).collect();
+        assert_eq!(codes.len(), Fault::OWN.iter().filter(group).count());
+        assert!(known().iter().all(|fault| fault.exit_code() != 0));
+    }
+}

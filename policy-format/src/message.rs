@@ -1,0 +1,260 @@
+//! Messages between host and device, and the frames that carry them.
+//!
+//! A frame is `COBS(payload ++ crc) ++ 0x00`: `payload` is the postcard encoding of one [`Request`]
+//! or [`Reply`], `crc` the CRC-32 (ISO-HDLC) of the payload, little-endian. The zero byte occurs
+//! only at the end of a frame, so a reader that lost its place finds it again at the next zero. The
+//! host speaks first and sends one request at a time; the device answers each with one reply.
+//! `docs/messages.md` has the byte layouts.
+//!
+//! Nothing here panics or allocates, whatever the bytes are.
+
+use cobs::{CobsEncoder, DecodeResult, DecoderState};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use heapless::Vec;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Version of requests, replies and framing. Both sides name theirs in the greeting.
+pub const PROTOCOL: u16 = 1;
+
+/// Greatest length of a state vector in a message.
+pub const MAX_STATE: usize = 64;
+
+/// Greatest length of a control vector in a message.
+pub const MAX_CONTROL: usize = 64;
+
+/// Greatest length of payload and CRC: the longest message is an [`Action`] with a tag byte, five
+/// integers of at most 5 bytes, a length byte and [`MAX_CONTROL`] floats, then 4 bytes of CRC.
+pub const MAX_PAYLOAD: usize = 1 + 5 * 5 + 1 + 4 * MAX_CONTROL + 4;
+
+/// Greatest length of a frame with its final zero: COBS adds one byte per started 254.
+pub const MAX_FRAME: usize = MAX_PAYLOAD + MAX_PAYLOAD.div_ceil(254) + 1;
+
+/// The CRC of frames.
+static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// What the host asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to box the vector on, and one message exists at a time"
+)]
+pub enum Request {
+    /// Who are you? Answered by [`Reply::Hello`], whatever `protocol` is.
+    Hello {
+        /// The host's [`PROTOCOL`].
+        protocol: u16,
+    },
+    /// An episode begins: the controller's state and its latched fault are cleared.
+    /// Answered by [`Reply::Ready`].
+    Reset,
+    /// One control step. Answered by [`Reply::Action`].
+    Step {
+        /// Number of the step, copied into the answer.
+        seq: u32,
+        /// The measured state, in the plant's units.
+        state: Vec<f32, MAX_STATE>,
+    },
+    /// Counters and stack use. Answered by [`Reply::Stats`].
+    Stats,
+    /// Stop serving. Answered by [`Reply::Bye`]; an emulated device then exits with code 0.
+    Shutdown,
+}
+
+/// What the device answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to box the vector on, and one message exists at a time"
+)]
+pub enum Reply {
+    /// The device's identity and how its boot ended.
+    Hello(Hello),
+    /// The controller is ready for the first step of an episode.
+    Ready,
+    /// The action for one step.
+    Action(Action),
+    /// Counters and stack use.
+    Stats(Stats),
+    /// The device stops serving.
+    Bye,
+    /// The request was not understood, or the device met an exception.
+    Error {
+        /// Number of the fault (`firmware::fault`), never 0.
+        fault: u16,
+    },
+}
+
+/// Identity of a device and its policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The device's [`PROTOCOL`].
+    pub protocol: u16,
+    /// Firmware version: major, minor, patch.
+    pub firmware: (u16, u16, u16),
+    /// Plant and actuator set the firmware was built for.
+    pub target_class: u32,
+    /// Number of the fault that ended the boot, or 0 when the policy is armed.
+    pub boot_fault: u16,
+    /// CRC-32 in the armed policy's header; 0 without one.
+    pub policy_crc32: u32,
+    /// `policy_version` of the armed policy; 0 without one.
+    pub policy_version: u32,
+    /// Length of the state vector; 0 without a policy.
+    pub state_dim: u16,
+    /// Length of the control vector; 0 without a policy.
+    pub control_dim: u16,
+}
+
+/// The answer to one control step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// `seq` of the request.
+    pub seq: u32,
+    /// Index of the choice made; 0 when the fallback law acted.
+    pub choice: u16,
+    /// Plant mode to apply.
+    pub mode: u16,
+    /// Number of the latched fault, or 0. Not 0 means that the fallback law acted.
+    pub fault: u16,
+    /// Control to apply, in the plant's units; empty without a policy.
+    pub control: Vec<f32, MAX_CONTROL>,
+    /// Ticks of the board's counter from decoded state to action, without the counter's own cost.
+    pub ticks: u32,
+}
+
+/// What the device counted since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Control steps answered.
+    pub steps: u32,
+    /// Control steps that the fallback law answered.
+    pub fallback_steps: u32,
+    /// Frames that did not decode.
+    pub bad_frames: u32,
+    /// Number of the latched fault, or 0.
+    pub latched_fault: u16,
+    /// Greatest stack use in bytes so far.
+    pub stack_bytes: u32,
+    /// Ticks that an empty measurement takes; already subtracted from [`Action::ticks`].
+    pub overhead_ticks: u32,
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// More bytes than [`MAX_FRAME`] without a zero.
+    TooLong,
+    /// The zero came in the middle of a COBS run, or before any payload.
+    Framing,
+    /// The CRC does not fit the payload.
+    Crc,
+    /// The payload is no message of this protocol, or bytes follow the message.
+    Payload,
+    /// The message does not fit into [`MAX_PAYLOAD`].
+    Encode,
+}
+
+impl core::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            FrameError::TooLong => "frame longer than the limit",
+            FrameError::Framing => "frame ended too early",
+            FrameError::Crc => "frame with a wrong CRC",
+            FrameError::Payload => "frame whose payload is no message",
+            FrameError::Encode => "message too long for a frame",
+        })
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// Writes the frame of `message`, its final zero included, into `frame` and returns its length.
+///
+/// Never panics.
+///
+/// # Errors
+/// [`FrameError::Encode`] if the message does not fit; no message of this module is that long.
+pub fn encode_frame<T: Serialize>(
+    message: &T,
+    frame: &mut [u8; MAX_FRAME],
+) -> Result<usize, FrameError> {
+    let mut payload = [0; MAX_PAYLOAD];
+    let (body, _) = payload
+        .split_last_chunk_mut::<4>()
+        .ok_or(FrameError::Encode)?;
+    let body = postcard::to_slice(message, body).map_err(|_| FrameError::Encode)?;
+    let crc = CRC.checksum(body).to_le_bytes();
+    let mut encoder = CobsEncoder::new(frame);
+    encoder.push(body).map_err(|_| FrameError::Encode)?;
+    encoder.push(&crc).map_err(|_| FrameError::Encode)?;
+    let length = encoder.finalize();
+    *frame.get_mut(length).ok_or(FrameError::Encode)? = 0;
+    Ok(length + 1)
+}
+
+/// Reads frames from a stream of bytes.
+///
+/// Total: any bytes give messages or [`FrameError`]s, at most one per zero byte or per overlong run,
+/// and after each zero byte reading starts afresh. A lone zero between frames is ignored.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    state: DecoderState,
+    payload: Vec<u8, MAX_PAYLOAD>,
+    skipping: bool,
+}
+
+impl FrameReader {
+    /// An empty reader. Never panics.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one byte; gives the message or the error that it completed, `None` in between.
+    ///
+    /// After [`FrameError::TooLong`] everything up to the next zero is dropped in silence. Never
+    /// panics.
+    #[must_use]
+    pub fn feed<T: DeserializeOwned>(&mut self, byte: u8) -> Option<Result<T, FrameError>> {
+        if self.skipping {
+            if byte == 0 {
+                *self = Self::new();
+            }
+            return None;
+        }
+        match self.state.feed(byte) {
+            Ok(DecodeResult::NoData) => None,
+            Ok(DecodeResult::DataStart) => {
+                self.payload.clear();
+                None
+            }
+            Ok(DecodeResult::DataContinue(data)) => {
+                if self.payload.push(data).is_ok() {
+                    return None;
+                }
+                // A zero in `data` is a zero of the payload, not the frame's end.
+                self.skipping = byte != 0;
+                Some(Err(FrameError::TooLong))
+            }
+            Ok(DecodeResult::DataComplete) => Some(open(&self.payload)),
+            Err(_) => Some(Err(FrameError::Framing)),
+        }
+    }
+}
+
+/// Checks and decodes payload and CRC.
+fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
+    let (body, crc) = payload
+        .split_last_chunk::<4>()
+        .ok_or(FrameError::Framing)?;
+    if CRC.checksum(body) != u32::from_le_bytes(*crc) {
+        return Err(FrameError::Crc);
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(FrameError::Payload),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! The one door to firmware builds.
+//!
+//! Boards are crates outside the workspace; they are built with whatever compiler
+//! [`setup`](crate::device::setup) found. One build runs at a time (a file lock), and every target class
+//! gets its own copy of the ELF, so that parallel tests never load each other's firmware.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use object::{Object, ObjectSection, SectionFlags, elf};
+use serde::Serialize;
+
+use super::board::Board;
+use super::setup::{CrossToolchain, lock_exclusively, set_up};
+use crate::{Error, Result};
+
+/// A built firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Firmware {
+    /// The board's name.
+    pub board: String,
+    /// Plant and actuator set it is built for.
+    pub target_class: u32,
+    /// The ELF; only builds for the same board and class ever replace it, by renaming.
+    pub elf: PathBuf,
+    /// What it takes of the board's memory.
+    #[serde(flatten)]
+    pub sizes: Sizes,
+}
+
+/// Memory a firmware takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Bytes of flash: code, constants and the start values of statics, without a policy.
+    pub flash_bytes: u64,
+    /// Bytes of RAM: statics, without the stack.
+    pub ram_bytes: u64,
+}
+
+/// Builds the firmware of `board` for `target_class`, after setting the tools up where needed.
+///
+/// Nothing is compiled if nothing changed. `progress` gets one line before each slow step.
+///
+/// # Errors
+/// [`Error::Environment`] if tools are missing or the build fails (with the compiler's words),
+/// [`Error::Io`] if the project's target folder cannot be written.
+pub fn build_firmware(
+    board: &Board,
+    target_class: u32,
+    progress: &dyn Fn(&str),
+) -> Result<Firmware> {
+    let toolchain = set_up(progress)?.toolchain;
+    let root = project_root()?;
+    let target_dir = target_dir(&root)?;
+    let lock = lock_exclusively(&target_dir.join("lock"))?;
+    progress(&format!("build {} for class {target_class}", board.name));
+    let mut command = cargo(&toolchain, board.target, &target_dir);
+    command
+        .current_dir(root.join("firmware/boards").join(board.name))
+        .args(["build", "--release"])
+        .env("HPO_TARGET_CLASS", target_class.to_string());
+    run(command)?;
+    let built = target_dir
+        .join(board.target)
+        .join("release")
+        .join(board.name);
+    let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
+    // Renamed into place: an emulator that has the old file open keeps it whole.
+    let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));
+    std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
+    std::fs::rename(&fresh, &elf).map_err(|e| Error::io(&elf, "cannot rename to", e))?;
+    let sizes = sizes_of(&elf)?;
+    drop(lock);
+    Ok(Firmware {
+        board: board.name.to_string(),
+        target_class,
+        elf,
+        sizes,
+    })
+}
+
+/// Builds the libraries that run on devices, each alone, for the smallest core there is.
+///
+/// A workspace build cannot show that they do without the standard library: its feature unification
+/// hides a leak.
+///
+/// # Errors
+/// As [`build_firmware`].
+pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
+    const TARGET: &str = "thumbv6m-none-eabi";
+    let toolchain = set_up(progress)?.toolchain;
+    let root = project_root()?;
+    let target_dir = target_dir(&root)?;
+    let _lock = lock_exclusively(&target_dir.join("lock"))?;
+    for library in ["policy-format", "firmware"] {
+        progress(&format!("build {library} for {TARGET}"));
+        let mut command = cargo(&toolchain, TARGET, &target_dir);
+        command
+            .current_dir(&root)
+            .args(["build", "--release", "--lib", "-p", library]);
+        run(command)?;
+    }
+    Ok(())
+}
+
+/// The folder that holds the project's sources: `HPO_ROOT`, else where this crate was compiled, else
+/// the first folder above the current one that looks like it.
+///
+/// # Errors
+/// [`Error::Usage`] if none of them holds `firmware/boards`.
+pub fn project_root() -> Result<PathBuf> {
+    let is_root = |path: &PathBuf| path.join("firmware/boards").is_dir();
+    if let Some(root) = env::var_os("HPO_ROOT").map(PathBuf::from) {
+        return if is_root(&root) {
+            Ok(root)
+        } else {
+            Err(Error::Usage(format!(
+                "HPO_ROOT: found {}; allowed: the project's folder, which holds firmware/boards",
+                root.display()
+            )))
+        };
+    }
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf);
+    let current = env::current_dir().unwrap_or_default();
+    compiled
+        .into_iter()
+        .chain(current.ancestors().map(Path::to_path_buf))
+        .find(is_root)
+        .ok_or_else(|| {
+            Error::Usage(
+                "the project's folder was not found; set HPO_ROOT to the one that holds \
+                 firmware/boards"
+                    .into(),
+            )
+        })
+}
+
+/// Flash and RAM that an ELF takes, by its sections.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is no ELF.
+pub fn sizes_of(path: &Path) -> Result<Sizes> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+    let file = object::File::parse(bytes.as_slice())
+        .map_err(|e| Error::input(path, "ELF", e, "an ELF file"))?;
+    let mut sizes = Sizes {
+        flash_bytes: 0,
+        ram_bytes: 0,
+    };
+    for section in file.sections() {
+        let SectionFlags::Elf { sh_flags } = section.flags() else {
+            continue;
+        };
+        if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
+            continue;
+        }
+        // Start values of writable sections lie in flash; zeroed ones have none.
+        if section.kind() != object::SectionKind::UninitializedData {
+            sizes.flash_bytes += section.size();
+        }
+        if sh_flags & u64::from(elf::SHF_WRITE) != 0 {
+            sizes.ram_bytes += section.size();
+        }
+    }
+    Ok(sizes)
+}
+
+fn target_dir(root: &Path) -> Result<PathBuf> {
+    let dir = root.join("target/boards");
+    std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, "cannot create", e))?;
+    Ok(dir)
+}
+
+/// A cargo call for a device, free of settings that were meant for the host's build.
+fn cargo(toolchain: &CrossToolchain, target: &str, target_dir: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for host_only in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_BUILD_TARGET_DIR",
+        "CARGO_TARGET_DIR",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTDOCFLAGS",
+    ] {
+        command.env_remove(host_only);
+    }
+    command
+        .env("RUSTC", &toolchain.rustc)
+        .env("CARGO_BUILD_TARGET", target)
+        .env("CARGO_TARGET_DIR", target_dir)
+        .stdin(Stdio::null());
+    if toolchain.build_std {
+        command
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_UNSTABLE_BUILD_STD", "core");
+    }
+    if let Some(linker) = &toolchain.linker {
+        let variable = target.to_uppercase().replace(['-', '.'], "_");
+        command.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
+    }
+    command
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let output = command
+        .output()
+        .map_err(|e| Error::Environment(format!("cannot run cargo: {e}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Environment(format!(
+        "the firmware build ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )))
+}

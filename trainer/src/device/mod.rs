@@ -1,0 +1,2 @@
+//! Set-up only, for now.
+pub mod setup;

@@ -1,0 +1,3 @@
+//! How good a controller is: rollouts on given states, and references to compare with.
+
+pub mod reference;

@@ -1,0 +1,204 @@
+//! A checked plant with everything around its dynamics: horizon, names, initial states.
+
+use std::fmt::Write as _;
+
+use super::{ControlBounds, Dims, SwitchedLqr, SwitchedLqrData};
+use crate::numeric::{Real, Stream};
+
+/// Names and units of states, controls and modes, for reports and for the policy file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Names {
+    /// n names of states; `x0`, `x1`, ... by default.
+    pub state: Vec<String>,
+    /// m names of controls; `u0`, `u1`, ... by default.
+    pub control: Vec<String>,
+    /// M names of modes; `mode0`, `mode1`, ... by default.
+    pub modes: Vec<String>,
+    /// n units of states; empty strings by default.
+    pub state_units: Vec<String>,
+    /// m units of controls; empty strings by default.
+    pub control_units: Vec<String>,
+}
+
+/// The box from which initial states are drawn, uniformly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InitialBox {
+    /// Centre of the box, length n.
+    pub center: Vec<f64>,
+    /// Half the length of each of the n edges, at least 0.
+    pub half_width: Vec<f64>,
+}
+
+/// A plant that has been read and checked; made by [`super::load_plant`].
+#[derive(Clone, Debug)]
+pub struct PlantModel {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) source: String,
+    pub(super) horizon: usize,
+    pub(super) discount: f64,
+    pub(super) sample_time_s: f64,
+    pub(super) target_class: u32,
+    pub(super) names: Names,
+    pub(super) data: SwitchedLqrData,
+    pub(super) initial: InitialBox,
+    pub(super) test_states: Option<Vec<Vec<f64>>>,
+    pub(super) source_text: String,
+}
+
+impl PlantModel {
+    /// Name of the plant, 1 to 64 bytes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One sentence on what the plant is; may be empty.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Where the plant's numbers come from; may be empty.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Sizes n, m, M and the length of the noise vector (0 or n).
+    #[must_use]
+    pub fn dims(&self) -> Dims {
+        self.data.dims()
+    }
+
+    /// Number of steps T of an episode, at least 1.
+    #[must_use]
+    pub fn horizon(&self) -> usize {
+        self.horizon
+    }
+
+    /// Discount factor gamma of the training objective, in `(0, 1]`.
+    ///
+    /// Reported costs are undiscounted sums.
+    #[must_use]
+    pub fn discount(&self) -> f64 {
+        self.discount
+    }
+
+    /// Time between two control steps in seconds, greater than 0.
+    #[must_use]
+    pub fn sample_time_s(&self) -> f64 {
+        self.sample_time_s
+    }
+
+    /// Identifier of plant and actuator set that firmware and policy must share.
+    #[must_use]
+    pub fn target_class(&self) -> u32 {
+        self.target_class
+    }
+
+    /// Names and units.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The matrices in `f64`.
+    #[must_use]
+    pub fn lqr_data(&self) -> &SwitchedLqrData {
+        &self.data
+    }
+
+    /// The plant over coefficients of type `T`, for simulation.
+    #[must_use]
+    pub fn build<T: Real>(&self) -> SwitchedLqr<T> {
+        SwitchedLqr::from_data(&self.data)
+    }
+
+    /// Bounds that a policy must apply to the controls.
+    #[must_use]
+    pub fn bounds(&self) -> Option<&ControlBounds> {
+        self.data.bounds.as_ref()
+    }
+
+    /// The box of initial states.
+    #[must_use]
+    pub fn initial(&self) -> &InitialBox {
+        &self.initial
+    }
+
+    /// Draws one initial state into `out` (length n), using n uniform numbers of `stream`.
+    ///
+    /// # Panics
+    /// If `out` has another length.
+    pub fn draw_initial(&self, stream: &mut Stream, out: &mut [f64]) {
+        assert_eq!(out.len(), self.initial.center.len(), "length of the state");
+        for (i, value) in out.iter_mut().enumerate() {
+            let unit = 2.0 * stream.uniform() - 1.0;
+            *value = self.initial.center[i] + self.initial.half_width[i] * unit;
+        }
+    }
+
+    /// The states on which results are reported, where the plant ships them; at least one, each of
+    /// length n. Never to be trained or validated on.
+    #[must_use]
+    pub fn test_states(&self) -> Option<&[Vec<f64>]> {
+        self.test_states.as_deref()
+    }
+
+    /// The plant file as it was read (for a plant of the generator: the file that says so).
+    #[must_use]
+    pub fn source_text(&self) -> &str {
+        &self.source_text
+    }
+
+    /// A plant file with all matrices inline, that reads back to an equal plant in any folder
+    /// (without test states); for run directories.
+    #[must_use]
+    pub fn resolved_toml(&self) -> String {
+        super::resolved::to_toml(self)
+    }
+}
+
+/// The default target class: CRC-32 (ISO-HDLC, as in zip) of the canonical text
+///
+/// ```text
+/// hpo-target 1
+/// name=<name>
+/// sizes=<n>,<m>,<M>
+/// seed=<seed>                     only for a generated plant
+/// control=<name> [<unit>]         one line per control
+/// mode=<name>                     one line per mode
+/// bounds=<lower>..<upper>         one line per control, only with bounds; shortest decimals
+/// ```
+///
+/// with a line feed after every line: what an actuator set means to a policy, and nothing that
+/// training may vary (horizon, costs, initial states).
+pub(super) fn default_target_class(
+    name: &str,
+    dims: Dims,
+    seed: Option<u64>,
+    names: &Names,
+    bounds: Option<&ControlBounds>,
+) -> u32 {
+    let mut text = format!(
+        "hpo-target 1\nname={name}\nsizes={},{},{}\n",
+        dims.state, dims.control, dims.modes
+    );
+    // Writing to a String cannot fail.
+    if let Some(seed) = seed {
+        let _ = writeln!(text, "seed={seed}");
+    }
+    for (control, unit) in names.control.iter().zip(&names.control_units) {
+        let _ = writeln!(text, "control={control} [{unit}]");
+    }
+    for mode in &names.modes {
+        let _ = writeln!(text, "mode={mode}");
+    }
+    if let Some(bounds) = bounds {
+        for (lower, upper) in bounds.lower.iter().zip(&bounds.upper) {
+            let _ = writeln!(text, "bounds={lower}..{upper}");
+        }
+    }
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(text.as_bytes())
+}

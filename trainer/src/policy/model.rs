@@ -1,0 +1,619 @@
+//! The policy's equations: observe, select, act, and the adjoint of each.
+
+use std::ops::Range;
+
+use crate::numeric::dense::{self, splat};
+use crate::numeric::{LANES, Lanes, Real, Scalar};
+use crate::policy::input;
+use crate::policy::network::{Network, Output};
+use crate::policy::tape::{Tape, Track, blend, mask};
+use crate::policy::{InputKind, PolicyShape};
+
+/// A part of the parameter vector that one step size belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Quadratic scores of the selector.
+    Scores,
+    /// Selector network.
+    Selector,
+    /// Linear gains and their offsets.
+    Gains,
+    /// Control network.
+    Control,
+}
+
+/// Where each part of a policy stands in the parameter vector, with the equations over it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    shape: PolicyShape,
+    /// A linear layer from the monomials to the logits.
+    scores: Option<Network>,
+    selector: Option<Network>,
+    /// First gain; choice c is a block of m x n weights, then m offsets where there are some.
+    gains: Range<usize>,
+    trunk: Option<Network>,
+    /// First head; each is m x width weights, then m biases.
+    heads: Range<usize>,
+    head_inputs: usize,
+}
+
+impl Model {
+    /// Lays `shape` out: scores, selector network, gains, control network.
+    #[must_use]
+    pub fn new(shape: PolicyShape) -> Self {
+        let (n, m, choices) = (shape.state, shape.control, shape.choices());
+        let mut at = 0;
+        let scores = shape.scores.then(|| {
+            let layer = Network::new(at, shape.monomials(), &[choices], Output::Linear);
+            at = layer.end();
+            layer
+        });
+        let selector = shape.selector_hidden.as_ref().map(|hidden| {
+            let widths: Vec<usize> = hidden.iter().copied().chain([choices]).collect();
+            let network = Network::new(at, n, &widths, Output::Linear);
+            at = network.end();
+            network
+        });
+        let gain = if shape.gains { m * n } else { 0 } + if shape.gain_offsets() { m } else { 0 };
+        let gains = at..at + choices * gain;
+        at = gains.end;
+        let hidden = shape.control_hidden.clone().unwrap_or_default();
+        let trunk = (!hidden.is_empty()).then(|| {
+            let network = Network::new(at, n, &hidden, Output::Tanh);
+            at = network.end();
+            network
+        });
+        let head_inputs = hidden.last().copied().unwrap_or(n);
+        let heads = at..at + shape.heads() * (m * head_inputs + m);
+        Self {
+            shape,
+            scores,
+            selector,
+            gains,
+            trunk,
+            heads,
+            head_inputs,
+        }
+    }
+
+    /// The structure.
+    #[must_use]
+    pub fn shape(&self) -> &PolicyShape {
+        &self.shape
+    }
+
+    /// Length of the parameter vector.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.heads.end
+    }
+
+    /// Lanes of selector network activations per step.
+    #[must_use]
+    pub fn selector_activations(&self) -> usize {
+        self.selector.as_ref().map_or(0, Network::activations)
+    }
+
+    /// Lanes of control trunk activations per step.
+    #[must_use]
+    pub fn control_activations(&self) -> usize {
+        self.trunk.as_ref().map_or(0, Network::activations)
+    }
+
+    /// The groups with their parameter ranges, in order, without gaps.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(Group, Range<usize>)> {
+        let selector = self.scores.as_ref().map_or(0, Network::end);
+        let control = self.gains.end;
+        vec![
+            (Group::Scores, 0..selector),
+            (Group::Selector, selector..self.gains.start),
+            (Group::Gains, self.gains.clone()),
+            (Group::Control, control..self.heads.end),
+        ]
+    }
+
+    /// Score layer: `[C x K]` weights and `[C]` biases, where there is one.
+    #[must_use]
+    pub fn scores(&self) -> Option<&Network> {
+        self.scores.as_ref()
+    }
+
+    /// Selector network, where there is one.
+    #[must_use]
+    pub fn selector(&self) -> Option<&Network> {
+        self.selector.as_ref()
+    }
+
+    /// Hidden layers of the control network, where there are some.
+    #[must_use]
+    pub fn trunk(&self) -> Option<&Network> {
+        self.trunk.as_ref()
+    }
+
+    /// Gain `[m x n]` and offset `[m]` ranges of a choice; empty where the shape has none.
+    #[inline(always)]
+    #[must_use]
+    pub fn gain(&self, choice: usize) -> (Range<usize>, Range<usize>) {
+        let (n, m) = (self.shape.state, self.shape.control);
+        let weights = if self.shape.gains { m * n } else { 0 };
+        let offset = if self.shape.gain_offsets() { m } else { 0 };
+        let start = self.gains.start + choice * (weights + offset);
+        (
+            start..start + weights,
+            start + weights..start + weights + offset,
+        )
+    }
+
+    /// Head weights `[m x width]` and bias `[m]` ranges of a choice; `None` without a network.
+    #[inline(always)]
+    #[must_use]
+    pub fn head(&self, choice: usize) -> Option<(Range<usize>, Range<usize>)> {
+        let m = self.shape.control;
+        let index = match self.shape.heads() {
+            0 => return None,
+            1 => 0,
+            _ => choice,
+        };
+        let start = self.heads.start + index * (m * self.head_inputs + m);
+        let end = start + m * self.head_inputs;
+        Some((start..end, end..end + m))
+    }
+
+    /// Transforms the state of step `t`: input, direction, norm, monomials.
+    #[inline(always)]
+    pub fn observe<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
+        let (norm, inverse) = input::observe(
+            &self.shape,
+            tape.state.at(t),
+            tape.input.at_mut(t),
+            tape.direction.at_mut(t),
+            tape.monomials.at_mut(t),
+        );
+        tape.norm.at_mut(t).copy_from_slice(&[norm, inverse]);
+    }
+
+    /// Selector probabilities of step `t` from its direction and monomials.
+    #[inline(always)]
+    pub fn select<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, t: usize) {
+        let logits = tape.logit.at_mut(t);
+        logits.fill(Lanes::default());
+        if let Some(scores) = &self.scores {
+            scores.forward(parameters, tape.monomials.at(t), logits);
+        }
+        if let Some(selector) = &self.selector {
+            let activations = tape.selector.at_mut(t);
+            selector.forward(parameters, tape.direction.at(t), activations);
+            for (logit, &y) in logits.iter_mut().zip(&activations[selector.output()]) {
+                *logit = *logit + y;
+            }
+        }
+        let probabilities = tape.probability.at_mut(t);
+        probabilities.copy_from_slice(tape.logit.at(t));
+        softmax(probabilities);
+    }
+
+    /// Takes the choice with the greatest logit, the lowest index on ties.
+    #[inline(always)]
+    pub fn arg_max<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
+        let logits = tape.logit.at(t);
+        let mut best = logits[0];
+        let mut choice = [0_u16; LANES];
+        for (index, logit) in logits.iter().enumerate().skip(1) {
+            for lane in 0..LANES {
+                if logit.0[lane] > best.0[lane] {
+                    best.0[lane] = logit.0[lane];
+                    choice[lane] = index as u16;
+                }
+            }
+        }
+        tape.choice[t] = choice;
+    }
+
+    /// Draws the choices of step `t` from its probabilities and uniform numbers.
+    #[inline(always)]
+    pub fn draw<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
+        let probabilities = tape.probability.at(t);
+        let uniform = tape.uniform.at(t)[0];
+        let mut choice = [0_u16; LANES];
+        let mut cumulative = Lanes::<T>::default();
+        // The last choice takes what rounding leaves over.
+        for &p in &probabilities[..probabilities.len() - 1] {
+            cumulative = cumulative + p;
+            for lane in 0..LANES {
+                choice[lane] += u16::from(uniform.0[lane] >= cumulative.0[lane]);
+            }
+        }
+        tape.choice[t] = choice;
+    }
+
+    /// Hidden layers of the control network at step `t`.
+    #[inline(always)]
+    pub fn hidden<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, t: usize) {
+        if let Some(trunk) = &self.trunk {
+            trunk.forward(parameters, tape.direction.at(t), tape.control.at_mut(t));
+        }
+    }
+
+    #[inline(always)]
+    fn head_input<'a, T: Real>(&self, tape: &'a Tape<T>, t: usize) -> &'a [Lanes<T>] {
+        match &self.trunk {
+            Some(trunk) => &tape.control.at(t)[trunk.output()],
+            None => tape.direction.at(t),
+        }
+    }
+
+    /// Law of one choice for all lanes of step `t`: writes the control network's part to `head`
+    /// and the law before bounds to `law`, both `[m]`.
+    #[inline(always)]
+    pub fn law<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &Tape<T>,
+        t: usize,
+        choice: usize,
+        head: &mut [Lanes<T>],
+        law: &mut [Lanes<T>],
+    ) {
+        law.fill(Lanes::default());
+        let (gain, offset) = self.gain(choice);
+        if !gain.is_empty() {
+            let zero = [T::default(); 256];
+            let bias = if offset.is_empty() {
+                &zero[..law.len()]
+            } else {
+                &parameters[offset]
+            };
+            dense::forward(&parameters[gain], bias, tape.input.at(t), law);
+        }
+        if let Some((weights, bias)) = self.head(choice) {
+            let input = self.head_input(tape, t);
+            dense::forward(&parameters[weights], &parameters[bias], input, head);
+            let scale = self.head_scale(tape, t);
+            for (u, &y) in law.iter_mut().zip(head.iter()) {
+                *u = y.mul_add(scale, *u);
+            }
+        }
+    }
+
+    /// |xi| with unit-norm input, else 1.
+    #[inline(always)]
+    fn head_scale<T: Real>(&self, tape: &Tape<T>, t: usize) -> Lanes<T> {
+        match self.shape.input {
+            InputKind::UnitNorm => tape.norm.at(t)[0],
+            InputKind::Affine => splat(T::from_f64(1.0)),
+        }
+    }
+
+    /// Law of the choices in `tape.choice[t]`: fills head, law and applied control.
+    #[inline(always)]
+    pub fn act<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        scratch: &mut LawScratch<T>,
+    ) {
+        let choices = tape.choice[t];
+        for choice in 0..self.shape.choices() {
+            let Some(mask) = mask::<T>(&choices, choice) else {
+                continue;
+            };
+            self.law(
+                parameters,
+                tape,
+                t,
+                choice,
+                &mut scratch.head,
+                &mut scratch.law,
+            );
+            for (old, &new) in tape.head.at_mut(t).iter_mut().zip(&scratch.head) {
+                *old = blend(mask, new, *old);
+            }
+            for (old, &new) in tape.law.at_mut(t).iter_mut().zip(&scratch.law) {
+                *old = blend(mask, new, *old);
+            }
+        }
+        let applied = tape.applied.at_mut(t);
+        applied.copy_from_slice(tape.law.at(t));
+        self.bound(applied);
+    }
+
+    /// Applies the control bounds in place; does nothing where there are none.
+    #[inline(always)]
+    pub fn bound<T: Real>(&self, control: &mut [Lanes<T>]) {
+        if let Some((lower, upper)) = &self.shape.bounds {
+            for (i, u) in control.iter_mut().enumerate() {
+                *u = Scalar::clamp(*u, T::from_f64(lower[i]), T::from_f64(upper[i]));
+            }
+        }
+    }
+
+    /// Adjoint of one step of the policy.
+    ///
+    /// On entry `d_applied` `[m]` is the loss derivative of the applied control and
+    /// `tape.d_logits[t]` that of the logits. Fills the tape's deltas of step `t` and adds the
+    /// derivative of the state to `d_x` `[n]`: through the control always, through the selector
+    /// scaled by `cross_term` (1 on, 0 off).
+    #[inline(always)]
+    pub fn adjoint<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        d_applied: &[Lanes<T>],
+        cross_term: T,
+        d_x: &mut [Lanes<T>],
+        scratch: &mut AdjointScratch<T>,
+    ) {
+        scratch.d_input.fill(Lanes::default());
+        scratch.d_direction.fill(Lanes::default());
+        let mut d_norm = Lanes::default();
+        self.selector_adjoint(parameters, tape, t, cross_term > T::default(), scratch);
+        for d in &mut scratch.d_direction {
+            *d = *d * cross_term;
+        }
+
+        let d_law = tape.d_law.at_mut(t);
+        d_law.copy_from_slice(d_applied);
+        if let Some((lower, upper)) = &self.shape.bounds {
+            for (i, (d, &u)) in d_law.iter_mut().zip(tape.law.at(t)).enumerate() {
+                *d = *d * u.gate(T::from_f64(lower[i]), T::from_f64(upper[i]));
+            }
+        }
+        let choices = tape.choice[t];
+        let scale = self.head_scale(tape, t);
+        if self.shape.heads() > 0 {
+            let d_head = tape.d_head.at_mut(t);
+            for ((d_head, &d), &y) in d_head.iter_mut().zip(tape.d_law.at(t)).zip(tape.head.at(t)) {
+                *d_head = d * scale;
+                d_norm = d.mul_add(y, d_norm);
+            }
+        }
+        scratch.d_hidden.fill(Lanes::default());
+        for choice in 0..self.shape.choices() {
+            let Some(mask) = mask::<T>(&choices, choice) else {
+                continue;
+            };
+            let (gain, _) = self.gain(choice);
+            if !gain.is_empty() {
+                masked(tape.d_law.at(t), mask, &mut scratch.d_masked);
+                dense::backward_input(&parameters[gain], &scratch.d_masked, &mut scratch.d_input);
+            }
+            if let Some((weights, _)) = self.head(choice) {
+                masked(tape.d_head.at(t), mask, &mut scratch.d_masked);
+                dense::backward_input(
+                    &parameters[weights],
+                    &scratch.d_masked,
+                    &mut scratch.d_hidden,
+                );
+            }
+        }
+        if self.shape.heads() > 0 {
+            match &self.trunk {
+                Some(trunk) => {
+                    let deltas = tape.d_control.at_mut(t);
+                    deltas[trunk.output()].copy_from_slice(&scratch.d_hidden);
+                    let activations = tape.control.at(t);
+                    trunk.backward(
+                        parameters,
+                        activations,
+                        deltas,
+                        Some(&mut scratch.d_direction),
+                    );
+                }
+                None => add(&scratch.d_hidden, &mut scratch.d_direction),
+            }
+        }
+        match self.shape.input {
+            InputKind::UnitNorm => input::unit_norm_adjoint(
+                tape.direction.at(t),
+                tape.norm.at(t)[1],
+                &scratch.d_direction,
+                d_norm,
+                &mut scratch.d_input,
+            ),
+            InputKind::Affine => add(&scratch.d_direction, &mut scratch.d_input),
+        }
+        for (i, d_x) in d_x.iter_mut().enumerate() {
+            let scale = T::from_f64(self.shape.input_scale[i]);
+            *d_x = d_x.add_scaled(scale, scratch.d_input[i]);
+        }
+    }
+
+    /// Adjoint of the selector at step `t`: fills its deltas from `tape.d_logits[t]`; with
+    /// `to_direction` adds the derivative of the direction to `scratch.d_direction`.
+    #[inline(always)]
+    pub fn selector_adjoint<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        to_direction: bool,
+        scratch: &mut AdjointScratch<T>,
+    ) {
+        if let (Some(scores), true) = (&self.scores, to_direction) {
+            scratch.d_monomials.fill(Lanes::default());
+            scores.backward_linear(parameters, tape.d_logits.at(t), &mut scratch.d_monomials);
+            input::monomials_adjoint(
+                tape.direction.at(t),
+                &scratch.d_monomials,
+                &mut scratch.d_direction,
+            );
+        }
+        if let Some(selector) = &self.selector {
+            let deltas = tape.d_selector.at_mut(t);
+            deltas[selector.output()].copy_from_slice(tape.d_logits.at(t));
+            let d_direction = to_direction.then_some(scratch.d_direction.as_mut_slice());
+            selector.backward(parameters, tape.selector.at(t), deltas, d_direction);
+        }
+    }
+
+    /// Adds the selector's parameter gradient over `steps` to `gradient`.
+    #[inline(always)]
+    pub fn selector_gradient<T: Real>(
+        &self,
+        tape: &Tape<T>,
+        steps: Range<usize>,
+        gradient: &mut [T],
+    ) {
+        if let Some(scores) = &self.scores {
+            // A single linear layer has no activations below it and its deltas are the logits'.
+            let monomials = tape.monomials.all();
+            scores.gradient(
+                steps.clone(),
+                monomials,
+                &tape.probability,
+                &tape.d_logits,
+                gradient,
+            );
+        }
+        if let Some(selector) = &self.selector {
+            selector.gradient(
+                steps,
+                tape.direction.all(),
+                &tape.selector,
+                &tape.d_selector,
+                gradient,
+            );
+        }
+    }
+
+    /// Adds the laws' parameter gradient over all steps to `gradient`.
+    #[inline(always)]
+    pub fn law_gradient<T: Real>(
+        &self,
+        tape: &Tape<T>,
+        gradient: &mut [T],
+        masked_steps: &mut Track<T>,
+    ) {
+        let steps = 0..tape.steps();
+        for choice in 0..self.shape.choices() {
+            let (gain, offset) = self.gain(choice);
+            if !gain.is_empty() && mask_steps(tape, choice, &tape.d_law, masked_steps) {
+                let (dw, db) = gradient[gain.start..offset.end.max(gain.end)].split_at_mut(gain.len());
+                let db = (!offset.is_empty()).then_some(db);
+                dense::gradient(steps.clone(), masked_steps.all(), tape.input.all(), dw, db);
+            }
+            if let Some((weights, bias)) = self.head(choice) {
+                let input = match &self.trunk {
+                    Some(trunk) => tape.control.part(trunk.output()),
+                    None => tape.direction.all(),
+                };
+                if mask_steps(tape, choice, &tape.d_head, masked_steps) {
+                    let (dw, db) = gradient[weights.start..bias.end].split_at_mut(weights.len());
+                    dense::gradient(steps.clone(), masked_steps.all(), input, dw, Some(db));
+                }
+            }
+        }
+        if let Some(trunk) = &self.trunk {
+            trunk.gradient(
+                steps,
+                tape.direction.all(),
+                &tape.control,
+                &tape.d_control,
+                gradient,
+            );
+        }
+    }
+}
+
+/// Working memory of [`Model::act`].
+#[derive(Clone, Debug)]
+pub struct LawScratch<T> {
+    /// Control network output `[m]`.
+    pub head: Vec<Lanes<T>>,
+    /// Law before bounds `[m]`.
+    pub law: Vec<Lanes<T>>,
+}
+
+impl<T: Real> LawScratch<T> {
+    /// Working memory for `model`.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let m = model.shape.control;
+        Self {
+            head: vec![Lanes::default(); m],
+            law: vec![Lanes::default(); m],
+        }
+    }
+}
+
+/// Working memory of [`Model::adjoint`].
+#[derive(Clone, Debug)]
+pub struct AdjointScratch<T> {
+    d_input: Vec<Lanes<T>>,
+    d_direction: Vec<Lanes<T>>,
+    d_monomials: Vec<Lanes<T>>,
+    d_hidden: Vec<Lanes<T>>,
+    d_masked: Vec<Lanes<T>>,
+}
+
+impl<T: Real> AdjointScratch<T> {
+    /// Working memory for `model`.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let shape = &model.shape;
+        let zeros = |len| vec![Lanes::default(); len];
+        Self {
+            d_input: zeros(shape.state),
+            d_direction: zeros(shape.state),
+            d_monomials: zeros(shape.monomials()),
+            d_hidden: zeros(model.head_inputs),
+            d_masked: zeros(shape.control),
+        }
+    }
+}
+
+/// Replaces logits by probabilities, lane by lane, in a fixed order.
+#[inline(always)]
+pub fn softmax<T: Real>(logits: &mut [Lanes<T>]) {
+    let mut top = logits[0];
+    for &logit in &logits[1..] {
+        top = top.zip(logit, |a, b| if b > a { b } else { a });
+    }
+    let mut sum = Lanes::default();
+    for logit in logits.iter_mut() {
+        *logit = (*logit - top).map(T::exp);
+        sum = sum + *logit;
+    }
+    let inverse = sum.map(|s| T::from_f64(1.0) / s);
+    for logit in logits {
+        *logit = *logit * inverse;
+    }
+}
+
+#[inline(always)]
+fn masked<T: Real>(values: &[Lanes<T>], mask: Lanes<T>, out: &mut [Lanes<T>]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        *out = value * mask;
+    }
+}
+
+#[inline(always)]
+fn add<T: Real>(values: &[Lanes<T>], sum: &mut [Lanes<T>]) {
+    for (sum, &value) in sum.iter_mut().zip(values) {
+        *sum = *sum + value;
+    }
+}
+
+/// Writes `track` with the lanes of other choices zeroed; false if no step has the choice.
+#[inline(always)]
+fn mask_steps<T: Real>(
+    tape: &Tape<T>,
+    choice: usize,
+    track: &Track<T>,
+    out: &mut Track<T>,
+) -> bool {
+    let mut any = false;
+    for t in 0..tape.steps() {
+        match mask::<T>(&tape.choice[t], choice) {
+            Some(mask) => {
+                any = true;
+                masked(track.at(t), mask, out.at_mut(t));
+            }
+            None => out.at_mut(t).fill(Lanes::default()),
+        }
+    }
+    any
+}

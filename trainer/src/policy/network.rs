@@ -1,0 +1,212 @@
+//! A tanh network over a flat parameter vector, with its adjoint.
+
+use std::ops::Range;
+
+use crate::numeric::dense::{self, Steps};
+use crate::numeric::{Lanes, Real};
+use crate::policy::Track;
+
+/// One dense layer's place in the parameter vector.
+#[derive(Clone, Debug, PartialEq)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    /// Weights `[outputs x inputs]`, row-major.
+    weights: Range<usize>,
+    /// Bias `[outputs]`.
+    bias: Range<usize>,
+    /// First lane of this layer's output in the activations.
+    offset: usize,
+}
+
+/// What follows the last layer of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing.
+    Linear,
+    /// tanh, as after every hidden layer.
+    Tanh,
+}
+
+/// A network of dense layers with tanh between them.
+///
+/// *Activations* are the outputs of all layers side by side (after tanh where there is one), in order;
+/// *deltas* have the same shape and hold the loss derivative before each tanh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    layers: Vec<Layer>,
+    activations: usize,
+    output: Output,
+}
+
+impl Network {
+    /// Lays a network out in a parameter vector from `start` on: one layer per entry of `widths`,
+    /// which must not be empty.
+    #[must_use]
+    pub fn new(start: usize, inputs: usize, widths: &[usize], output: Output) -> Self {
+        let mut layers = Vec::new();
+        let (mut at, mut offset, mut width) = (start, 0, inputs);
+        for &next in widths {
+            let weights = at..at + width * next;
+            let bias = weights.end..weights.end + next;
+            at = bias.end;
+            layers.push(Layer {
+                inputs: width,
+                outputs: next,
+                weights,
+                bias,
+                offset,
+            });
+            offset += next;
+            width = next;
+        }
+        Self {
+            layers,
+            activations: offset,
+            output,
+        }
+    }
+
+    /// First parameter behind the network.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.bias.end)
+    }
+
+    /// Lanes of activations per step.
+    #[must_use]
+    pub fn activations(&self) -> usize {
+        self.activations
+    }
+
+    /// Where the output layer stands inside the activations.
+    #[must_use]
+    pub fn output(&self) -> Range<usize> {
+        let last = self.last();
+        last.offset..self.activations
+    }
+
+    /// Per layer: inputs, outputs, weights `[outputs x inputs]` and bias ranges.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, usize, Range<usize>, Range<usize>)> + '_ {
+        self.layers.iter().map(|layer| {
+            (
+                layer.inputs,
+                layer.outputs,
+                layer.weights.clone(),
+                layer.bias.clone(),
+            )
+        })
+    }
+
+    fn last(&self) -> &Layer {
+        // `widths` is not empty, so there is a last layer.
+        &self.layers[self.layers.len() - 1]
+    }
+
+    /// Applies the network to `x`, filling `activations`.
+    #[inline(always)]
+    pub fn forward<T: Real>(&self, parameters: &[T], x: &[Lanes<T>], activations: &mut [Lanes<T>]) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (before, rest) = activations.split_at_mut(layer.offset);
+            let input = if index == 0 {
+                x
+            } else {
+                &before[layer.offset - layer.inputs..]
+            };
+            let output = &mut rest[..layer.outputs];
+            dense::forward(
+                &parameters[layer.weights.clone()],
+                &parameters[layer.bias.clone()],
+                input,
+                output,
+            );
+            if index + 1 < self.layers.len() || self.output == Output::Tanh {
+                for y in output {
+                    *y = y.map(T::tanh);
+                }
+            }
+        }
+    }
+
+    /// Adjoint of [`Network::forward`]: on entry the output part of `deltas` holds the loss
+    /// derivative of the output; on return all of `deltas` is filled. With `d_x` the derivative of the
+    /// input is added there.
+    #[inline(always)]
+    pub fn backward<T: Real>(
+        &self,
+        parameters: &[T],
+        activations: &[Lanes<T>],
+        deltas: &mut [Lanes<T>],
+        d_x: Option<&mut [Lanes<T>]>,
+    ) {
+        if self.output == Output::Tanh {
+            let output = self.output();
+            for (delta, &y) in deltas[output.clone()].iter_mut().zip(&activations[output]) {
+                *delta = tanh_adjoint(*delta, y);
+            }
+        }
+        for layer in self.layers.iter().skip(1).rev() {
+            let start = layer.offset - layer.inputs;
+            let (before, after) = deltas.split_at_mut(layer.offset);
+            let below = &mut before[start..];
+            below.fill(Lanes::default());
+            dense::backward_input(
+                &parameters[layer.weights.clone()],
+                &after[..layer.outputs],
+                below,
+            );
+            for (delta, &y) in below.iter_mut().zip(&activations[start..layer.offset]) {
+                *delta = tanh_adjoint(*delta, y);
+            }
+        }
+        if let Some(d_x) = d_x {
+            let first = &self.layers[0];
+            dense::backward_input(
+                &parameters[first.weights.clone()],
+                &deltas[..first.outputs],
+                d_x,
+            );
+        }
+    }
+
+    /// Adjoint of a network that is one linear layer: adds the derivative of the input to `d_x`.
+    #[inline(always)]
+    pub fn backward_linear<T: Real>(
+        &self,
+        parameters: &[T],
+        d_y: &[Lanes<T>],
+        d_x: &mut [Lanes<T>],
+    ) {
+        dense::backward_input(&parameters[self.last().weights.clone()], d_y, d_x);
+    }
+
+    /// Adds the parameter gradient over `steps` to `gradient` (a whole parameter vector).
+    #[inline(always)]
+    pub fn gradient<T: Real>(
+        &self,
+        steps: Range<usize>,
+        x: Steps<'_, T>,
+        activations: &Track<T>,
+        deltas: &Track<T>,
+        gradient: &mut [T],
+    ) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let input = if index == 0 {
+                x
+            } else {
+                activations.part(layer.offset - layer.inputs..layer.offset)
+            };
+            let delta = deltas.part(layer.offset..layer.offset + layer.outputs);
+            // Weights and bias are neighbours: one split gives both mutable slices.
+            let (dw, db) = gradient[layer.weights.start..layer.bias.end]
+                .split_at_mut(layer.weights.len());
+            dense::gradient(steps.clone(), delta, input, dw, Some(db));
+        }
+    }
+}
+
+/// d (1 - y^2): the adjoint of y = tanh(v).
+#[inline(always)]
+fn tanh_adjoint<T: Real>(d: Lanes<T>, y: Lanes<T>) -> Lanes<T> {
+    d.zip(y, |d, y| d * (-y).mul_add(y, T::from_f64(1.0)))
+}

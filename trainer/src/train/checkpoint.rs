@@ -1,0 +1,108 @@
+//! A checkpoint: everything needed to continue a run with the same bytes, written atomically.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::train::hpo::State;
+
+/// First bytes of a checkpoint file, with the version of its layout.
+const MAGIC: &[u8; 8] = b"HPOCKPT1";
+/// Bytes of the SHA-256 digest behind the magic.
+const DIGEST: usize = 32;
+
+/// The best policy so far, by validation cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Epochs done when it was validated.
+    pub epoch: usize,
+    /// Its validation cost.
+    pub cost: f64,
+    /// Its parameters.
+    pub parameters: Vec<f32>,
+}
+
+/// Contents of a checkpoint file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Seed of the run.
+    pub seed: u64,
+    /// SHA-256 of the resolved settings and plant: a checkpoint continues only its own run.
+    pub fingerprint: [u8; 32],
+    /// The learner.
+    pub state: State,
+    /// The best policy.
+    pub best: Best,
+    /// Validation cost before the first epoch.
+    pub start_cost: f64,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint; a crash leaves the old file or the new one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let body = postcard::to_allocvec(self)
+            .map_err(|error| Error::Usage(format!("checkpoint: {error}")))?;
+        let mut bytes = Vec::with_capacity(MAGIC.len() + DIGEST + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&Sha256::digest(&body));
+        bytes.extend_from_slice(&body);
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::Input`] if it is not a whole checkpoint.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+        let damaged = |found: &str| {
+            Error::input(
+                path,
+                "checkpoint",
+                found,
+                "a whole checkpoint of this version of hpo",
+            )
+        };
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| damaged("other magic"))?;
+        let (digest, body) = rest
+            .split_at_checked(DIGEST)
+            .ok_or_else(|| damaged("a truncated file"))?;
+        if Sha256::digest(body)[..] != *digest {
+            return Err(damaged("bytes that do not match their digest"));
+        }
+        postcard::from_bytes(body).map_err(|error| damaged(&error.to_string()))
+    }
+}
+
+/// Writes a whole file beside `path` and renames it into place.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = |e| Error::io(path, "cannot write", e);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+    file.write_all(bytes).map_err(cannot)?;
+    file.as_file().sync_all().map_err(cannot)?;
+    // A temporary file is private; the result is an ordinary file.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))
+            .map_err(cannot)?;
+    }
+    file.persist(path).map_err(|e| cannot(e.error))?;
+    Ok(())
+}

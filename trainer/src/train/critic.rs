@@ -1,0 +1,241 @@
+//! The critic: an estimate of the cost-to-go from a state, used in training only.
+
+use crate::numeric::{Lanes, Real};
+use crate::policy::network::{Network, Output};
+use crate::policy::{InputKind, PolicyShape, Tape, Track, input};
+
+/// Cost-to-go of a state with direction z and monomials q(z).
+///
+/// With unit-norm input V = |xi|^2 (p . q + net(q)): homogeneous of degree two and even by
+/// construction, as the optimal value of an unconstrained linear-quadratic switched plant is. With
+/// affine input V = p . q + r . z + net(z).
+#[derive(Clone, Debug)]
+pub struct Critic {
+    quadratic: Network,
+    linear: Option<Network>,
+    network: Option<Network>,
+    homogeneous: bool,
+}
+
+/// Working memory of [`Critic::value_at`].
+#[derive(Clone, Debug)]
+pub struct CriticScratch<T> {
+    input: Vec<Lanes<T>>,
+    direction: Vec<Lanes<T>>,
+    monomials: Vec<Lanes<T>>,
+    activations: Vec<Lanes<T>>,
+}
+
+impl Critic {
+    /// A critic for policies of `shape` with the given hidden widths (none: quadratic only).
+    #[must_use]
+    pub fn new(shape: &PolicyShape, hidden: &[usize]) -> Self {
+        let homogeneous = shape.input == InputKind::UnitNorm;
+        let quadratic = Network::new(0, shape.monomials(), &[1], Output::Linear);
+        let linear = (!homogeneous)
+            .then(|| Network::new(quadratic.end(), shape.state, &[1], Output::Linear));
+        let network = (!hidden.is_empty()).then(|| {
+            let widths: Vec<usize> = hidden.iter().copied().chain([1]).collect();
+            let start = linear.as_ref().unwrap_or(&quadratic).end();
+            let inputs = if homogeneous {
+                shape.monomials()
+            } else {
+                shape.state
+            };
+            Network::new(start, inputs, &widths, Output::Linear)
+        });
+        Self {
+            quadratic,
+            linear,
+            network,
+            homogeneous,
+        }
+    }
+
+    /// Length of the critic's parameter vector.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.network
+            .as_ref()
+            .or(self.linear.as_ref())
+            .unwrap_or(&self.quadratic)
+            .end()
+    }
+
+    /// The network beside the quadratic, where there is one.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
+    /// Whether V is |xi|^2 times a function of the direction.
+    #[must_use]
+    pub fn homogeneous(&self) -> bool {
+        self.homogeneous
+    }
+
+    /// Lanes of activations of the network.
+    #[must_use]
+    pub fn activations(&self) -> usize {
+        self.network.as_ref().map_or(0, Network::activations)
+    }
+
+    /// Working memory for [`Critic::value_at`].
+    #[must_use]
+    pub fn scratch<T: Real>(&self, shape: &PolicyShape) -> CriticScratch<T> {
+        let zeros = |len| vec![Lanes::default(); len];
+        CriticScratch {
+            input: zeros(shape.state),
+            direction: zeros(shape.state),
+            monomials: zeros(shape.monomials()),
+            activations: zeros(self.activations()),
+        }
+    }
+
+    /// V / |xi|^2 (homogeneous) or V, from direction and monomials; fills `activations`.
+    #[inline(always)]
+    pub fn relative_value<T: Real>(
+        &self,
+        parameters: &[T],
+        direction: &[Lanes<T>],
+        monomials: &[Lanes<T>],
+        activations: &mut [Lanes<T>],
+    ) -> Lanes<T> {
+        let mut value = [Lanes::default()];
+        self.quadratic.forward(parameters, monomials, &mut value);
+        if let Some(linear) = &self.linear {
+            let mut part = [Lanes::default()];
+            linear.forward(parameters, direction, &mut part);
+            value[0] = value[0] + part[0];
+        }
+        if let Some(network) = &self.network {
+            let features = if self.homogeneous { monomials } else { direction };
+            network.forward(parameters, features, activations);
+            value[0] = value[0] + activations[network.output().start];
+        }
+        value[0]
+    }
+
+    /// V of arbitrary states `[n]`.
+    #[inline(always)]
+    pub fn value_at<T: Real>(
+        &self,
+        shape: &PolicyShape,
+        parameters: &[T],
+        state: &[Lanes<T>],
+        scratch: &mut CriticScratch<T>,
+    ) -> Lanes<T> {
+        let (norm, _) = input::observe(
+            shape,
+            state,
+            &mut scratch.input,
+            &mut scratch.direction,
+            &mut scratch.monomials,
+        );
+        let value = self.relative_value(
+            parameters,
+            &scratch.direction,
+            &scratch.monomials,
+            &mut scratch.activations,
+        );
+        self.absolute(value, norm)
+    }
+
+    /// V from V / |xi|^2 where the critic is homogeneous.
+    #[inline(always)]
+    pub fn absolute<T: Real>(&self, value: Lanes<T>, norm: Lanes<T>) -> Lanes<T> {
+        if self.homogeneous {
+            value * (norm * norm)
+        } else {
+            value
+        }
+    }
+
+    /// Adds the gradient of `sum_t sum_lane (v - target)^2 / 2` over `steps` to `gradient`, and
+    /// returns that sum. `target` `[1]` is relative to |xi|^2 where the critic is homogeneous.
+    #[inline(always)]
+    pub fn gradient<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &Tape<T>,
+        steps: std::ops::Range<usize>,
+        memory: &mut CriticMemory<T>,
+        gradient: &mut [T],
+    ) -> T {
+        let mut loss = Lanes::default();
+        for t in steps.clone() {
+            let value = self.relative_value(
+                parameters,
+                tape.direction.at(t),
+                tape.monomials.at(t),
+                memory.activations.at_mut(t),
+            );
+            let error = (value - memory.target.at(t)[0]) * memory.weight.at(t)[0];
+            loss = error.mul_add(error, loss);
+            memory.error.at_mut(t)[0] = error;
+            if let Some(network) = &self.network {
+                let deltas = memory.deltas.at_mut(t);
+                deltas[network.output().start] = error;
+                network.backward(parameters, memory.activations.at(t), deltas, None);
+            }
+        }
+        let monomials = tape.monomials.all();
+        self.quadratic.gradient(
+            steps.clone(),
+            monomials,
+            &memory.error,
+            &memory.error,
+            gradient,
+        );
+        if let Some(linear) = &self.linear {
+            linear.gradient(
+                steps.clone(),
+                tape.direction.all(),
+                &memory.error,
+                &memory.error,
+                gradient,
+            );
+        }
+        if let Some(network) = &self.network {
+            let features = if self.homogeneous {
+                monomials
+            } else {
+                tape.direction.all()
+            };
+            network.gradient(
+                steps,
+                features,
+                &memory.activations,
+                &memory.deltas,
+                gradient,
+            );
+        }
+        loss.sum() * T::from_f64(0.5)
+    }
+}
+
+/// Per-step memory of the critic's regression on one tape.
+#[derive(Clone, Debug)]
+pub struct CriticMemory<T> {
+    /// Regression targets `[1]`.
+    pub target: Track<T>,
+    /// Weight of each sample's error `[1]`.
+    pub weight: Track<T>,
+    activations: Track<T>,
+    deltas: Track<T>,
+    error: Track<T>,
+}
+
+impl<T: Real> CriticMemory<T> {
+    /// Memory for `steps` steps of `critic`.
+    #[must_use]
+    pub fn new(critic: &Critic, steps: usize) -> Self {
+        Self {
+            target: Track::new(steps, 1),
+            weight: Track::new(steps, 1),
+            activations: Track::new(steps, critic.activations()),
+            deltas: Track::new(steps, critic.activations()),
+            error: Track::new(steps, 1),
+        }
+    }
+}

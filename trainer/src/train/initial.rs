@@ -1,0 +1,63 @@
+//! Parameters before the first epoch.
+
+use crate::numeric::random::{Purpose, Stream};
+use crate::policy::Model;
+use crate::policy::network::Network;
+use crate::train::critic::Critic;
+
+/// Scores are drawn with standard deviation `score_spread`, which tells the laws of one mode
+/// apart; networks as Glorot and Bengio (2010) with output layers scaled to a hundredth, so that
+/// the policy starts from its linear part; gains and biases are zero. No number of a plant enters.
+#[must_use]
+pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
+    let mut parameters = vec![0.0; model.parameters()];
+    let mut stream = Stream::new(seed, Purpose::Parameters, 0);
+    if let Some(scores) = model.scores() {
+        for (_, _, weights, _) in scores.layers() {
+            for w in &mut parameters[weights] {
+                *w = (score_spread * stream.normal()) as f32;
+            }
+        }
+    }
+    if let Some(selector) = model.selector() {
+        network(selector, &mut stream, 0.01, &mut parameters);
+    }
+    if let Some(trunk) = model.trunk() {
+        network(trunk, &mut stream, 1.0, &mut parameters);
+    }
+    if let Some((head, _)) = model.head(0) {
+        let width = head.len() / model.shape().control;
+        for choice in 0..model.shape().heads() {
+            if let Some((weights, _)) = model.head(choice) {
+                fill(&mut parameters[weights], width, model.shape().control, 0.01, &mut stream);
+            }
+        }
+    }
+    parameters
+}
+
+/// Quadratic part one (a state's own cost is of that order), network as in [`policy`].
+#[must_use]
+pub fn critic(critic: &Critic, seed: u64) -> Vec<f32> {
+    let mut parameters = vec![0.0; critic.parameters()];
+    let mut stream = Stream::new(seed, Purpose::Parameters, 1);
+    if let Some(net) = critic.network() {
+        network(net, &mut stream, 0.01, &mut parameters);
+    }
+    parameters
+}
+
+fn network(net: &Network, stream: &mut Stream, output_scale: f64, parameters: &mut [f32]) {
+    let layers = net.layers().count();
+    for (index, (inputs, outputs, weights, _)) in net.layers().enumerate() {
+        let scale = if index + 1 == layers { output_scale } else { 1.0 };
+        fill(&mut parameters[weights], inputs, outputs, scale, stream);
+    }
+}
+
+fn fill(weights: &mut [f32], inputs: usize, outputs: usize, scale: f64, stream: &mut Stream) {
+    let limit = scale * (6.0 / (inputs + outputs) as f64).sqrt();
+    for w in weights {
+        *w = (limit * (2.0 * stream.uniform() - 1.0)) as f32;
+    }
+}

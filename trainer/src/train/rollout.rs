@@ -1,0 +1,297 @@
+//! Sixteen trajectories forward, and their reverse sweep.
+
+use crate::numeric::dense::splat;
+use crate::numeric::{LANES, Lanes, Real};
+use crate::plant::Plant;
+use crate::policy::Model;
+use crate::policy::model::{AdjointScratch, LawScratch};
+use crate::policy::tape::{Choices, Tape, Track, blend, mask};
+use crate::train::advantage::power;
+use crate::train::critic::{Critic, CriticScratch};
+
+/// What one rollout looks at besides the policy.
+#[derive(Clone, Copy)]
+pub struct LookAhead<'a, T> {
+    /// The critic that values successor states.
+    pub critic: &'a Critic,
+    /// Its parameters.
+    pub parameters: &'a [T],
+    /// Discount of the successor's value.
+    pub discount: T,
+}
+
+/// How a choice is taken from the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Drawn from the selector's distribution (training).
+    Sample,
+    /// The greatest logit (validation, as on the device).
+    ArgMax,
+    /// What `tape.choice` holds already (enumeration of choice sequences).
+    Given,
+}
+
+/// Tape and working memory of sixteen trajectories; nothing is allocated after construction.
+#[derive(Clone, Debug)]
+pub struct Worker<T> {
+    /// What the last rollout left.
+    pub tape: Tape<T>,
+    law: LawScratch<T>,
+    adjoint: AdjointScratch<T>,
+    critic: CriticScratch<T>,
+    applied: Vec<Lanes<T>>,
+    next: Vec<Lanes<T>>,
+    masked_steps: Track<T>,
+    d_next: Vec<Lanes<T>>,
+    d_state: Vec<Lanes<T>>,
+    d_part: Vec<Lanes<T>>,
+    d_control: Vec<Lanes<T>>,
+    d_control_part: Vec<Lanes<T>>,
+}
+
+impl<T: Real> Worker<T> {
+    /// Memory for `steps` steps of `model` on a plant with `noise` noise components.
+    #[must_use]
+    pub fn new(model: &Model, critic: &Critic, steps: usize, noise: usize) -> Self {
+        let shape = model.shape();
+        let zeros = |len| vec![Lanes::default(); len];
+        Self {
+            tape: Tape::new(model, steps, noise),
+            law: LawScratch::new(model),
+            adjoint: AdjointScratch::new(model),
+            critic: critic.scratch(shape),
+            applied: zeros(shape.control),
+            next: zeros(shape.state),
+            masked_steps: Track::new(steps, shape.control),
+            d_next: zeros(shape.state),
+            d_state: zeros(shape.state),
+            d_part: zeros(shape.state),
+            d_control: zeros(shape.control),
+            d_control_part: zeros(shape.control),
+        }
+    }
+
+    /// Runs the policy from `tape.state[0]` with the tape's uniform numbers and noise.
+    ///
+    /// With `look_ahead` every choice is tried for one step from every state, and the tape's
+    /// look-ahead values are filled. Returns the number of simulator calls (trajectory steps).
+    #[inline(always)]
+    pub fn rollout<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        selection: Selection,
+        look_ahead: Option<LookAhead<'_, T>>,
+    ) -> u64 {
+        let steps = self.tape.steps();
+        self.tape.clamped = 0;
+        for t in 0..steps {
+            model.observe(&mut self.tape, t);
+            model.select(parameters, &mut self.tape, t);
+            match selection {
+                Selection::Sample => model.draw(&mut self.tape, t),
+                Selection::ArgMax => model.arg_max(&mut self.tape, t),
+                Selection::Given => {}
+            }
+            model.hidden(parameters, &mut self.tape, t);
+            match look_ahead {
+                Some(look) => self.try_every_choice(plant, model, parameters, look, t),
+                None => {
+                    model.act(parameters, &mut self.tape, t, &mut self.law);
+                    self.step_chosen(plant, model, t);
+                }
+            }
+            self.tape.clamped += plant.count_clamped(self.tape.state.at(t + 1));
+        }
+        let calls = if look_ahead.is_some() {
+            model.shape().choices()
+        } else {
+            1
+        };
+        (steps * LANES * calls) as u64
+    }
+
+    /// Steps the plant with each lane's own mode.
+    #[inline(always)]
+    fn step_chosen<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize) {
+        let modes = modes_of(&self.tape.choice[t], model);
+        let (state, successor) = self.tape.state.pair(t);
+        for mode in 0..model.shape().modes {
+            let Some(mask) = mask::<T>(&modes, mode) else {
+                continue;
+            };
+            let cost = plant.step(
+                mode,
+                state,
+                self.tape.applied.at(t),
+                self.tape.noise.at(t),
+                &mut self.next,
+            );
+            let kept = &mut self.tape.cost.at_mut(t)[0];
+            *kept = blend(mask, cost, *kept);
+            for (old, &new) in successor.iter_mut().zip(&self.next) {
+                *old = blend(mask, new, *old);
+            }
+        }
+    }
+
+    /// Steps the plant with every choice, values the successors, keeps each lane's own.
+    #[inline(always)]
+    fn try_every_choice<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        look: LookAhead<'_, T>,
+        t: usize,
+    ) {
+        let tape = &mut self.tape;
+        let choices = tape.choice[t];
+        for choice in 0..model.shape().choices() {
+            model.law(
+                parameters,
+                tape,
+                t,
+                choice,
+                &mut self.law.head,
+                &mut self.law.law,
+            );
+            self.applied.copy_from_slice(&self.law.law);
+            model.bound(&mut self.applied);
+            let cost = plant.step(
+                model.shape().choice_modes[choice],
+                tape.state.at(t),
+                &self.applied,
+                tape.noise.at(t),
+                &mut self.next,
+            );
+            let value = look.critic.value_at(
+                model.shape(),
+                look.parameters,
+                &self.next,
+                &mut self.critic,
+            );
+            tape.look_ahead.at_mut(t)[choice] = value.mul_add(splat(look.discount), cost);
+            let Some(mask) = mask::<T>(&choices, choice) else {
+                continue;
+            };
+            let keep = |kept: &mut [Lanes<T>], new: &[Lanes<T>]| {
+                for (old, &new) in kept.iter_mut().zip(new) {
+                    *old = blend(mask, new, *old);
+                }
+            };
+            keep(tape.head.at_mut(t), &self.law.head);
+            keep(tape.law.at_mut(t), &self.law.law);
+            keep(tape.applied.at_mut(t), &self.applied);
+            keep(tape.cost.at_mut(t), &[cost]);
+            keep(tape.successor_value.at_mut(t), &[value]);
+            keep(tape.state.at_mut(t + 1), &self.next);
+        }
+    }
+
+    /// Critic value of the last state, to `tape.successor_value` of the last step.
+    #[inline(always)]
+    pub fn value_last(&mut self, model: &Model, critic: &Critic, parameters: &[T]) {
+        let steps = self.tape.steps();
+        let value = critic.value_at(
+            model.shape(),
+            parameters,
+            self.tape.state.at(steps),
+            &mut self.critic,
+        );
+        self.tape.successor_value.at_mut(steps - 1)[0] = value;
+    }
+
+    /// The reverse sweep: adds the gradient of
+    /// `sum_t cost_weight gamma^t l_t + (what d_logits stands for)` to `gradient`.
+    ///
+    /// `tape.d_logits` holds the loss derivative of every step's logits. `cross_term` scales how
+    /// much of it flows into the states (1: the total derivative, 0: none).
+    #[inline(always)]
+    pub fn sweep<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        objective: Objective<T>,
+        gradient: &mut [T],
+    ) {
+        let steps = self.tape.steps();
+        self.d_state.fill(Lanes::default());
+        for t in (0..steps).rev() {
+            let d_cost = objective.cost_weight * power(objective.discount, t);
+            self.d_next.copy_from_slice(&self.d_state);
+            self.d_state.fill(Lanes::default());
+            self.d_control.fill(Lanes::default());
+            self.plant_adjoint(plant, model, t, d_cost);
+            model.adjoint(
+                parameters,
+                &mut self.tape,
+                t,
+                &self.d_control,
+                objective.cross_term,
+                &mut self.d_state,
+                &mut self.adjoint,
+            );
+        }
+        model.selector_gradient(&self.tape, 0..steps, gradient);
+        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+    }
+
+    /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
+    #[inline(always)]
+    pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
+        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+    }
+
+    /// Fills `d_state` and `d_control` from `d_next`; each lane through its own mode.
+    #[inline(always)]
+    fn plant_adjoint<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize, d_cost: Lanes<T>) {
+        let modes = modes_of(&self.tape.choice[t], model);
+        for mode in 0..model.shape().modes {
+            let Some(mask) = mask::<T>(&modes, mode) else {
+                continue;
+            };
+            // The product is linear in the cotangents: lanes of other modes are given zeros.
+            for (masked, &d) in self.next.iter_mut().zip(&self.d_next) {
+                *masked = d * mask;
+            }
+            plant.vjp(
+                mode,
+                self.tape.state.at(t),
+                self.tape.applied.at(t),
+                self.tape.noise.at(t),
+                self.tape.state.at(t + 1),
+                &self.next,
+                mask * d_cost,
+                &mut self.d_part,
+                &mut self.d_control_part,
+            );
+            for (sum, &d) in self.d_state.iter_mut().zip(&self.d_part) {
+                *sum = *sum + d;
+            }
+            for (sum, &d) in self.d_control.iter_mut().zip(&self.d_control_part) {
+                *sum = *sum + d;
+            }
+        }
+    }
+}
+
+/// What [`Worker::sweep`] differentiates.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective<T> {
+    /// Factor of every stage cost, lane by lane.
+    pub cost_weight: Lanes<T>,
+    /// Discount gamma.
+    pub discount: T,
+    /// 1: the score function's total derivative; 0: without the cross term.
+    pub cross_term: T,
+}
+
+/// Plant mode of each lane's choice.
+#[inline(always)]
+fn modes_of(choices: &Choices, model: &Model) -> Choices {
+    let table = &model.shape().choice_modes;
+    choices.map(|choice| table[usize::from(choice)] as u16)
+}

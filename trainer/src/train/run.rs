@@ -1,0 +1,433 @@
+//! A training run: its directory, its progress events, and how it is interrupted and resumed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::export;
+use crate::plant::PlantModel;
+use crate::policy::{Model, PolicyShape};
+use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
+use crate::train::critic::Critic;
+use crate::train::hpo::{EpochMetrics, Hpo, State};
+use crate::train::settings::{PlantTraits, Settings};
+use crate::train::validate::Validation;
+
+/// Seconds between checkpoints, so that a kill loses little; the last epoch before an end is always written.
+const CHECKPOINT_SECONDS: f64 = 5.0;
+
+/// What is to be trained and where it goes.
+#[derive(Clone, Debug)]
+pub struct TrainConfig {
+    /// The plant.
+    pub plant: PlantModel,
+    /// Resolved settings.
+    pub settings: Settings,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Run directory.
+    pub out: PathBuf,
+    /// Continue the run in `out` from its checkpoint.
+    pub resume: bool,
+    /// Threads; 0 takes one per processor. Does not change the result.
+    pub threads: usize,
+}
+
+/// What happens during training; the command line draws it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainEvent {
+    /// Training begins at an epoch (0, or where a checkpoint stood).
+    Started {
+        /// First epoch of this session.
+        epoch: usize,
+        /// Last epoch.
+        epochs: usize,
+        /// Trained numbers of the policy.
+        parameters: usize,
+    },
+    /// An epoch has ended.
+    Epoch {
+        /// Epochs done.
+        epoch: usize,
+        /// Its figures.
+        metrics: EpochMetrics,
+        /// Validation cost, where this epoch was validated.
+        validation: Option<f64>,
+    },
+}
+
+/// Result of a finished run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainReport {
+    /// Run directory.
+    pub out: PathBuf,
+    /// The best policy's file.
+    pub policy: PathBuf,
+    /// SHA-256 of the policy file, in hex.
+    pub policy_sha256: String,
+    /// Epochs done.
+    pub epochs: usize,
+    /// Epoch of the best policy.
+    pub best_epoch: usize,
+    /// Validation cost of the best policy.
+    pub validation_cost: f64,
+    /// Validation cost before the first epoch.
+    pub start_cost: f64,
+    /// Simulator calls, look-ahead branches included.
+    pub env_steps: u64,
+    /// Simulator calls of this session alone.
+    pub session_env_steps: u64,
+    /// Seconds spent in this session.
+    pub seconds: f64,
+}
+
+/// Structure of the policy that `settings` ask for on `plant`.
+#[must_use]
+pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
+    let dims = plant.dims();
+    let policy = &settings.policy;
+    PolicyShape {
+        state: dims.state,
+        control: dims.control,
+        modes: dims.modes,
+        choice_modes: (0..dims.modes * policy.laws_per_mode)
+            .map(|choice| choice / policy.laws_per_mode)
+            .collect(),
+        input: policy.input,
+        input_shift: vec![0.0; dims.state],
+        input_scale: vec![1.0; dims.state],
+        scores: policy.scores,
+        selector_hidden: policy.selector_hidden.clone(),
+        gains: policy.gains,
+        control_hidden: policy.control_hidden.clone(),
+        head_per_choice: policy.head_per_choice,
+        bounds: plant
+            .bounds()
+            .map(|bounds| (bounds.lower.clone(), bounds.upper.clone())),
+    }
+}
+
+/// What the default settings depend on.
+#[must_use]
+pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
+    let data = plant.lqr_data();
+    PlantTraits {
+        homogeneous: plant.bounds().is_none()
+            && data.affine.is_empty()
+            && data.noise_std.is_empty(),
+        horizon: plant.horizon(),
+    }
+}
+
+/// Trains, or resumes training, until the last epoch or until `interrupted` is set.
+///
+/// The run directory then holds `settings.toml`, `plant.toml`, `run.json`, `metrics.csv`, `metrics.jsonl`,
+/// `checkpoint.bin` and `policy.hpo` (the best policy by validation cost).
+///
+/// # Errors
+/// [`Error::Usage`] if the directory holds another run, or one and `resume` is not set; [`Error::Io`] if it cannot
+/// be written; [`Error::Negative`] if training was interrupted or diverged (the last good policy is kept).
+pub fn train(
+    config: &TrainConfig,
+    interrupted: &AtomicBool,
+    events: &mut dyn FnMut(&TrainEvent),
+) -> Result<TrainReport> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(config.threads)
+        .build()
+        .map_err(|error| Error::Environment(format!("cannot start threads: {error}")))?;
+    let directory = RunDirectory::open(config)?;
+    let shape = policy_shape(&config.plant, &config.settings);
+    let model = Model::new(shape);
+    let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
+    let plant = config.plant.build::<f32>();
+    let train = &config.settings.train;
+    let mut hpo = Hpo::new(
+        &plant,
+        &config.plant,
+        &model,
+        &critic,
+        &config.settings,
+        config.seed,
+    );
+    let mut validation = Validation::new(
+        &config.plant,
+        &model,
+        &critic,
+        train.validation_states,
+        config.seed,
+    );
+    let mut progress = match directory.checkpoint(config)? {
+        Some(checkpoint) => checkpoint,
+        None => {
+            let state = State::new(&model, &critic, &config.settings, config.seed);
+            let cost = pool.install(|| validation.cost(&plant, &model, &state.parameters));
+            Checkpoint {
+                seed: config.seed,
+                fingerprint: fingerprint(config),
+                best: Best {
+                    epoch: 0,
+                    cost,
+                    parameters: state.parameters.clone(),
+                },
+                state,
+                start_cost: cost,
+            }
+        }
+    };
+    let mut metrics = directory.metrics(progress.state.epoch)?;
+    events(&TrainEvent::Started {
+        epoch: progress.state.epoch,
+        epochs: train.epochs,
+        parameters: model.parameters(),
+    });
+    let first_env_steps = progress.state.env_steps;
+    let start = Instant::now();
+    let mut saved = Instant::now();
+    while progress.state.epoch < train.epochs {
+        if interrupted.load(Ordering::Relaxed) {
+            directory.save(config, &model, &progress)?;
+            return Err(Error::Negative(format!(
+                "interrupted after epoch {} of {}; continue with --resume --out {}",
+                progress.state.epoch,
+                train.epochs,
+                config.out.display()
+            )));
+        }
+        let state = &mut progress.state;
+        let epoch = pool.install(|| hpo.epoch(state));
+        if !state.is_finite() || !epoch.cost.is_finite() {
+            return Err(diverged(config, &progress));
+        }
+        let due = state.epoch.is_multiple_of(train.validate_every) || state.epoch == train.epochs;
+        let cost = due.then(|| pool.install(|| validation.cost(&plant, &model, &state.parameters)));
+        if let Some(cost) = cost
+            && !(cost >= progress.best.cost)
+        {
+            progress.best = Best {
+                epoch: state.epoch,
+                cost,
+                parameters: state.parameters.clone(),
+            };
+        }
+        let event = TrainEvent::Epoch {
+            epoch: progress.state.epoch,
+            metrics: epoch,
+            validation: cost,
+        };
+        metrics.write(&progress.state, &epoch, cost)?;
+        events(&event);
+        if saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS {
+            directory.save(config, &model, &progress)?;
+            saved = Instant::now();
+        }
+    }
+    let policy = directory.save(config, &model, &progress)?;
+    Ok(TrainReport {
+        out: config.out.clone(),
+        policy_sha256: hex(&Sha256::digest(&policy)),
+        policy: config.out.join("policy.hpo"),
+        epochs: progress.state.epoch,
+        best_epoch: progress.best.epoch,
+        validation_cost: progress.best.cost,
+        start_cost: progress.start_cost,
+        env_steps: progress.state.env_steps,
+        session_env_steps: progress.state.env_steps - first_env_steps,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// The run directory.
+struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Creates the directory and its descriptions, or checks that it holds this very run.
+    fn open(config: &TrainConfig) -> Result<Self> {
+        let path = config.out.clone();
+        fs::create_dir_all(&path).map_err(|e| Error::io(&path, "cannot create the folder", e))?;
+        let settings_path = path.join("settings.toml");
+        let settings = toml::to_string(&config.settings)
+            .map_err(|error| Error::Usage(format!("settings: {error}")))?;
+        if settings_path.exists() {
+            if !config.resume {
+                return Err(Error::Usage(format!(
+                    "{} holds a run already; continue it with --resume or choose another --out",
+                    path.display()
+                )));
+            }
+            let found = fs::read_to_string(&settings_path)
+                .map_err(|e| Error::io(&settings_path, "cannot read", e))?;
+            if found != settings {
+                return Err(Error::input(
+                    &settings_path,
+                    "settings",
+                    "other settings than the command line gives",
+                    "the same command line as the run was started with, and --resume",
+                ));
+            }
+            return Ok(Self { path });
+        }
+        write_atomically(&path.join("plant.toml"), config.plant.resolved_toml().as_bytes())?;
+        let run = json!({
+            "plant": config.plant.name(),
+            "seed": config.seed,
+            "hpo_version": env!("CARGO_PKG_VERSION"),
+            "commit": commit(),
+        });
+        write_atomically(&path.join("run.json"), format!("{run:#}\n").as_bytes())?;
+        // Written last: its presence says that the folder is a run.
+        write_atomically(&settings_path, settings.as_bytes())?;
+        Ok(Self { path })
+    }
+
+    fn checkpoint_path(&self) -> PathBuf {
+        self.path.join("checkpoint.bin")
+    }
+
+    /// The checkpoint to continue from, if there is one.
+    fn checkpoint(&self, config: &TrainConfig) -> Result<Option<Checkpoint>> {
+        let path = self.checkpoint_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint::load(&path)?;
+        if checkpoint.fingerprint != fingerprint(config) {
+            return Err(Error::input(
+                &path,
+                "fingerprint",
+                "a checkpoint of another plant, seed or settings",
+                "the run's own plant, seed and settings",
+            ));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Writes the best policy and then the checkpoint; returns the policy's bytes.
+    fn save(
+        &self,
+        config: &TrainConfig,
+        model: &Model,
+        progress: &Checkpoint,
+    ) -> Result<Vec<u8>> {
+        let policy = export::policy_file(&config.plant, model, &progress.best.parameters)?;
+        write_atomically(&self.path.join("policy.hpo"), &policy)?;
+        progress.save(&self.checkpoint_path())?;
+        Ok(policy)
+    }
+
+    /// Metrics files cut back to `epoch` lines, ready for the next.
+    fn metrics(&self, epoch: usize) -> Result<Metrics> {
+        let header = "epoch,env_steps,cost,validation_cost,entropy,critic_error,\
+                      selector_gradient,law_gradient,clamped";
+        Ok(Metrics {
+            csv: cut(&self.path.join("metrics.csv"), Some(header), epoch)?,
+            jsonl: cut(&self.path.join("metrics.jsonl"), None, epoch)?,
+        })
+    }
+}
+
+/// The two metrics files, one line an epoch.
+struct Metrics {
+    csv: (PathBuf, File),
+    jsonl: (PathBuf, File),
+}
+
+impl Metrics {
+    fn write(&mut self, state: &State, m: &EpochMetrics, validation: Option<f64>) -> Result<()> {
+        let shown = validation.map(|cost| cost.to_string()).unwrap_or_default();
+        let row = format!(
+            "{},{},{},{shown},{},{},{},{},{}\n",
+            state.epoch,
+            state.env_steps,
+            m.cost,
+            m.entropy,
+            m.critic_error,
+            m.selector_gradient,
+            m.law_gradient,
+            m.clamped
+        );
+        let object = json!({
+            "epoch": state.epoch,
+            "env_steps": state.env_steps,
+            "cost": m.cost,
+            "validation_cost": validation,
+            "entropy": m.entropy,
+            "critic_error": m.critic_error,
+            "selector_gradient": m.selector_gradient,
+            "law_gradient": m.law_gradient,
+            "clamped": m.clamped,
+        });
+        let line = format!("{object}\n");
+        for ((path, file), text) in [(&mut self.csv, row), (&mut self.jsonl, line)] {
+            file.write_all(text.as_bytes())
+                .map_err(|e| Error::io(&*path, "cannot write", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a metrics file with its header and the first `epochs` lines, dropping later ones.
+fn cut(path: &Path, header: Option<&str>, epochs: usize) -> Result<(PathBuf, File)> {
+    let old = fs::read_to_string(path).unwrap_or_default();
+    let skip = usize::from(header.is_some());
+    let mut text: String = header.map(|h| format!("{h}\n")).unwrap_or_default();
+    for line in old.lines().skip(skip).take(epochs) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    write_atomically(path, text.as_bytes())?;
+    let file = OpenOptions::new()
+        .append(true)
+        .open(path)
+        .map_err(|e| Error::io(path, "cannot open", e))?;
+    Ok((path.to_path_buf(), file))
+}
+
+/// What makes two runs the same run.
+fn fingerprint(config: &TrainConfig) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(config.seed.to_le_bytes());
+    digest.update(config.plant.resolved_toml().as_bytes());
+    digest.update(toml::to_string(&config.settings).unwrap_or_default().as_bytes());
+    digest.finalize().into()
+}
+
+fn diverged(config: &TrainConfig, progress: &Checkpoint) -> Error {
+    Error::Negative(format!(
+        "training diverged in epoch {}: a parameter or cost is not finite; the likely cause is a step size too \
+         great for this plant (train.step_gains, train.step_networks). The last good policy and checkpoint are in {}",
+        progress.state.epoch,
+        config.out.display()
+    ))
+}
+
+/// Commit of the project's checkout and whether it had changes, where git knows.
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        std::process::Command::new("git")
+            .arg("-C")
+            .arg(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .output()
+            .ok()
+            .filter(|output| output.status.success())
+            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "HEAD"])?;
+    let dirty = !git(&["status", "--porcelain"])?.is_empty();
+    Some(if dirty { format!("{head} with changes") } else { head })
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

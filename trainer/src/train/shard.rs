@@ -1,0 +1,345 @@
+//! One unit of parallel work of HPO: sixteen trajectories with everything computed from them.
+//!
+//! The number of shards is the batch divided by [`LANES`], whatever the number of threads, and
+//! shards are summed in order: that is why a seed gives the same bytes on any machine. Each piece of
+//! work is a [`WithSimd`] value, so that it is compiled for every instruction set.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use crate::numeric::dense::splat;
+use crate::numeric::random::{Purpose, Stream};
+use crate::numeric::{LANES, Lanes};
+use crate::plant::{Plant, PlantModel};
+use crate::policy::{Model, Track};
+use crate::train::advantage::{self, Advantages, power};
+use crate::train::critic::{Critic, CriticMemory};
+use crate::train::hpo::State;
+use crate::train::rollout::{LookAhead, Objective, Selection, Worker};
+use crate::train::settings::{Advantage, CrossTerm, TrainSettings, Variant};
+
+/// Memory and results of sixteen trajectories.
+pub(super) struct Shard {
+    pub worker: Worker<f32>,
+    advantages: Advantages<f32>,
+    regression: CriticMemory<f32>,
+    /// Selector probabilities at rollout, for the ratio of detached passes.
+    old_probability: Track<f32>,
+    pub gradient: Vec<f32>,
+    pub critic_gradient: Vec<f32>,
+    /// Simulator calls of the last rollout.
+    pub calls: u64,
+    /// Sum over samples of the squared, weighted advantage (spread over the choices with look-ahead).
+    pub spread: f32,
+    /// Sum of costs.
+    pub cost: f32,
+    /// Sum over samples of the selector's entropy in nats.
+    pub entropy: f32,
+    /// Loss of the last critic minibatch.
+    pub critic_loss: f32,
+}
+
+impl Shard {
+    pub fn new(model: &Model, critic: &Critic, horizon: usize, noise: usize) -> Self {
+        Self {
+            worker: Worker::new(model, critic, horizon, noise),
+            advantages: Advantages::new(critic, horizon),
+            regression: CriticMemory::new(critic, horizon),
+            old_probability: Track::new(horizon, model.shape().choices()),
+            gradient: vec![0.0; model.parameters()],
+            critic_gradient: vec![0.0; critic.parameters()],
+            calls: 0,
+            spread: 0.0,
+            cost: 0.0,
+            entropy: 0.0,
+            critic_loss: 0.0,
+        }
+    }
+
+    /// Fills initial states, uniform numbers and noise, each trajectory from its own streams.
+    pub fn draw(&mut self, plant: &PlantModel, seed: u64, index: u64, initial: &mut [f64]) {
+        let tape = &mut self.worker.tape;
+        for lane in 0..LANES {
+            let trajectory = index * LANES as u64 + lane as u64;
+            let mut stream = Stream::new(seed, Purpose::InitialState, trajectory);
+            plant.draw_initial(&mut stream, initial);
+            for (x, &value) in tape.state.at_mut(0).iter_mut().zip(&*initial) {
+                x.0[lane] = value as f32;
+            }
+            let mut stream = Stream::new(seed, Purpose::Choice, trajectory);
+            for t in 0..tape.steps() {
+                tape.uniform.at_mut(t)[0].0[lane] = stream.uniform() as f32;
+            }
+            if !tape.noise.at(0).is_empty() {
+                let mut stream = Stream::new(seed, Purpose::Noise, trajectory);
+                for t in 0..tape.steps() {
+                    for w in tape.noise.at_mut(t) {
+                        w.0[lane] = stream.normal() as f32;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What every piece of work reads.
+pub(super) struct Context<'a, P> {
+    pub plant: &'a P,
+    pub model: &'a Model,
+    pub critic: &'a Critic,
+    pub train: &'a TrainSettings,
+    pub discount: f32,
+    pub state: &'a State,
+}
+
+impl<P> Clone for Context<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Context<'_, P> {}
+
+/// Rollout, critic values, targets and advantages of one shard.
+pub(super) struct RollOut<'a, P> {
+    pub shard: &'a mut Shard,
+    pub context: Context<'a, P>,
+}
+
+impl<P: Plant<f32>> WithSimd for RollOut<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { shard, context } = self;
+        let Context {
+            plant,
+            model,
+            critic,
+            train,
+            discount,
+            state,
+        } = context;
+        let look = (train.advantage == Advantage::LookAhead).then_some(LookAhead {
+            critic,
+            parameters: &state.critic,
+            discount,
+        });
+        let parameters = &state.parameters;
+        shard.calls = shard
+            .worker
+            .rollout(plant, model, parameters, Selection::Sample, look);
+        if look.is_none() {
+            shard.worker.value_last(model, critic, &state.critic);
+        }
+        let tape = &shard.worker.tape;
+        let advantages = &mut shard.advantages;
+        advantages.evaluate(critic, &state.critic, tape, train.bootstrap);
+        let lambda = train.gae_lambda as f32;
+        advantages.targets(critic, tape, discount, lambda, &mut shard.regression);
+        match (train.variant, train.advantage) {
+            (_, Advantage::Gae) => advantages.generalised(tape, discount, lambda),
+            (Variant::Exact, Advantage::LookAhead) => advantages.control_variate(tape, discount),
+            (_, Advantage::MonteCarlo) => advantages.monte_carlo(tape, discount),
+            (Variant::Practical, Advantage::LookAhead) => {}
+        }
+        let (mut cost, mut entropy) = (Lanes::default(), Lanes::default());
+        let mut spread = Lanes::default();
+        for t in 0..tape.steps() {
+            cost = cost + tape.cost.at(t)[0];
+            entropy = entropy + advantage::entropy(tape, t);
+            let weight = advantage::sample_weight(tape.norm.at(t), train.choice_weight);
+            let square = if look.is_some() {
+                advantage::spread(model, tape, t)
+            } else {
+                let a = advantages.advantage.at(t)[0];
+                a * a
+            };
+            spread = (weight * weight).mul_add(square, spread);
+            shard
+                .old_probability
+                .at_mut(t)
+                .copy_from_slice(tape.probability.at(t));
+        }
+        shard.cost = cost.sum();
+        shard.entropy = entropy.sum();
+        shard.spread = spread.sum();
+    }
+}
+
+/// Weights of the selector's loss, the same for every sample of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct ChoiceLoss {
+    /// Factor of the advantages (practical variant: also what makes their spread one).
+    pub advantage: f32,
+    /// Factor of the entropy bonus.
+    pub entropy: f32,
+}
+
+impl Shard {
+    /// Writes the loss derivative of the logits of step `t`.
+    #[inline(always)]
+    fn fill_logits(&mut self, train: &TrainSettings, discount: f32, loss: ChoiceLoss, t: usize) {
+        let tape = &mut self.worker.tape;
+        tape.d_logits.at_mut(t).fill(Lanes::default());
+        let weight = advantage::sample_weight(tape.norm.at(t), train.choice_weight) * loss.advantage;
+        let sampled = self.advantages.advantage.at(t)[0] * weight;
+        match (train.variant, train.advantage) {
+            (Variant::Exact, Advantage::LookAhead) => {
+                advantage::add_sampled(tape, t, sampled);
+                let factor = weight * power(discount, t);
+                advantage::add_expected(tape, t, factor);
+            }
+            (Variant::Practical, Advantage::LookAhead) => advantage::add_expected(tape, t, weight),
+            (_, Advantage::Gae | Advantage::MonteCarlo) => advantage::add_sampled(tape, t, sampled),
+        }
+        if train.variant == Variant::Practical {
+            advantage::add_entropy(tape, t, loss.entropy);
+        }
+    }
+}
+
+/// Reverse sweep of one shard with gradients attached.
+pub(super) struct Differentiate<'a, P> {
+    pub shard: &'a mut Shard,
+    pub context: Context<'a, P>,
+    pub loss: ChoiceLoss,
+}
+
+impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self {
+            shard,
+            context,
+            loss,
+        } = self;
+        let train = context.train;
+        for t in 0..shard.worker.tape.steps() {
+            shard.fill_logits(train, context.discount, loss, t);
+        }
+        shard.gradient.fill(0.0);
+        let weight = match train.variant {
+            Variant::Exact => 1.0,
+            Variant::Practical => train.pathwise_weight,
+        } / train.batch as f64;
+        let objective = Objective {
+            cost_weight: splat(weight as f32),
+            discount: context.discount,
+            cross_term: match train.cross_term {
+                CrossTerm::On => 1.0,
+                CrossTerm::Off => 0.0,
+            },
+        };
+        shard.worker.sweep(
+            context.plant,
+            context.model,
+            &context.state.parameters,
+            objective,
+            &mut shard.gradient,
+        );
+    }
+}
+
+/// Selector gradient of one shard on detached data: a stretch of time of a later pass.
+pub(super) struct Detached<'a, P> {
+    pub shard: &'a mut Shard,
+    pub context: Context<'a, P>,
+    pub loss: ChoiceLoss,
+    pub range: Range<usize>,
+}
+
+impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self {
+            shard,
+            context,
+            loss,
+            range,
+        } = self;
+        let (model, train, parameters) = (context.model, context.train, &context.state.parameters);
+        shard.gradient.fill(0.0);
+        for t in range.clone() {
+            model.select(parameters, &mut shard.worker.tape, t);
+            shard.fill_logits(train, context.discount, loss, t);
+            shard.clip(train, t);
+            shard.worker.detached_selector_adjoint(model, parameters, t);
+        }
+        model.selector_gradient(&shard.worker.tape, range, &mut shard.gradient);
+    }
+}
+
+impl Shard {
+    /// PPO's clip (Schulman et al. 2017, equation 7) for the taken choice: importance ratio times
+    /// the gradient, or nothing where the ratio has already moved by more than the clip in the
+    /// direction that the advantage asks for. Look-ahead gradients are expectations under the new
+    /// selector and need no ratio; they stop at the same clip.
+    #[inline(always)]
+    fn clip(&mut self, train: &TrainSettings, t: usize) {
+        let tape = &mut self.worker.tape;
+        let choices = &tape.choice[t];
+        let new = advantage::taken(tape.probability.at(t), choices);
+        let old = advantage::taken(self.old_probability.at(t), choices);
+        let advantage = match train.advantage {
+            Advantage::LookAhead => {
+                let mut mean = Lanes::default();
+                for (&p, &q) in tape.probability.at(t).iter().zip(tape.look_ahead.at(t)) {
+                    mean = p.mul_add(q, mean);
+                }
+                advantage::taken(tape.look_ahead.at(t), choices) - mean
+            }
+            Advantage::Gae | Advantage::MonteCarlo => self.advantages.advantage.at(t)[0],
+        };
+        let clip = train.clip as f32;
+        let mut factor = splat(0.0);
+        for lane in 0..LANES {
+            let ratio = new.0[lane] / old.0[lane].max(1e-30);
+            // Cost is minimised: a positive advantage asks for a smaller probability.
+            let done = if advantage.0[lane] > 0.0 {
+                ratio < 1.0 - clip
+            } else {
+                ratio > 1.0 + clip
+            };
+            let weight = if train.advantage == Advantage::LookAhead {
+                1.0
+            } else {
+                ratio
+            };
+            factor.0[lane] = if done { 0.0 } else { weight };
+        }
+        for d in tape.d_logits.at_mut(t) {
+            *d = *d * factor;
+        }
+    }
+}
+
+/// One minibatch of the critic's regression on one shard.
+pub(super) struct Regress<'a> {
+    pub shard: &'a mut Shard,
+    pub critic: &'a Critic,
+    pub parameters: &'a [f32],
+    pub range: Range<usize>,
+}
+
+impl WithSimd for Regress<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let shard = self.shard;
+        shard.critic_gradient.fill(0.0);
+        shard.critic_loss = self.critic.gradient(
+            self.parameters,
+            &shard.worker.tape,
+            self.range,
+            &mut shard.regression,
+            &mut shard.critic_gradient,
+        );
+    }
+}
