@@ -207,6 +207,9 @@ fn meta_fields() {
     );
 }
 
+/// A dimension by name, its value in the file, and its field.
+type Case = (&'static str, usize, fn(&mut Capacity) -> &mut usize);
+
 #[test]
 fn dimensions_beyond_the_reader_are_told_apart_from_those_beyond_the_format() {
     let policy = golden_set::policies().pop().unwrap().1;
@@ -225,7 +228,7 @@ fn dimensions_beyond_the_reader_are_told_apart_from_those_beyond_the_format() {
     );
     let parts = everything();
     assert_eq!(parts.error(&own), None);
-    let cases: [(&str, usize, fn(&mut Capacity) -> &mut usize); 6] = [
+    let cases: [Case; 6] = [
         ("state_dim", 5, |c| &mut c.state),
         ("control_dim", 9, |c| &mut c.control),
         ("modes", 7, |c| &mut c.modes),
