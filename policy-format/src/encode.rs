@@ -1,7 +1,8 @@
 //! From a specification to a policy file.
 
 use crate::block::padded_rows;
-use crate::error::{EncodeError, FormatError};
+use crate::encode_error::EncodeError;
+use crate::error::FormatError;
 use crate::meta::{
     Factors, Hidden, InputKind, MAX_FACTORS, MAX_HIDDEN_LAYERS, MAX_META_BYTES, Meta,
 };

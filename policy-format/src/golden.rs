@@ -30,7 +30,8 @@ impl<'a> Golden<'a> {
     /// `words` holds vectors of `state_dim + 1 + control_dim` words.
     pub(crate) fn new(words: &'a [u32], state_dim: usize, control_dim: usize) -> Self {
         Self {
-            vectors: words.chunks_exact(state_dim + 1 + control_dim),
+            // Never 0, and `max` lets the compiler see it: chunks of 0 would panic.
+            vectors: words.chunks_exact((state_dim + 1 + control_dim).max(1)),
             state_dim,
         }
     }

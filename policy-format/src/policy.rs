@@ -11,6 +11,8 @@ use crate::names::Names;
 #[derive(Clone, Debug)]
 pub struct Policy<'a> {
     pub(crate) meta: Meta,
+    /// The dimensions of `meta`, derived once.
+    pub(crate) dimensions: Capacity,
     pub(crate) target_class: u32,
     pub(crate) crc32: u32,
     pub(crate) total_len: usize,
@@ -58,14 +60,14 @@ pub struct FallbackLaw<'a> {
 impl<'a> Policy<'a> {
     /// Length n of the state.
     #[must_use]
-    pub fn state_dim(&self) -> usize {
-        self.meta.state_dim.into()
+    pub const fn state_dim(&self) -> usize {
+        self.dimensions.state
     }
 
     /// Length m of the control.
     #[must_use]
-    pub fn control_dim(&self) -> usize {
-        self.meta.control_dim.into()
+    pub const fn control_dim(&self) -> usize {
+        self.dimensions.control
     }
 
     /// Number M of plant modes.
@@ -88,8 +90,8 @@ impl<'a> Policy<'a> {
 
     /// Number L of logits: the sum of the factor sizes.
     #[must_use]
-    pub fn logits(&self) -> usize {
-        self.meta.logits()
+    pub const fn logits(&self) -> usize {
+        self.dimensions.logits
     }
 
     /// Plant mode of each choice, C values below M.
@@ -246,14 +248,14 @@ impl<'a> Policy<'a> {
 
     /// The least capacity that admits this policy.
     #[must_use]
-    pub fn capacity(&self) -> Capacity {
-        self.meta.capacity()
+    pub const fn capacity(&self) -> Capacity {
+        self.dimensions
     }
 
     /// Floats of scratch that [`Policy::decide`] needs: [`Capacity::scratch_len`] of [`Policy::capacity`].
     #[must_use]
-    pub fn scratch_len(&self) -> usize {
-        self.capacity().scratch_len()
+    pub const fn scratch_len(&self) -> usize {
+        self.dimensions.scratch_len()
     }
 }
 

@@ -81,6 +81,7 @@ impl<'a> RawPolicy<'a> {
             fallback,
             golden,
             names: self.section(SectionId::NAMES).unwrap_or_default(),
+            dimensions: meta.capacity(),
             meta,
         })
     }

@@ -1,7 +1,7 @@
 //! Writing the container.
 
 use crate::container::{ALIGNMENT, ENTRY_LEN, FLAG_CRITICAL, reseal};
-use crate::error::EncodeError;
+use crate::encode_error::EncodeError;
 use crate::section::SectionId;
 use crate::{FORMAT_VERSION, HEADER_LEN, MAGIC, MAX_TOTAL_LEN};
 
