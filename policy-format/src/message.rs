@@ -60,6 +60,15 @@ pub enum Request {
     Shutdown,
 }
 
+impl Request {
+    /// A [`Request::Step`], or `None` if `state` is longer than [`MAX_STATE`]. Never panics.
+    #[must_use]
+    pub fn step(seq: u32, state: &[f32]) -> Option<Self> {
+        let state = Vec::from_slice(state).ok()?;
+        Some(Request::Step { seq, state })
+    }
+}
+
 /// What the device answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(

@@ -151,17 +151,17 @@ pub fn sizes_of(path: &Path) -> Result<Sizes> {
         ram_bytes: 0,
     };
     for section in file.sections() {
-        let SectionFlags::Elf { sh_flags } = section.flags() else {
+        let SectionFlags::Elf { sh_flags, sh_type } = section.flags() else {
             continue;
         };
-        if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
+        if !sh_flags.contains(elf::SHF_ALLOC) {
             continue;
         }
         // Start values of writable sections lie in flash; zeroed ones have none.
-        if section.kind() != object::SectionKind::UninitializedData {
+        if sh_type != elf::SHT_NOBITS {
             sizes.flash_bytes += section.size();
         }
-        if sh_flags & u64::from(elf::SHF_WRITE) != 0 {
+        if sh_flags.contains(elf::SHF_WRITE) {
             sizes.ram_bytes += section.size();
         }
     }

@@ -1,2 +1,15 @@
-//! Set-up only, for now.
+//! Getting a policy onto a device: tools, firmware build, emulator, links, hardware in the loop.
+//!
+//! [`setup`] finds or installs the cross toolchain and QEMU, [`build`] is the one door to firmware
+//! builds, [`board`] the table of boards, [`qemu`] the emulator process with its [`link`],
+//! [`session`] the protocol with a running device, and [`hil`] closes the loop with a plant
+//! ([`plant_loop`] makes one from a plant file).
+
+pub mod board;
+pub mod build;
+pub mod hil;
+pub mod link;
+pub mod plant_loop;
+pub mod qemu;
+pub mod session;
 pub mod setup;

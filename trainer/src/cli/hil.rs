@@ -1,0 +1,194 @@
+//! `hpo hil`: a policy on an emulated device, in closed loop with the plant.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::device::board;
+use crate::device::hil::{HilConfig, HilReport, StepRecord, run_hil};
+use crate::device::plant_loop::PlantLoop;
+use crate::device::qemu::LinkKind;
+use crate::plant::load_plant;
+use crate::{Error, Result};
+
+/// Run a policy on a board in QEMU, in closed loop with the plant, and compare every action with the host's.
+#[derive(Args, Clone, Debug)]
+pub struct HilArgs {
+    /// The policy file; its bytes go to the device as they are.
+    pub policy: PathBuf,
+    /// The plant: a ready plant's name or a plant file.
+    #[arg(long)]
+    pub plant: String,
+    /// The board.
+    #[arg(long)]
+    pub board: String,
+    /// How frames travel.
+    #[arg(long, value_enum, default_value = "semihosting")]
+    pub link: LinkKind,
+    /// Number of episodes.
+    #[arg(long, default_value_t = 16)]
+    pub episodes: u64,
+    /// Steps per episode [default: the plant's horizon].
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Seed of initial states and noise.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Longest wait for one answer of the device.
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    pub timeout: f64,
+    /// Write one line per step to this CSV file.
+    #[arg(long, value_name = "CSV")]
+    pub log: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `hpo hil`.
+///
+/// # Errors
+/// [`Error::Negative`] if the device refuses the policy or an action differs, [`Error::Usage`] or
+/// [`Error::Io`] for bad arguments and files, [`Error::Environment`] if the emulator fails.
+pub fn run(args: &HilArgs) -> Result<()> {
+    let board = board::find(&args.board)?;
+    let model = load_plant(&args.plant, &[])?;
+    let policy =
+        std::fs::read(&args.policy).map_err(|e| Error::io(&args.policy, "cannot read", e))?;
+    let timeout = Duration::try_from_secs_f64(args.timeout)
+        .ok()
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| {
+            Error::Usage(format!(
+                "timeout: found {}; allowed: more than 0 seconds",
+                args.timeout
+            ))
+        })?;
+    let config = HilConfig {
+        board,
+        link: args.link,
+        episodes: args.episodes,
+        steps: args.steps.unwrap_or(model.horizon() as u64),
+        target_class: model.target_class(),
+        timeout,
+        elf: None,
+    };
+    let mut log = match &args.log {
+        Some(path) => Some(Log::create(path)?),
+        None => None,
+    };
+    let mut plant = PlantLoop::new(&model, args.seed);
+    let report = run_hil(
+        &config,
+        &policy,
+        &mut plant,
+        &mut |record| {
+            if let Some(log) = &mut log {
+                log.write(record);
+            }
+        },
+        &super::show_progress,
+    )?;
+    if let Some(log) = log {
+        log.close()?;
+    }
+    if args.json {
+        super::print_json(&report)?;
+    } else {
+        print(&report);
+    }
+    report.verdict()
+}
+
+fn print(report: &HilReport) {
+    println!("board         {} over {}", report.board, report.link.name());
+    if let Some(fault) = &report.boot_fault {
+        println!("boot          {fault}");
+    }
+    println!(
+        "steps         {} in {} episodes, {:.0} per second",
+        report.steps, report.episodes, report.steps_per_second
+    );
+    println!(
+        "bit-exact     {} ({} actions differ)",
+        if report.bit_exact { "yes" } else { "no" },
+        report.mismatches
+    );
+    if let Some(cost) = report.mean_cost {
+        println!("mean cost     {cost:.6}");
+    }
+    if let Some(count) = &report.instructions {
+        println!(
+            "instructions  {} to {} per step, mean {:.1}",
+            count.min, count.max, count.mean
+        );
+    }
+    println!(
+        "memory        flash {} B, RAM {} B, stack {} B, without the policy",
+        report.flash_bytes, report.ram_bytes, report.stack_bytes
+    );
+}
+
+/// The CSV file of a run; remembers the first failure until it is closed.
+struct Log {
+    path: PathBuf,
+    file: BufWriter<File>,
+    headed: bool,
+    outcome: std::io::Result<()>,
+}
+
+impl Log {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| Error::io(path, "cannot create", e))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: BufWriter::new(file),
+            headed: false,
+            outcome: Ok(()),
+        })
+    }
+
+    fn write(&mut self, record: &StepRecord<'_>) {
+        if self.outcome.is_ok() {
+            self.outcome = self.try_write(record);
+        }
+    }
+
+    fn try_write(&mut self, record: &StepRecord<'_>) -> std::io::Result<()> {
+        let action = record.action;
+        if !self.headed {
+            self.headed = true;
+            write!(self.file, "episode,step,mode,choice,fault,instructions,cost")?;
+            for i in 0..record.measured.len() {
+                write!(self.file, ",x{i}")?;
+            }
+            for i in 0..action.control.len() {
+                write!(self.file, ",u{i}")?;
+            }
+            writeln!(self.file)?;
+        }
+        write!(
+            self.file,
+            "{},{},{},{},{},",
+            record.episode, record.step, action.mode, action.choice, action.fault
+        )?;
+        // An empty field where instructions are not counted.
+        if let Some(count) = record.instructions {
+            write!(self.file, "{count}")?;
+        }
+        write!(self.file, ",{}", record.cost)?;
+        for value in record.measured.iter().chain(&action.control) {
+            write!(self.file, ",{value}")?;
+        }
+        writeln!(self.file)
+    }
+
+    fn close(mut self) -> Result<()> {
+        self.outcome
+            .and_then(|()| self.file.flush())
+            .map_err(|e| Error::io(&self.path, "cannot write", e))
+    }
+}

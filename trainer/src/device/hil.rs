@@ -1,0 +1,403 @@
+//! Hardware in the loop: the plant on the host, the controller on the device.
+//!
+//! Every action of the device is compared, bit for bit, with the firmware library running on the
+//! host on the same measured state.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use firmware::{
+    Armed, Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step,
+};
+use policy_format::message::Action;
+use serde::Serialize;
+
+use super::board::Board;
+use super::build::{build_firmware, sizes_of};
+use super::qemu::{LinkKind, Qemu, QemuConfig};
+use super::session::Session;
+use crate::plant::Dims;
+use crate::{Error, Result};
+
+/// The plant's half of the loop, in `f64`.
+pub trait HostPlant {
+    /// Sizes; constant over the plant's life.
+    fn dims(&self) -> Dims;
+
+    /// Puts the plant at the start of an episode (0, 1, ...), the same each time for the same number.
+    fn reset(&mut self, episode: u64);
+
+    /// The present state, of length `dims().state`. The sensor is its rounding to `f32`.
+    fn state(&self) -> &[f64];
+
+    /// Applies mode and control (of length `dims().control`) for one step, moves on to the next
+    /// state and returns the stage cost of the step.
+    fn step(&mut self, mode: usize, control: &[f32]) -> f64;
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct HilConfig {
+    /// The board.
+    pub board: &'static Board,
+    /// The link.
+    pub link: LinkKind,
+    /// Number of episodes, at least 1.
+    pub episodes: u64,
+    /// Steps per episode, at least 1.
+    pub steps: u64,
+    /// Plant and actuator set the firmware is built for.
+    pub target_class: u32,
+    /// Longest wait for one answer of the device.
+    pub timeout: Duration,
+    /// Firmware to run in place of the one that is built for board and class.
+    pub elf: Option<PathBuf>,
+}
+
+/// Number of instructions per control step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Instructions {
+    /// Least.
+    pub min: u64,
+    /// Mean over all steps.
+    pub mean: f64,
+    /// Greatest.
+    pub max: u64,
+}
+
+/// What a run found. Serialised by `hpo hil --json`; the keys are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HilReport {
+    /// The board's name.
+    pub board: String,
+    /// The link.
+    pub link: LinkKind,
+    /// Episodes run; 0 if the device did not arm the policy.
+    pub episodes: u64,
+    /// Control steps run, over all episodes.
+    pub steps: u64,
+    /// The device armed the policy and every mode, choice and control was the host's, bit for bit.
+    pub bit_exact: bool,
+    /// Steps whose action differed.
+    pub mismatches: u64,
+    /// The first difference, in words.
+    pub first_mismatch: Option<String>,
+    /// Mean over episodes of the undiscounted sum of stage costs; `None` without episodes.
+    pub mean_cost: Option<f64>,
+    /// Control steps per second of wall time, plant and host evaluator included.
+    pub steps_per_second: f64,
+    /// Instructions per control step; `None` on a link without instruction-counted time.
+    pub instructions: Option<Instructions>,
+    /// Bytes of flash the firmware takes, without the policy.
+    pub flash_bytes: u64,
+    /// Bytes of RAM its statics take.
+    pub ram_bytes: u64,
+    /// Greatest stack use in bytes, as painted and measured on the device.
+    pub stack_bytes: u32,
+    /// Steps that the fallback law answered.
+    pub fallback_steps: u32,
+    /// Faults put in on purpose.
+    pub faults_injected: u64,
+    /// Of those, the ones the device survived.
+    pub faults_survived: u64,
+    /// The fault that kept the device from arming the policy, by name.
+    pub boot_fault: Option<String>,
+    /// The fault the same boot gives on the host, by name.
+    pub host_boot_fault: Option<String>,
+}
+
+impl HilReport {
+    /// `Ok` if the device did all that the host did.
+    ///
+    /// # Errors
+    /// [`Error::Negative`] that names the boot fault or the first difference.
+    pub fn verdict(&self) -> Result<()> {
+        if let Some(fault) = &self.boot_fault {
+            return Err(Error::Negative(format!(
+                "the device did not arm the policy: {fault}"
+            )));
+        }
+        match &self.first_mismatch {
+            None if self.bit_exact => Ok(()),
+            first => Err(Error::Negative(format!(
+                "{} of {} actions differ from the host's; first: {}",
+                self.mismatches,
+                self.steps,
+                first.as_deref().unwrap_or("none was compared")
+            ))),
+        }
+    }
+}
+
+/// One step as it happened, for logs.
+#[derive(Clone, Copy, Debug)]
+pub struct StepRecord<'a> {
+    /// Episode, from 0.
+    pub episode: u64,
+    /// Step within the episode, from 0.
+    pub step: u64,
+    /// What the sensor gave.
+    pub measured: &'a [f32],
+    /// What the device answered.
+    pub action: &'a Action,
+    /// Instructions it took, where they are counted.
+    pub instructions: Option<u64>,
+    /// Stage cost of the step.
+    pub cost: f64,
+}
+
+/// Runs `config.episodes` episodes of `plant` with the controller on the device.
+///
+/// `policy` is put into the device's slot as it is, whatever it holds: a policy that the device does
+/// not arm gives a report with [`HilReport::boot_fault`] and no episodes. `observe` is called after
+/// each step, `progress` with one line before each slow part.
+///
+/// # Errors
+/// [`Error::Usage`] if policy and plant have different sizes or a count is 0, [`Error::Environment`]
+/// if tools are missing or the emulator dies or hangs, [`Error::Negative`] if the policy does not
+/// fit the slot or the device ended itself with a numbered fault.
+pub fn run_hil(
+    config: &HilConfig,
+    policy: &[u8],
+    plant: &mut dyn HostPlant,
+    observe: &mut dyn FnMut(&StepRecord<'_>),
+    progress: &dyn Fn(&str),
+) -> Result<HilReport> {
+    for (name, count) in [("episodes", config.episodes), ("steps", config.steps)] {
+        if count == 0 {
+            return Err(Error::Usage(format!("{name}: found 0; allowed: 1 or more")));
+        }
+    }
+    let elf = match &config.elf {
+        Some(elf) => elf.clone(),
+        None => build_firmware(config.board, config.target_class, progress)?.elf,
+    };
+    let sizes = sizes_of(&elf)?;
+    progress(&format!(
+        "start {} over {}",
+        config.board.name,
+        config.link.name()
+    ));
+    let mut session = start(config, &elf, policy)?;
+
+    let slot = Slot::with(policy, config.board.slot_bytes);
+    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+    let host: Controller<'_> = boot(slot.bytes(), config.target_class, &mut scratch);
+    let mut report = HilReport {
+        board: config.board.name.to_string(),
+        link: config.link,
+        episodes: 0,
+        steps: 0,
+        bit_exact: false,
+        mismatches: 0,
+        first_mismatch: None,
+        mean_cost: None,
+        steps_per_second: 0.0,
+        instructions: None,
+        flash_bytes: sizes.flash_bytes,
+        ram_bytes: sizes.ram_bytes,
+        stack_bytes: 0,
+        fallback_steps: 0,
+        faults_injected: 0,
+        faults_survived: 0,
+        boot_fault: session.boot_fault().map(|fault| fault.to_string()),
+        host_boot_fault: host.as_ref().err().map(Fault::to_string),
+    };
+    match &host {
+        Ok(armed) if report.boot_fault.is_none() => {
+            fits(armed, plant.dims())?;
+            progress(&format!("{} episodes", config.episodes));
+            let mut tally = Tally::default();
+            tally.run(config, &mut session, &host, &mut scratch, plant, observe)?;
+            tally.write_to(&mut report, config);
+        }
+        _ if report.boot_fault != report.host_boot_fault => {
+            report.first_mismatch = Some(format!(
+                "boot on the device: {}; on the host: {}",
+                report.boot_fault.as_deref().unwrap_or("armed"),
+                report.host_boot_fault.as_deref().unwrap_or("armed")
+            ));
+        }
+        _ => {}
+    }
+    let stats = session.stats()?;
+    report.stack_bytes = stats.stack_bytes;
+    report.fallback_steps = stats.fallback_steps;
+    session.shut_down()?;
+    Ok(report)
+}
+
+/// Starts the board with `policy` in its slot and greets it.
+///
+/// # Errors
+/// As [`Qemu::start`] and [`Session::greet`].
+pub fn start(config: &HilConfig, elf: &Path, policy: &[u8]) -> Result<Session> {
+    Session::greet(Qemu::start(QemuConfig {
+        board: config.board,
+        elf,
+        policy,
+        link: config.link,
+        timeout: config.timeout,
+    })?)
+}
+
+fn fits(armed: &Armed<'_>, plant: Dims) -> Result<()> {
+    let policy = armed.policy();
+    let pairs = [
+        ("length of the state", policy.state_dim(), plant.state),
+        ("length of the control", policy.control_dim(), plant.control),
+        ("number of modes", policy.modes(), plant.modes),
+    ];
+    for (what, found, allowed) in pairs {
+        if found != allowed {
+            return Err(Error::Usage(format!(
+                "policy: {what} is {found}; the plant has {allowed}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the loop counts.
+#[derive(Default)]
+struct Tally {
+    steps: u64,
+    mismatches: u64,
+    first_mismatch: Option<String>,
+    cost: f64,
+    instructions_min: u64,
+    instructions_max: u64,
+    instructions_sum: u64,
+    seconds: f64,
+}
+
+impl Tally {
+    fn run(
+        &mut self,
+        config: &HilConfig,
+        session: &mut Session,
+        host: &Controller<'_>,
+        scratch: &mut [f32; SCRATCH_LEN],
+        plant: &mut dyn HostPlant,
+        observe: &mut dyn FnMut(&StepRecord<'_>),
+    ) -> Result<()> {
+        let dims = plant.dims();
+        let mut measured = vec![0.0_f32; dims.state];
+        let mut expected = vec![0.0_f32; dims.control];
+        self.instructions_min = u64::MAX;
+        let start = Instant::now();
+        for episode in 0..config.episodes {
+            plant.reset(episode);
+            session.reset()?;
+            let mut state = ControllerState::new();
+            for step in 0..config.steps {
+                for (sensor, &value) in measured.iter_mut().zip(plant.state()) {
+                    // A sensor of binary32: rounding to nearest is the measurement.
+                    *sensor = value as f32;
+                }
+                // Only names the answer, so wrapping around is harmless.
+                let action = session.step(self.steps as u32, &measured)?;
+                let outcome =
+                    control_step(host, &mut state, &measured, &mut expected, scratch);
+                self.compare(episode, step, &action, &outcome, &expected);
+                let instructions = self.count(config, action.ticks);
+                if action.control.len() != dims.control || usize::from(action.mode) >= dims.modes {
+                    return Err(Error::Negative(format!(
+                        "episode {episode} step {step}: the device's action has mode {} and {} \
+                         controls; the plant has {} modes and {} controls",
+                        action.mode,
+                        action.control.len(),
+                        dims.modes,
+                        dims.control
+                    )));
+                }
+                let cost = plant.step(action.mode.into(), &action.control);
+                self.cost += cost;
+                self.steps += 1;
+                observe(&StepRecord {
+                    episode,
+                    step,
+                    measured: &measured,
+                    action: &action,
+                    instructions,
+                    cost,
+                });
+            }
+        }
+        self.seconds = start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn count(&mut self, config: &HilConfig, ticks: u32) -> Option<u64> {
+        if config.link != LinkKind::Semihosting {
+            return None;
+        }
+        let count = (f64::from(ticks) / config.board.ticks_per_instruction).round() as u64;
+        self.instructions_min = self.instructions_min.min(count);
+        self.instructions_max = self.instructions_max.max(count);
+        self.instructions_sum += count;
+        Some(count)
+    }
+
+    fn compare(
+        &mut self,
+        episode: u64,
+        step: u64,
+        action: &Action,
+        outcome: &firmware::Outcome,
+        expected: &[f32],
+    ) {
+        let bits = |control: &[f32]| control.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
+        let same = action.choice == outcome.choice
+            && action.mode == outcome.mode
+            && action.fault == Fault::code_of(outcome.fault)
+            && bits(&action.control) == bits(expected);
+        if same {
+            return;
+        }
+        self.mismatches += 1;
+        self.first_mismatch.get_or_insert_with(|| {
+            format!(
+                "episode {episode} step {step}: device mode {} choice {} fault {:#06x} control {:?}; \
+                 host mode {} choice {} fault {:#06x} control {expected:?}",
+                action.mode,
+                action.choice,
+                action.fault,
+                action.control.as_slice(),
+                outcome.mode,
+                outcome.choice,
+                Fault::code_of(outcome.fault),
+            )
+        });
+    }
+
+    fn write_to(self, report: &mut HilReport, config: &HilConfig) {
+        report.episodes = config.episodes;
+        report.steps = self.steps;
+        report.mismatches = self.mismatches;
+        report.bit_exact = self.mismatches == 0;
+        report.first_mismatch = self.first_mismatch;
+        report.mean_cost = Some(self.cost / config.episodes as f64);
+        report.steps_per_second = self.steps as f64 / self.seconds;
+        report.instructions = (config.link == LinkKind::Semihosting).then(|| Instructions {
+            min: self.instructions_min,
+            mean: self.instructions_sum as f64 / self.steps as f64,
+            max: self.instructions_max,
+        });
+    }
+}
+
+/// The device's slot on the host: the policy at the front, zeros behind it, 16-aligned.
+struct Slot(Vec<u128>);
+
+impl Slot {
+    fn with(policy: &[u8], length: usize) -> Self {
+        let mut words = vec![0_u128; length.max(policy.len()).div_ceil(16)];
+        bytemuck::cast_slice_mut::<_, u8>(&mut words)[..policy.len()].copy_from_slice(policy);
+        Self(words)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
