@@ -1,6 +1,7 @@
 //! Model-based references: what a plant can be controlled for, and by which simple controllers.
 
 mod averaged;
+mod certified;
 mod forms;
 mod riccati;
 mod schedule;
@@ -27,21 +28,13 @@ mod scratch {
             let t0 = std::time::Instant::now();
             let av = mean_cost(&simulate(&m, &AveragedRiccati::new(&modes).unwrap(), st, 20, 0));
             println!("{name} fixed {f:.4} rr {rr:.4} avg {av:.4} {:?}", t0.elapsed());
-            let d = m.dims();
-            for sweeps in 1..=2 {
+            let lifted: Vec<Vec<f64>> = st.iter().map(|x| modes.lift().lift(x).as_slice().to_vec()).collect();
+            let strong = certified::all_channels_strong(&modes, 20, &lifted).unwrap();
+            println!("  strong {:.4}", strong.iter().sum::<f64>() / 1024.0);
+            let cap = std::env::var("CAP").unwrap_or("500".into()).parse().unwrap();
             let t0 = std::time::Instant::now();
-            let mut b = SwitchedBudget::for_size(d.state, d.modes);
-            b.sweeps = sweeps;
-            if let Ok(c) = std::env::var("CAP") { b.max_forms = c.parse().unwrap(); }
-            let p = SwitchedRiccati::new(&m, &modes, 20, st, b, &|_, _| {});
-            let t1 = t0.elapsed();
-            let sizes: Vec<usize> = p.stages().iter().map(Vec::len).collect();
-            let closed = mean_cost(&simulate(&m, &p, st, 20, 0));
-            let t2 = t0.elapsed();
-            let pol = switched::polish(&m, &modes, &p, st);
-            let c: f64 = pol.iter().map(|a| a.cost).sum::<f64>() / 1024.0;
-            println!("  sweeps {sweeps} closed {closed:.6} polished {c:.6} {t1:?} {t2:?} {:?} {sizes:?}", t0.elapsed());
-            }
+            let c = certified::certify(&modes, 20, &lifted, cap, &|w| println!("    {w} {:?}", t0.elapsed()));
+            if let Some(c) = c { println!("  cert {:.6} width {} largest {} {:?}", c.values.iter().sum::<f64>() / 1024.0, c.width, c.largest_set, t0.elapsed()); }
         }
     }
 }

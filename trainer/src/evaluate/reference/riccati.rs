@@ -100,6 +100,23 @@ impl RiccatiModes {
         }
     }
 
+    /// A problem with one mode of these matrices, in the coordinates of this one.
+    pub(super) fn single(
+        &self,
+        a: DMatrix<f64>,
+        b: DMatrix<f64>,
+        q: DMatrix<f64>,
+        r: DMatrix<f64>,
+    ) -> Self {
+        Self {
+            a: vec![a],
+            b: vec![b],
+            q: vec![q],
+            r: vec![r],
+            plant_state: self.plant_state,
+        }
+    }
+
     /// Number of modes.
     #[must_use]
     pub fn count(&self) -> usize {
