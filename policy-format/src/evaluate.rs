@@ -55,6 +55,24 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
+        self.decide_by(state, control, scratch, |logits| {
+            self.greatest_choice(logits)
+        })
+    }
+
+    /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
+    /// selector's distribution. `pick` gets the L logits, all finite, and returns a choice below C.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`]; [`DecideError::WrongLength`] also for a choice that is not below C.
+    #[inline(always)]
+    pub fn decide_by(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: impl FnOnce(&[f32]) -> usize,
+    ) -> Result<Decision, DecideError> {
         use DecideError::{NonFiniteInput, NonFiniteValue, WrongLength};
 
         let n = self.state_dim();
@@ -88,7 +106,7 @@ impl Policy<'_> {
             (xi, 1.0)
         };
 
-        let choice = self.choose(z, first, second)?;
+        let choice = pick(self.finite_logits(z, first, second)?);
         let &mode = self.choice_modes.get(choice).ok_or(WrongLength)?;
 
         let (u, a) = match &self.control {
@@ -135,15 +153,15 @@ impl Policy<'_> {
         })
     }
 
-    /// The choice for the network input `z`.
-    fn choose(
+    /// The logits for the network input `z`, all finite; none where C = 1 needs no selector.
+    fn finite_logits<'s>(
         &self,
         z: &[f32],
-        first: &mut [f32],
-        second: &mut [f32],
-    ) -> Result<usize, DecideError> {
+        first: &'s mut [f32],
+        second: &'s mut [f32],
+    ) -> Result<&'s [f32], DecideError> {
         let logits = match (&self.scores, &self.selector) {
-            (None, None) => return Ok(0),
+            (None, None) => return Ok(&[]),
             (Some(scores), None) => {
                 scores.apply_to_monomials(z, first);
                 first
@@ -162,22 +180,27 @@ impl Policy<'_> {
                 score
             }
         };
-        let mut rest = logits
+        let logits = logits
             .get(..self.logits())
             .ok_or(DecideError::WrongLength)?;
-        if !all_finite(rest) {
-            return Err(DecideError::NonFiniteValue);
+        if all_finite(logits) {
+            Ok(logits)
+        } else {
+            Err(DecideError::NonFiniteValue)
         }
-        let mut choice = 0;
+    }
+
+    /// Per factor the index of the greatest logit, as a mixed-radix number.
+    fn greatest_choice(&self, logits: &[f32]) -> usize {
+        let mut rest = logits;
+        let mut choice: usize = 0;
         for &size in self.factors() {
             let size = usize::from(size);
-            let (factor, behind) = rest
-                .split_at_checked(size)
-                .ok_or(DecideError::WrongLength)?;
-            choice = choice * size + greatest(factor);
+            let (factor, behind) = rest.split_at_checked(size).unwrap_or((rest, &[]));
+            choice = choice.wrapping_mul(size).wrapping_add(greatest(factor));
             rest = behind;
         }
-        Ok(choice)
+        choice
     }
 
     /// The fallback law: writes an admissible control for *any* state, also one that is not finite, and
