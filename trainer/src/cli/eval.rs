@@ -181,7 +181,7 @@ fn reference_policy(
         })?),
         "switched-riccati" => {
             let dims = plant.dims();
-            let budget = SwitchedBudget::for_size(dims.state, dims.modes);
+            let budget = SwitchedBudget::for_size(dims.state, dims.modes, horizon);
             Box::new(SwitchedRiccati::new(
                 plant,
                 &modes,

@@ -62,7 +62,7 @@ pub struct InspectReport {
     /// Number of golden vectors, all of which hold.
     pub golden_vectors: usize,
     /// Sections: name, whether critical, bytes.
-    pub sections: Vec<(String, bool, u32)>,
+    pub sections: Vec<(String, bool, usize)>,
 }
 
 /// Runs `hpo inspect`.

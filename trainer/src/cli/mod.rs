@@ -20,7 +20,7 @@ pub mod train;
 ///
 /// Exit codes: 0 done; 1 ran, but the answer is no (mismatch, rejected, interrupted);
 /// 2 bad usage or input file; 3 environment (a tool is missing or broken).
-#[derive(Parser, Clone, Debug)]
+#[derive(Parser, Debug)]
 #[command(name = "hpo", version, propagate_version = true)]
 pub struct Arguments {
     /// What to do.
@@ -29,7 +29,7 @@ pub struct Arguments {
 }
 
 /// The commands, in the order of the way from plant to device.
-#[derive(Subcommand, Clone, Debug)]
+#[derive(Subcommand, Debug)]
 pub enum Command {
     /// The whole way from nothing: set up, train, compare with the optimum, export, run in QEMU.
     Demo(demo::DemoArgs),
