@@ -2,6 +2,7 @@
 //!
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
+pub mod cli;
 pub mod error;
 pub mod evaluate;
 pub mod numeric;
