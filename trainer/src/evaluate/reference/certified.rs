@@ -50,13 +50,11 @@ pub(super) fn certify(
     WIDTHS.iter().find_map(|&width| {
         progress(width);
         let (set, largest_set) = backward(modes, horizon, width, max_forms)?;
-        let points = Points::new(modes.state(), states.iter().map(Vec::as_slice));
         let rounding = 1.0 - 2.0 * ROUNDING * horizon as f64;
         Some(Certificate {
-            values: points
-                .least(&set)
+            values: least_values(&set, states)
                 .into_iter()
-                .map(|(_, value)| value * rounding)
+                .map(|value| value * rounding)
                 .collect(),
             width,
             largest_set,
@@ -122,7 +120,7 @@ fn prune(
         for (&c, found) in block.iter().zip(found) {
             // Members added inside this block have not been compared yet.
             let found = match found {
-                Some((_, divisor)) if divisor == 1.0 => found,
+                Some((_, 1.0)) => found,
                 _ => match coverer(&kept, known, &candidates[c], &values[c], width) {
                     Some(later) if found.is_none_or(|(_, divisor)| later.1 < divisor) => {
                         Some(later)
@@ -184,6 +182,16 @@ fn below(small: &DMatrix<f64>, large: &DMatrix<f64>, factor: f64) -> bool {
     Cholesky::new(gap).is_some()
 }
 
+/// The least value of the forms at each state, a thousand states at a time to bound the memory.
+fn least_values(forms: &[DMatrix<f64>], states: &[Vec<f64>]) -> Vec<f64> {
+    let n = forms[0].nrows();
+    states
+        .chunks(1024)
+        .flat_map(|part| Points::new(n, part.iter().map(Vec::as_slice)).least(forms))
+        .map(|(_, value)| value)
+        .collect()
+}
+
 /// Unit coordinate vectors and random directions.
 fn screen_points(n: usize) -> Points {
     let mut stream = Stream::new(0, Purpose::Generator, 999);
@@ -234,8 +242,7 @@ pub(super) fn all_channels_strong(
     for _ in 0..horizon {
         value = relaxed.map(0, &value);
     }
-    let points = Points::new(n, states.iter().map(Vec::as_slice));
-    Some(points.least(&[value]).into_iter().map(|(_, v)| v).collect())
+    Some(least_values(&[value], states))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl SwitchedBudget {
     /// plants get all the forms they need and the largest a sample.
     #[must_use]
     pub fn for_size(n: usize, modes: usize, horizon: usize) -> Self {
-        let max_points = (4_000_000 / (n * n)).clamp(64, 2048);
+        let max_points = (4_000_000 / (n * n)).clamp(64, 1024);
         let per_form = horizon * modes * (4 * n * n * n + n * n * max_points);
         Self {
             max_forms: (350_000_000_000 / per_form).clamp(16, 1200),
