@@ -179,7 +179,10 @@ mod tests {
 
     #[test]
     fn numbers_are_pinned() {
-        let checksum = Fault::from(FormatError::Checksum { stored: 0, computed: 1 });
+        let checksum = Fault::from(FormatError::Checksum {
+            stored: 0,
+            computed: 1,
+        });
         assert_eq!(checksum.code(), 0x0107);
         assert_eq!(checksum.to_string(), "fault 0x0107 Checksum");
         assert_eq!(Fault::HARD_FAULT.code(), 0x0401);
@@ -190,7 +193,11 @@ mod tests {
     #[test]
     fn processor_faults_have_their_own_exit_codes() {
         let group = |fault: &&Fault| fault.code() >> 8 == 4;
-        let codes: HashSet<_> = Fault::OWN.iter().filter(group).map(|f| f.exit_code()).collect();
+        let codes: HashSet<_> = Fault::OWN
+            .iter()
+            .filter(group)
+            .map(|f| f.exit_code())
+            .collect();
         assert_eq!(codes.len(), Fault::OWN.iter().filter(group).count());
         assert!(known().iter().all(|fault| fault.exit_code() != 0));
     }

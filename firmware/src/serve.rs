@@ -220,6 +220,3 @@ fn overhead<B: Instruments>(board: &mut B) -> u32 {
         })
         .fold(u32::MAX, u32::min)
 }
-
-#[cfg(test)]
-mod tests;

@@ -91,18 +91,24 @@ impl Qemu {
             .args(["-machine", board.machine, "-display", "none"])
             .args(["-monitor", "none", "-nodefaults", "-kernel"])
             .arg(config.elf)
-            .args(["-semihosting-config", &format!(
-                "enable=on,target=native,arg=firmware,arg={}",
-                config.link.name()
-            )])
+            .args([
+                "-semihosting-config",
+                &format!(
+                    "enable=on,target=native,arg=firmware,arg={}",
+                    config.link.name()
+                ),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if !config.policy.is_empty() {
             write(&folder.path().join("policy.bin"), config.policy)?;
-            command.args(["-device", &format!(
-                "loader,file=policy.bin,addr={:#x},force-raw=on",
-                board.policy_address
-            )]);
+            command.args([
+                "-device",
+                &format!(
+                    "loader,file=policy.bin,addr={:#x},force-raw=on",
+                    board.policy_address
+                ),
+            ]);
         }
         let errors = folder.path().join("stderr");
         let stderr =
