@@ -89,7 +89,7 @@ impl Qemu {
         command
             .current_dir(folder.path())
             .args(["-machine", board.machine, "-display", "none"])
-            .args(["-monitor", "none", "-nodefaults", "-kernel"])
+            .args(["-monitor", "none", "-kernel"])
             .arg(config.elf)
             .args([
                 "-semihosting-config",
