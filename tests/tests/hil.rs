@@ -18,7 +18,10 @@ fn every_action_is_the_hosts_bit_for_bit_on_both_links() {
     for report in &reports {
         report.verdict().unwrap();
         assert!(report.bit_exact);
-        assert_eq!((report.episodes, report.steps, report.mismatches), (4, 80, 0));
+        assert_eq!(
+            (report.episodes, report.steps, report.mismatches),
+            (4, 80, 0)
+        );
         assert_eq!((report.fallback_steps, &report.boot_fault), (0, &None));
         assert!(report.stack_bytes > 0);
     }
@@ -70,7 +73,10 @@ fn two_runs_count_the_same_instructions() {
     assert_eq!(counts, run());
     // 16 scores of 36 monomials and 8 rows of 8 gains are 640 products, each with a load and a sum.
     assert_eq!(counts.len(), 80);
-    assert!(counts.iter().all(|count| (1_500..50_000).contains(count)), "{counts:?}");
+    assert!(
+        counts.iter().all(|count| (1_500..50_000).contains(count)),
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -89,14 +95,20 @@ fn the_device_names_the_fault_of_every_bad_policy() {
 
 #[test]
 fn a_policy_for_another_plant_is_refused_by_size() {
-    let smaller = Structure { n: 7, ..structure() };
+    let smaller = Structure {
+        n: 7,
+        ..structure()
+    };
     let error = hil(
         &config(LinkKind::Semihosting),
         &file(&policy_of(&smaller, class())),
     )
     .unwrap_err();
     assert!(matches!(error, Error::Usage(_)), "{error}");
-    assert!(error.to_string().contains("length of the state is 7"), "{error}");
+    assert!(
+        error.to_string().contains("length of the state is 7"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -113,7 +125,10 @@ fn the_firmware_keeps_its_budget() {
     assert!(sizes.ram_bytes <= 8 * 1024, "{sizes:?}");
     // A measurement that found nothing would pass as well.
     assert!(sizes.flash_bytes > 4 * 1024, "{sizes:?}");
-    assert!(sizes.ram_bytes > 4 * firmware::SCRATCH_LEN as u64, "{sizes:?}");
+    assert!(
+        sizes.ram_bytes > 4 * firmware::SCRATCH_LEN as u64,
+        "{sizes:?}"
+    );
     assert_eq!(the_board().slot_bytes, hil_support::policies::SLOT);
 }
 
@@ -130,9 +145,18 @@ fn the_firmware_holds_no_panic_machinery() {
         .collect();
     // A stripped file would show no panic either.
     for known in ["control_step", "encode_frame", "HardFault", "check_golden"] {
-        assert!(names.iter().any(|name| name.contains(known)), "no symbol {known}");
+        assert!(
+            names.iter().any(|name| name.contains(known)),
+            "no symbol {known}"
+        );
     }
-    for part in ["panic", "unwind", "slice_index", "expect_failed", "unwrap_failed"] {
+    for part in [
+        "panic",
+        "unwind",
+        "slice_index",
+        "expect_failed",
+        "unwrap_failed",
+    ] {
         let found: Vec<_> = names.iter().filter(|name| name.contains(part)).collect();
         assert!(found.is_empty(), "{part}: {found:?}");
     }

@@ -2,12 +2,15 @@
 
 mod hil_support;
 
-use std::process::Command;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use firmware::Fault;
 use hil_support::policies::good_policy;
-use hil_support::{BOTH_LINKS, class, config, hil, is_there, session, the_firmware, with_broken_step};
+use hil_support::{
+    BOTH_LINKS, class, config, hil, is_running, is_there, session, the_firmware, with_broken_step,
+};
 use policy_format::message::{Reply, Request};
 use trainer::Error;
 use trainer::device::qemu::LinkKind;
@@ -52,7 +55,10 @@ fn a_stopped_emulator_is_killed_after_the_time_limit() {
         signal(id, "STOP");
         let error = session.step(0, &[0.5; 8]).unwrap_err();
         assert_eq!(error.exit_code(), 3);
-        assert!(error.to_string().contains("did not answer within 2 s"), "{error}");
+        assert!(
+            error.to_string().contains("did not answer within 2 s"),
+            "{error}"
+        );
         assert!(!is_there(id));
     }
 }
@@ -82,7 +88,10 @@ fn a_processor_fault_in_the_control_step_is_named() {
         assert!(error.to_string().contains("HardFault"), "{error}");
         // The device has ended itself with the fault's exit code.
         let error = session.step(1, &[0.5; 8]).unwrap_err();
-        assert!(error.to_string().contains(Fault::HARD_FAULT.name()), "{error}");
+        assert!(
+            error.to_string().contains(Fault::HARD_FAULT.name()),
+            "{error}"
+        );
     }
 }
 
@@ -125,8 +134,7 @@ fn the_device_survives_bad_frames_and_bad_states() {
         // The zero ends the overlong run and makes room for the next frame.
         let mut bytes = vec![0];
         let mut frame = [0; policy_format::message::MAX_FRAME];
-        let length =
-            policy_format::message::encode_frame(&Request::Reset, &mut frame).unwrap();
+        let length = policy_format::message::encode_frame(&Request::Reset, &mut frame).unwrap();
         bytes.extend(&frame[..length]);
         assert_eq!(session.request_raw(&bytes).unwrap(), Reply::Ready);
 
@@ -140,17 +148,54 @@ fn the_device_survives_bad_frames_and_bad_states() {
         session.reset().unwrap();
         assert_eq!(session.step(2, &[0.5; 8]).unwrap().fault, 0);
         let stats = session.stats().unwrap();
-        assert_eq!((stats.steps, stats.fallback_steps, stats.bad_frames), (3, 2, 3));
+        assert_eq!(
+            (stats.steps, stats.fallback_steps, stats.bad_frames),
+            (3, 2, 3)
+        );
         session.shut_down().unwrap();
     }
 }
 
 #[test]
-fn a_silent_host_ends_the_device() {
-    // The device reads the end of its file when the host's end of the FIFO closes; `shut_down` is the
-    // other way to end it, and both leave with code 0.
-    let session = session(LinkKind::Semihosting, LONG, &the_firmware().elf).unwrap();
-    let id = session.device().id();
-    session.shut_down().unwrap();
-    assert!(!is_there(id));
+fn a_device_told_to_stop_has_ended() {
+    for link in BOTH_LINKS {
+        let session = session(link, LONG, &the_firmware().elf).unwrap();
+        let id = session.device().id();
+        session.shut_down().unwrap();
+        assert!(!is_there(id));
+    }
+}
+
+/// A host that is killed cannot clean up: the device reads the end of its file and ends by itself.
+#[test]
+fn a_killed_host_leaves_no_emulator_behind() {
+    const ROLE: &str = "HPO_TEST_HOST_TO_BE_KILLED";
+    if std::env::var_os(ROLE).is_some() {
+        let session = session(LinkKind::Semihosting, LONG, &the_firmware().elf).unwrap();
+        println!("\nemulator {}", session.device().id());
+        std::thread::sleep(LONG);
+        return;
+    }
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_killed_host_leaves_no_emulator_behind",
+            "--nocapture",
+        ])
+        .env(ROLE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = BufReader::new(host.stdout.take().unwrap())
+        .lines()
+        .find_map(|line| line.unwrap().strip_prefix("emulator ")?.parse::<u32>().ok())
+        .unwrap();
+    assert!(is_running(id));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let deadline = Instant::now() + LONG;
+    while is_running(id) {
+        assert!(Instant::now() < deadline, "the emulator outlived its host");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -34,9 +34,8 @@ pub fn the_board() -> &'static Board {
 
 pub fn the_firmware() -> &'static Firmware {
     static FIRMWARE: OnceLock<Firmware> = OnceLock::new();
-    FIRMWARE.get_or_init(|| {
-        build_firmware(the_board(), class(), &|line| eprintln!("{line}")).unwrap()
-    })
+    FIRMWARE
+        .get_or_init(|| build_firmware(the_board(), class(), &|line| eprintln!("{line}")).unwrap())
 }
 
 pub fn config(link: LinkKind) -> HilConfig {
@@ -73,7 +72,11 @@ pub fn with_broken_step(folder: &Path, instructions: [u16; 2]) -> PathBuf {
         let file = object::File::parse(bytes.as_slice()).unwrap();
         let symbols: Vec<_> = file
             .symbols()
-            .filter(|symbol| symbol.name().is_ok_and(|name| name.contains("control_step")))
+            .filter(|symbol| {
+                symbol
+                    .name()
+                    .is_ok_and(|name| name.contains("control_step"))
+            })
             .collect();
         assert_eq!(symbols.len(), 1, "one control step in the firmware");
         // Bit 0 of a Thumb function's address says Thumb.
@@ -85,7 +88,10 @@ pub fn with_broken_step(folder: &Path, instructions: [u16; 2]) -> PathBuf {
         let (start, _) = section.file_range().unwrap();
         usize::try_from(start + address - section.address()).unwrap()
     };
-    for (place, instruction) in bytes[offset..offset + 4].chunks_exact_mut(2).zip(instructions) {
+    for (place, instruction) in bytes[offset..offset + 4]
+        .chunks_exact_mut(2)
+        .zip(instructions)
+    {
         place.copy_from_slice(&instruction.to_le_bytes());
     }
     let path = folder.join("broken.elf");
@@ -96,4 +102,15 @@ pub fn with_broken_step(folder: &Path, instructions: [u16; 2]) -> PathBuf {
 /// Whether a process with this id still runs (a zombie counts: it was not waited for).
 pub fn is_there(id: u32) -> bool {
     Path::new(&format!("/proc/{id}")).exists()
+}
+
+/// Whether a process with this id runs and is not merely waiting to be reaped.
+pub fn is_running(id: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .starts_with(" Z")
+    })
 }

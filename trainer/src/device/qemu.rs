@@ -225,10 +225,7 @@ impl Qemu {
         let Some(status) = self.exit_status(self.timeout.min(Duration::from_secs(5))) else {
             return self.hung("left its link but did not end");
         };
-        let fault = Fault::OWN
-            .iter()
-            .find(|fault| status.code() == Some(i32::from(fault.exit_code())));
-        if let Some(fault) = fault {
+        if let Some(fault) = status.code().and_then(Fault::from_exit_code) {
             return Error::Negative(format!("the device stopped with {fault}"));
         }
         Error::Environment(format!("QEMU {what}: {status}{}", self.words()))
