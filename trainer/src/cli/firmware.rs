@@ -31,8 +31,14 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
     }
     println!("board   {} ({})", board.name, board.description);
     println!("class   {}", firmware.target_class);
-    println!("flash   {} bytes, without a policy", firmware.sizes.flash_bytes);
-    println!("RAM     {} bytes, without the stack", firmware.sizes.ram_bytes);
+    println!(
+        "flash   {} bytes, without a policy",
+        firmware.sizes.flash_bytes
+    );
+    println!(
+        "RAM     {} bytes, without the stack",
+        firmware.sizes.ram_bytes
+    );
     println!("ELF     {}", firmware.elf.display());
     Ok(())
 }

@@ -161,7 +161,10 @@ impl Log {
         let action = record.action;
         if !self.headed {
             self.headed = true;
-            write!(self.file, "episode,step,mode,choice,fault,instructions,cost")?;
+            write!(
+                self.file,
+                "episode,step,mode,choice,fault,instructions,cost"
+            )?;
             for i in 0..record.measured.len() {
                 write!(self.file, ",x{i}")?;
             }
