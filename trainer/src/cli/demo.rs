@@ -56,6 +56,7 @@ struct Row {
 #[derive(Clone, Debug, Serialize)]
 struct DemoReport {
     train: TrainSummary,
+    test_states: usize,
     table: Vec<Row>,
     hil: HilReport,
     seconds: f64,
@@ -100,6 +101,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 
     let report = DemoReport {
         train,
+        test_states: states.len(),
         table,
         hil,
         seconds: start.elapsed().as_secs_f64(),
@@ -192,7 +194,7 @@ fn hil(args: &DemoArgs, plant: &PlantModel, policy: &[u8]) -> Result<HilReport> 
 
 fn print(report: &DemoReport) {
     let (train, hil) = (&report.train, &report.hil);
-    println!("\n{} on {} test states", train.plant, 1024);
+    println!("\n{} on {} test states", train.plant, report.test_states);
     println!("{:<32}{:>10}{:>10}", "controller", "cost", "gap");
     for row in &report.table {
         let gap = row
