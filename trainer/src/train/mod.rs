@@ -4,6 +4,7 @@ pub mod adam;
 pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
+pub mod estimator;
 pub mod hpo;
 pub mod initial;
 pub mod rollout;
@@ -11,3 +12,8 @@ pub mod run;
 pub mod settings;
 mod shard;
 pub mod validate;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod unbiased_tests;

@@ -166,12 +166,9 @@ impl<T: Real> Worker<T> {
                 tape.noise.at(t),
                 &mut self.next,
             );
-            let value = look.critic.value_at(
-                model.shape(),
-                look.parameters,
-                &self.next,
-                &mut self.critic,
-            );
+            let value =
+                look.critic
+                    .value_at(model.shape(), look.parameters, &self.next, &mut self.critic);
             tape.look_ahead.at_mut(t)[choice] = value.mul_add(splat(look.discount), cost);
             let Some(mask) = mask::<T>(&choices, choice) else {
                 continue;
@@ -295,3 +292,7 @@ fn modes_of(choices: &Choices, model: &Model) -> Choices {
     let table = &model.shape().choice_modes;
     choices.map(|choice| table[usize::from(choice)] as u16)
 }
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;
