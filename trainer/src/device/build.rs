@@ -98,7 +98,7 @@ pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
         let mut command = cargo(&toolchain, TARGET, &target_dir);
         command
             .current_dir(&root)
-            .args(["check", "--lib", "-p", library]);
+            .args(["check", "--release", "--lib", "-p", library]);
         run(command)?;
     }
     Ok(())
