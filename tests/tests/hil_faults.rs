@@ -193,6 +193,7 @@ fn a_killed_host_leaves_no_emulator_behind() {
         std::thread::sleep(LONG);
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
     let mut host = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -200,6 +201,8 @@ fn a_killed_host_leaves_no_emulator_behind() {
             "--nocapture",
         ])
         .env(ROLE, "1")
+        // A killed host does not remove its emulator's folder; this one goes with the test.
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

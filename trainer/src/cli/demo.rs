@@ -72,7 +72,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     let say = |step: u32, text: &str| eprintln!("[{step}/5] {text}");
 
     say(1, "set-up: cross toolchain and QEMU");
-    let tools = setup::set_up(&super::show_progress)?;
+    let tools = setup::set_up(&super::output::show_progress)?;
     for action in &tools.actions {
         eprintln!("      {action}");
     }
@@ -90,7 +90,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 
     say(4, &format!("firmware: build for {BOARD}; the policy is not compiled in"));
     let board = board::find(BOARD)?;
-    build::build_firmware(board, plant.target_class(), &super::show_progress)?;
+    build::build_firmware(board, plant.target_class(), &super::output::show_progress)?;
 
     say(
         5,
@@ -107,7 +107,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
         seconds: start.elapsed().as_secs_f64(),
     };
     if args.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
         print(&report);
     }
@@ -188,7 +188,7 @@ fn hil(args: &DemoArgs, plant: &PlantModel, policy: &[u8]) -> Result<HilReport> 
         policy,
         &mut plant_loop,
         &mut |_| {},
-        &super::show_progress,
+        &super::output::show_progress,
     )
 }
 

@@ -89,13 +89,13 @@ pub fn run(args: &HilArgs) -> Result<()> {
                 log.write(record);
             }
         },
-        &super::show_progress,
+        &super::output::show_progress,
     )?;
     if let Some(log) = log {
         log.close()?;
     }
     if args.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
         print(&report);
     }

@@ -115,7 +115,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         sections,
     };
     if args.json {
-        super::print_json(&report)
+        super::output::print_json(&report)
     } else {
         print(&report, &policy);
         Ok(())

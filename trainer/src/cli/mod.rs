@@ -1,7 +1,6 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
 use crate::{Error, Result};
 
@@ -11,6 +10,7 @@ pub mod export;
 pub mod firmware;
 pub mod hil;
 pub mod inspect;
+mod output;
 pub mod plants;
 pub mod reference;
 pub mod setup;
@@ -70,18 +70,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Hil(args) => hil::run(args),
         Command::Setup(args) => setup::run(args),
     }
-}
-
-/// Shows one line of progress on standard error.
-fn show_progress(line: &str) {
-    eprintln!("{line}");
-}
-
-/// Prints `value` as one JSON object on standard output.
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::Environment(e.to_string()))?;
-    println!("{text}");
-    Ok(())
 }
 
 /// Parses one `--set KEY=VALUE`.
