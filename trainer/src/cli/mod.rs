@@ -8,6 +8,7 @@ pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod firmware;
+pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
 mod output;
@@ -41,6 +42,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Optimum with certified bounds, fixed modes, round robin, averaged Riccati.
     Reference(reference::ReferenceArgs),
+    /// Check the gradient estimator against exact enumeration on a small set-up.
+    Gradcheck(gradcheck::GradcheckArgs),
     /// Write a run's best policy to a file.
     Export(export::ExportArgs),
     /// Show what a policy file holds, and run its golden vectors.
@@ -64,6 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Reference(args) => reference::run(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Firmware(args) => firmware::run(args),

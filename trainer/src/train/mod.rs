@@ -5,12 +5,14 @@ pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
 pub mod estimator;
+pub mod gradcheck;
 pub mod hpo;
 pub mod initial;
 pub mod rollout;
 pub mod run;
 pub mod settings;
 mod shard;
+pub mod statistics;
 pub mod validate;
 
 #[cfg(test)]

@@ -236,6 +236,37 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
+    /// Score-function estimate of the laws' gradient for a control perturbed by Gaussian noise: adds
+    /// `sum_t weight(t) (d law / d parameters)' w_t`, where w_t is the standard normal perturbation of
+    /// the control, which stands in the tape's noise from component `first` on. Touches the laws' part of
+    /// `gradient` alone, and leaves the tape's deltas overwritten.
+    pub fn score_function_of_laws(
+        &mut self,
+        model: &Model,
+        parameters: &[T],
+        first: usize,
+        weight: impl Fn(usize) -> Lanes<T>,
+        gradient: &mut [T],
+    ) {
+        for t in 0..self.tape.steps() {
+            let perturbation = &self.tape.noise.at(t)[first..];
+            for (d, &w) in self.d_control.iter_mut().zip(perturbation) {
+                *d = w * weight(t);
+            }
+            self.tape.d_logits.at_mut(t).fill(Lanes::default());
+            model.adjoint(
+                parameters,
+                &mut self.tape,
+                t,
+                &self.d_control,
+                T::default(),
+                &mut self.d_state,
+                &mut self.adjoint,
+            );
+        }
+        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+    }
+
     /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
     #[inline(always)]
     pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {

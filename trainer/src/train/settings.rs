@@ -213,6 +213,19 @@ pub struct Settings {
 }
 
 impl TrainSettings {
+    /// The exact variant with the look-ahead as control variate.
+    #[must_use]
+    pub fn exact() -> Self {
+        Self {
+            variant: Variant::Exact,
+            advantage: Advantage::LookAhead,
+            cross_term: CrossTerm::On,
+            choice_weight: ChoiceWeight::Cost,
+            passes: 1,
+            ..Self::default()
+        }
+    }
+
     /// Adam step size of a parameter group at the first epoch.
     #[must_use]
     pub fn step_size(&self, group: Group) -> f64 {
