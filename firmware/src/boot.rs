@@ -78,6 +78,3 @@ fn keeps_subnormals() -> bool {
     let sum = black_box(least) + black_box(least);
     product.to_bits() == 1 && sum.to_bits() == 2
 }
-
-#[cfg(test)]
-mod tests;

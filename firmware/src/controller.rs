@@ -86,6 +86,3 @@ pub fn control_step(
         fault: Some(fault),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -104,12 +104,20 @@ impl Fault {
         fault.map_or(0, Fault::code)
     }
 
-    /// The exit code an emulated device ends with after a processor fault: three bits of group, five
-    /// of number, so that each has its own and none is 0.
+    /// The exit code an emulated device ends with when it stops itself: 128 plus the number within
+    /// the group, so that it is never an emulator's own code.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
-        let [low, high] = self.0.get().to_le_bytes();
-        (high << 5) | (low & 0x1F)
+        let [low, _] = self.0.get().to_le_bytes();
+        low | 0x80
+    }
+
+    /// The processor fault (0x04xx) with this exit code. Never panics.
+    #[must_use]
+    pub fn from_exit_code(code: i32) -> Option<Fault> {
+        Self::OWN.iter().copied().find(|fault| {
+            fault.code().to_be_bytes()[0] == 0x04 && i32::from(fault.exit_code()) == code
+        })
     }
 }
 
@@ -179,7 +187,10 @@ mod tests {
 
     #[test]
     fn numbers_are_pinned() {
-        let checksum = Fault::from(FormatError::Checksum { stored: 0, computed: 1 });
+        let checksum = Fault::from(FormatError::Checksum {
+            stored: 0,
+            computed: 1,
+        });
         assert_eq!(checksum.code(), 0x0107);
         assert_eq!(checksum.to_string(), "fault 0x0107 Checksum");
         assert_eq!(Fault::HARD_FAULT.code(), 0x0401);
@@ -188,10 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn processor_faults_have_their_own_exit_codes() {
-        let group = |fault: &&Fault| fault.code() >> 8 == 4;
-        let codes: HashSet<_> = Fault::OWN.iter().filter(group).map(|f| f.exit_code()).collect();
-        assert_eq!(codes.len(), Fault::OWN.iter().filter(group).count());
-        assert!(known().iter().all(|fault| fault.exit_code() != 0));
+    fn processor_faults_come_back_from_their_exit_codes() {
+        for fault in Fault::OWN {
+            let back = Fault::from_exit_code(fault.exit_code().into());
+            if fault.code() >> 8 == 4 {
+                assert_eq!(back, Some(*fault));
+            } else {
+                assert_ne!(back, Some(*fault));
+            }
+        }
+        // What emulators and signals end with.
+        assert!((0..128).all(|code| Fault::from_exit_code(code).is_none()));
     }
 }

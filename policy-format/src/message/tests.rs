@@ -37,7 +37,9 @@ fn bytes_are_pinned() {
     let step = frame(&Request::Step { seq: 300, state });
     assert_eq!(
         step[..14],
-        [5, 2, 0xAC, 2, 2, 1, 3, 0x80, 0x3F, 1, 7, 0x20, 0xC0, step[13]]
+        [
+            5, 2, 0xAC, 2, 2, 1, 3, 0x80, 0x3F, 1, 7, 0x20, 0xC0, step[13]
+        ]
     );
     assert_eq!(frame(&Reply::Error { fault: 5 })[1..3], [5, 5]);
     assert_eq!(frame(&Reply::Bye)[1], 4);
@@ -54,7 +56,10 @@ fn the_longest_messages_fit() {
     assert!(longest.len() <= MAX_FRAME);
     assert_eq!(read::<Reply>(&longest), [Ok(action(MAX_CONTROL))]);
     let state = (0..MAX_STATE).map(|i| i as f32).collect();
-    let step = Request::Step { seq: u32::MAX, state };
+    let step = Request::Step {
+        seq: u32::MAX,
+        state,
+    };
     assert_eq!(read::<Request>(&frame(&step)), [Ok(step)]);
     let hello = Reply::Hello(Hello {
         protocol: u16::MAX,

@@ -1,21 +1,91 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
-use serde::Serialize;
+use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
 
+pub mod demo;
+pub mod eval;
+pub mod export;
 pub mod firmware;
 pub mod hil;
+pub mod inspect;
+mod output;
+pub mod plants;
+pub mod reference;
 pub mod setup;
+pub mod train;
 
-/// Shows one line of progress on standard error.
-fn show_progress(line: &str) {
-    eprintln!("{line}");
+/// Hybrid controllers from a plant description to a Cortex-M microcontroller.
+///
+/// Exit codes: 0 done; 1 ran, but the answer is no (mismatch, rejected, interrupted);
+/// 2 bad usage or input file; 3 environment (a tool is missing or broken).
+#[derive(Parser, Debug)]
+#[command(name = "hpo", version, propagate_version = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
 }
 
-/// Prints `value` as one JSON object on standard output.
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::Environment(e.to_string()))?;
-    println!("{text}");
-    Ok(())
+/// The commands, in the order of the way from plant to device.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The whole way from nothing: set up, train, compare with the optimum, export, run in QEMU.
+    Demo(demo::DemoArgs),
+    /// List the ready plants.
+    Plants(plants::PlantsArgs),
+    /// Train a policy on a plant and write a run directory.
+    Train(train::TrainArgs),
+    /// Evaluate a policy in closed loop with its plant, against the optimum.
+    Eval(eval::EvalArgs),
+    /// Optimum with certified bounds, fixed modes, round robin, averaged Riccati.
+    Reference(reference::ReferenceArgs),
+    /// Write a run's best policy to a file.
+    Export(export::ExportArgs),
+    /// Show what a policy file holds, and run its golden vectors.
+    Inspect(inspect::InspectArgs),
+    /// Build a board's firmware and show its sizes.
+    Firmware(firmware::FirmwareArgs),
+    /// Run a policy on an emulated board, in closed loop, and compare every action with the host's.
+    Hil(hil::HilArgs),
+    /// Find or install the cross toolchain and QEMU.
+    Setup(setup::SetupArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The command's; [`Error::exit_code`] gives the process's exit code.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Plants(args) => plants::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Reference(args) => reference::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Firmware(args) => firmware::run(args),
+        Command::Hil(args) => hil::run(args),
+        Command::Setup(args) => setup::run(args),
+    }
+}
+
+/// Parses one `--set KEY=VALUE`.
+fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("found `{text}`; allowed: key=value")),
+    }
+}
+
+/// Refuses `--set` keys that only training knows.
+fn only_plant_keys(sets: &[(String, String)]) -> Result<()> {
+    match sets.iter().find(|(key, _)| !crate::plant::is_plant_key(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::Usage(format!(
+            "--set: found {key}; allowed here: seed, horizon, state_clamp"
+        ))),
+    }
 }

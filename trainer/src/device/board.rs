@@ -41,13 +41,16 @@ pub const BOARDS: &[Board] = &[Board {
 /// # Errors
 /// [`Error::Usage`] that lists the boards.
 pub fn find(name: &str) -> Result<&'static Board> {
-    BOARDS.iter().find(|board| board.name == name).ok_or_else(|| {
-        let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
-        Error::Usage(format!(
-            "board: found {name:?}; allowed: {}",
-            names.join(", ")
-        ))
-    })
+    BOARDS
+        .iter()
+        .find(|board| board.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
+            Error::Usage(format!(
+                "board: found {name:?}; allowed: {}",
+                names.join(", ")
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -68,6 +71,9 @@ mod tests {
         let error = find("mps9").unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
-        assert!(text.contains("mps9") && text.contains("mps2-an386"), "{text}");
+        assert!(
+            text.contains("mps9") && text.contains("mps2-an386"),
+            "{text}"
+        );
     }
 }

@@ -6,9 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use firmware::{
-    Armed, Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step,
-};
+use firmware::{Armed, Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step};
 use policy_format::message::Action;
 use serde::Serialize;
 
@@ -297,8 +295,7 @@ impl Tally {
                 }
                 // Only names the answer, so wrapping around is harmless.
                 let action = session.step(self.steps as u32, &measured)?;
-                let outcome =
-                    control_step(host, &mut state, &measured, &mut expected, scratch);
+                let outcome = control_step(host, &mut state, &measured, &mut expected, scratch);
                 self.compare(episode, step, &action, &outcome, &expected);
                 let instructions = self.count(config, action.ticks);
                 if action.control.len() != dims.control || usize::from(action.mode) >= dims.modes {

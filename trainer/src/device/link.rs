@@ -91,12 +91,21 @@ mod tests {
         let (mut link, mut device) = pair();
         let mut buffer = [0; 8];
         let patience = Duration::from_millis(1);
-        assert_eq!(link.receive(&mut buffer, patience).unwrap(), Received::Nothing);
+        assert_eq!(
+            link.receive(&mut buffer, patience).unwrap(),
+            Received::Nothing
+        );
         device.write_all(&[1, 2]).unwrap();
-        assert_eq!(link.receive(&mut buffer, patience).unwrap(), Received::Bytes(2));
+        assert_eq!(
+            link.receive(&mut buffer, patience).unwrap(),
+            Received::Bytes(2)
+        );
         assert_eq!(buffer[..2], [1, 2]);
         drop(device);
-        assert_eq!(link.receive(&mut buffer, patience).unwrap(), Received::Closed);
+        assert_eq!(
+            link.receive(&mut buffer, patience).unwrap(),
+            Received::Closed
+        );
         assert!(link.send(&[1]).is_err());
     }
 

@@ -89,20 +89,26 @@ impl Qemu {
         command
             .current_dir(folder.path())
             .args(["-machine", board.machine, "-display", "none"])
-            .args(["-monitor", "none", "-nodefaults", "-kernel"])
+            .args(["-monitor", "none", "-kernel"])
             .arg(config.elf)
-            .args(["-semihosting-config", &format!(
-                "enable=on,target=native,arg=firmware,arg={}",
-                config.link.name()
-            )])
+            .args([
+                "-semihosting-config",
+                &format!(
+                    "enable=on,target=native,arg=firmware,arg={}",
+                    config.link.name()
+                ),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if !config.policy.is_empty() {
             write(&folder.path().join("policy.bin"), config.policy)?;
-            command.args(["-device", &format!(
-                "loader,file=policy.bin,addr={:#x},force-raw=on",
-                board.policy_address
-            )]);
+            command.args([
+                "-device",
+                &format!(
+                    "loader,file=policy.bin,addr={:#x},force-raw=on",
+                    board.policy_address
+                ),
+            ]);
         }
         let errors = folder.path().join("stderr");
         let stderr =
@@ -219,10 +225,7 @@ impl Qemu {
         let Some(status) = self.exit_status(self.timeout.min(Duration::from_secs(5))) else {
             return self.hung("left its link but did not end");
         };
-        let fault = Fault::OWN
-            .iter()
-            .find(|fault| status.code() == Some(i32::from(fault.exit_code())));
-        if let Some(fault) = fault {
+        if let Some(fault) = status.code().and_then(Fault::from_exit_code) {
             return Error::Negative(format!("the device stopped with {fault}"));
         }
         Error::Environment(format!("QEMU {what}: {status}{}", self.words()))

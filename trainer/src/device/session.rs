@@ -42,6 +42,8 @@ impl Session {
                 control_dim: 0,
             },
         };
+        // The mark that the device is ready: a lone zero, which the reader then ignores.
+        session.unread = 0..session.device.receive(&mut session.inbox)?;
         match session.request(&Request::Hello { protocol: PROTOCOL })? {
             Reply::Hello(hello) if hello.protocol == PROTOCOL => session.hello = hello,
             Reply::Hello(hello) => {

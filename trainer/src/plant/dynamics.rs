@@ -357,3 +357,7 @@ fn read_array<R: std::io::Read>(
         .map(|d| DMatrix::from_fn(rows, columns, |i, j| entry(d, i, j)))
         .collect())
 }
+
+#[cfg(test)]
+#[path = "dynamics_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ControlBounds, Dims, SwitchedLqr, SwitchedLqrData};
-use crate::numeric::{Real, Stream};
+use crate::numeric::{Purpose, Real, Stream};
 
 /// Names and units of states, controls and modes, for reports and for the policy file.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,6 +137,19 @@ impl PlantModel {
             let unit = 2.0 * stream.uniform() - 1.0;
             *value = self.initial.center[i] + self.initial.half_width[i] * unit;
         }
+    }
+
+    /// `count` initial states, state i from stream (`seed`, `purpose`, i): a longer list begins with
+    /// the shorter one.
+    #[must_use]
+    pub fn draw_states(&self, seed: u64, purpose: Purpose, count: usize) -> Vec<Vec<f64>> {
+        (0..count as u64)
+            .map(|index| {
+                let mut state = vec![0.0; self.initial.center.len()];
+                self.draw_initial(&mut Stream::new(seed, purpose, index), &mut state);
+                state
+            })
+            .collect()
     }
 
     /// The states on which results are reported, where the plant ships them; at least one, each of

@@ -24,7 +24,7 @@ pub enum Advantage {
 }
 
 /// Which derivative of the score function is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CrossTerm {
     /// The total derivative: how earlier controls move the state at which a choice is made counts.

@@ -25,9 +25,12 @@ impl Lift {
     /// `x`, with a 1 appended where the plant is affine.
     #[must_use]
     pub fn lift(self, x: &[f64]) -> DVector<f64> {
-        DVector::from_fn(self.state, |i, _| {
-            if i < self.plant_state { x[i] } else { 1.0 }
-        })
+        DVector::from_fn(
+            self.state,
+            |i, _| {
+                if i < self.plant_state { x[i] } else { 1.0 }
+            },
+        )
     }
 }
 
@@ -292,7 +295,10 @@ mod tests {
             .clone();
         data.affine = vec![DVector::from_vec(vec![0.5, -1.0, 2.0]); 2];
         let modes = RiccatiModes::new(&data);
-        let (x, u) = (modes.lift().lift(&[1.0, 2.0, 3.0]), DVector::from_element(3, 0.3));
+        let (x, u) = (
+            modes.lift().lift(&[1.0, 2.0, 3.0]),
+            DVector::from_element(3, 0.3),
+        );
         let [a, b, q, _] = modes.matrices(1);
         let next = a * &x + b * &u;
         let expected =

@@ -15,7 +15,7 @@ use super::riccati::{Lift, RiccatiModes};
 use super::schedule::Schedule;
 use super::simulate::{ReferencePolicy, simulate_one};
 use crate::numeric::{Purpose, Stream};
-use crate::plant::{Plant, PlantModel};
+use crate::plant::PlantModel;
 
 /// One member of a value set: its form, the mode that it begins with, and that mode's gain.
 #[derive(Clone, Debug)]
@@ -48,15 +48,19 @@ pub struct SwitchedBudget {
 }
 
 impl SwitchedBudget {
-    /// The budget that `hpo reference` uses for a plant with n states and M modes.
+    /// The budget that `hpo reference` uses for a plant with n states, M modes and T steps.
+    ///
+    /// It keeps the floating-point operations of the whole sweep near a constant, so the smallest
+    /// plants get all the forms they need and the largest a sample.
     #[must_use]
-    pub fn for_size(n: usize, modes: usize) -> Self {
-        if n * modes <= 64 {
-            Self { max_forms: 1024, max_points: 2048, sweeps: 3 }
-        } else if n * modes <= 256 {
-            Self { max_forms: 300, max_points: 1024, sweeps: 2 }
-        } else {
-            Self { max_forms: 192, max_points: 1024, sweeps: 1 }
+    pub fn for_size(n: usize, modes: usize, horizon: usize) -> Self {
+        let max_points = (4_000_000 / (n * n)).clamp(64, 1024);
+        let per_form = horizon * modes * (4 * n * n * n + n * n * max_points);
+        Self {
+            max_forms: (350_000_000_000 / per_form).clamp(16, 1200),
+            max_points,
+            // A second sweep gains 1e-5 on small plants and costs too much on large ones.
+            sweeps: if n <= 16 { 2 } else { 1 },
         }
     }
 }
@@ -163,7 +167,7 @@ fn backward(
     modes: &RiccatiModes,
     visited: &[Vec<Vec<f64>>],
     max_forms: usize,
-    progress: &dyn Fn(usize),
+    progress: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Law>> {
     let (n, horizon) = (modes.state(), visited.len());
     let mut stages = Vec::with_capacity(horizon);
@@ -227,6 +231,8 @@ pub(super) struct Achieved {
     pub(super) cost: f64,
     /// Controls that the bounds cut; 0 means that the bounds did not matter.
     pub(super) limited: u32,
+    /// Mode changes.
+    pub(super) switches: u32,
 }
 
 /// For each state the cost of the mode sequence that the policy chooses there, with the controls
@@ -239,19 +245,43 @@ pub(super) fn polish(
 ) -> Vec<Achieved> {
     let plant = model.build::<f64>();
     let horizon = policy.stages.len();
+    // A Riccati recursion per state: on large plants the policy's own cost has to do.
+    let affordable = states.len() * horizon * modes.state().pow(3) < 5_000_000_000;
     states
         .par_iter()
         .map(|state| {
             let mut noise = Stream::new(0, Purpose::Noise, 0);
             let recorder = Recorder(policy, std::sync::Mutex::new(Vec::with_capacity(horizon)));
-            let closed = simulate_one(model, &plant, &recorder, state, horizon, &mut noise, |_, _| {});
-            let sequence = recorder.1.into_inner().unwrap_or_default();
-            let schedule = Schedule::new(modes, sequence);
-            let open = simulate_one(model, &plant, &schedule, state, horizon, &mut noise, |_, _| {});
-            let best = if open.cost <= closed.cost { open } else { closed };
+            let closed = simulate_one(
+                model,
+                &plant,
+                &recorder,
+                state,
+                horizon,
+                &mut noise,
+                |_, _| {},
+            );
+            let mut best = closed;
+            if affordable {
+                let sequence = recorder.1.into_inner().unwrap_or_default();
+                let schedule = Schedule::new(modes, sequence);
+                let open = simulate_one(
+                    model,
+                    &plant,
+                    &schedule,
+                    state,
+                    horizon,
+                    &mut noise,
+                    |_, _| {},
+                );
+                if open.cost < closed.cost {
+                    best = open;
+                }
+            }
             Achieved {
                 cost: best.cost,
                 limited: best.limited,
+                switches: best.switches,
             }
         })
         .collect()
@@ -267,5 +297,68 @@ impl ReferencePolicy for Recorder<'_> {
             modes.push(mode);
         }
         mode
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::reference::simulate;
+    use crate::plant::load_plant;
+
+    #[test]
+    fn small_problem_is_solved_exactly() {
+        let sets = [("horizon".to_owned(), "6".to_owned())];
+        let model = load_plant("switched-lqr-4-3", &sets).unwrap();
+        let modes = RiccatiModes::new(model.lqr_data());
+        let mut stream = Stream::new(3, Purpose::Evaluation, 0);
+        let states: Vec<Vec<f64>> = (0..50)
+            .map(|_| {
+                let mut x = vec![0.0; 4];
+                model.draw_initial(&mut stream, &mut x);
+                x
+            })
+            .collect();
+        let budget = SwitchedBudget::for_size(4, 3, 6);
+        let policy = SwitchedRiccati::new(&model, &modes, 6, &states, budget, &|_, _| {});
+        let polished = polish(&model, &modes, &policy, &states);
+        for (state, achieved) in states.iter().zip(polished) {
+            let exact = (0..3_usize.pow(6))
+                .map(|code| {
+                    let sequence = (0..6).map(|t| code / 3_usize.pow(t) % 3).collect();
+                    let schedule = Schedule::new(&modes, sequence);
+                    let x = modes.lift().lift(state);
+                    x.dot(&(schedule.value() * &x))
+                })
+                .fold(f64::INFINITY, f64::min);
+            assert!(achieved.cost >= exact * (1.0 - 1e-12));
+            assert!(
+                achieved.cost <= exact * (1.0 + 1e-3),
+                "{} {exact}",
+                achieved.cost
+            );
+            assert_eq!(achieved.limited, 0);
+        }
+    }
+
+    #[test]
+    fn policy_costs_at_most_its_value_bound() {
+        let model = load_plant("switched-lqr-8-4", &[]).unwrap();
+        let modes = RiccatiModes::new(model.lqr_data());
+        let states = &model.test_states().unwrap()[..64];
+        let budget = SwitchedBudget {
+            max_forms: 20,
+            max_points: 64,
+            sweeps: 1,
+        };
+        let policy = SwitchedRiccati::new(&model, &modes, 20, states, budget, &|_, _| {});
+        assert!(policy.stages().iter().all(|stage| stage.len() <= 20));
+        let episodes = simulate(&model, &policy, states, 20, 0);
+        for (state, episode) in states.iter().zip(episodes) {
+            let first = policy.law(0, state);
+            let x = modes.lift().lift(state);
+            let promised = x.dot(&(&first.p * &x));
+            assert!(episode.cost <= promised * (1.0 + 1e-9));
+        }
     }
 }

@@ -1,0 +1,181 @@
+//! Shared by the tests of the firmware library and those of the device in QEMU: a small policy, and
+//! one bad policy of each kind with the name of its fault.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../../../policy-format/tests/common/mod.rs"]
+pub mod common;
+
+use common::parts::Parts;
+use common::{Aligned, OwnedPolicy, Structure, generate};
+use policy_format::{SectionId, reseal};
+
+/// Length of a policy slot, as on the boards.
+pub const SLOT: usize = 0x0010_0000;
+
+/// 8 states, 8 controls, 4 modes, 16 choices of quadratic scores with a gain each.
+pub fn structure() -> Structure {
+    Structure {
+        n: 8,
+        m: 8,
+        modes: 4,
+        factors: vec![16],
+        unit_norm: false,
+        scores: true,
+        selector: None,
+        gains: true,
+        control: None,
+        head_per_choice: false,
+        bounds: true,
+        names: false,
+        seed: 11,
+    }
+}
+
+/// The policy of a structure, for a target class.
+pub fn policy_of(structure: &Structure, target_class: u32) -> OwnedPolicy {
+    let mut policy = generate(structure);
+    policy.target_class = target_class;
+    policy
+}
+
+/// The file of [`structure`]'s policy.
+pub fn good_policy(target_class: u32) -> Vec<u8> {
+    file(&policy_of(&structure(), target_class))
+}
+
+pub fn file(policy: &OwnedPolicy) -> Vec<u8> {
+    policy.encode().bytes().to_vec()
+}
+
+/// A slot with `bytes` at its front and zeros behind.
+pub fn slot(bytes: &[u8]) -> Aligned {
+    let mut slot = Aligned::zeros(SLOT);
+    slot.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+    slot
+}
+
+/// Kind, bytes, and the name of the fault they must give.
+pub type BadPolicy = (&'static str, Vec<u8>, &'static str);
+
+/// One policy of each kind that a device must refuse.
+pub fn bad_policies(target_class: u32) -> Vec<BadPolicy> {
+    let good = good_policy(target_class);
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let rebuilt = |change: &dyn Fn(&mut Parts)| {
+        let mut parts = Parts::of(&Aligned::from(&good));
+        change(&mut parts);
+        parts.build().bytes().to_vec()
+    };
+    let sized = |change: &dyn Fn(&mut Structure)| {
+        let mut structure = structure();
+        change(&mut structure);
+        file(&policy_of(&structure, target_class))
+    };
+    vec![
+        ("empty", Vec::new(), "EmptySlot"),
+        ("erased flash", vec![0xFF; 4096], "EmptySlot"),
+        (
+            "not a policy",
+            b"#!/bin/sh\necho hello\n".repeat(9),
+            "Magic",
+        ),
+        ("half a header", good[..16].to_vec(), "Checksum"),
+        ("truncated", good[..good.len() / 2].to_vec(), "Checksum"),
+        (
+            "last word missing",
+            good[..good.len() - 4].to_vec(),
+            // The golden vectors end the file, and their last word is not zero.
+            "Checksum",
+        ),
+        (
+            "flipped bit",
+            changed(&|b| {
+                let middle = b.len() / 2;
+                b[middle] ^= 0x10;
+            }),
+            "Checksum",
+        ),
+        (
+            "newer version",
+            changed(&|b| {
+                b[8] = 2;
+                reseal(b);
+            }),
+            "Version",
+        ),
+        (
+            "longer than the slot",
+            changed(&|b| b[12..16].copy_from_slice(&(SLOT as u32 + 16).to_le_bytes())),
+            "TotalLength",
+        ),
+        (
+            "bytes behind the last section",
+            changed(&|b| {
+                b.extend([0; 16]);
+                let length = b.len() as u32;
+                b[12..16].copy_from_slice(&length.to_le_bytes());
+                reseal(b);
+            }),
+            "TrailingBytes",
+        ),
+        (
+            "unknown critical section",
+            rebuilt(&|p| p.sections.push((SectionId(77), true, vec![1; 8]))),
+            "UnknownCriticalSection",
+        ),
+        (
+            "missing section",
+            rebuilt(&|p| p.remove(SectionId::FALLBACK)),
+            "MissingSection",
+        ),
+        (
+            "non-finite weight",
+            rebuilt(&|p| p.set_float(SectionId::GAINS, 5, f32::NAN)),
+            "NonFinite",
+        ),
+        ("wrong class", good_policy(target_class ^ 1), "TargetClass"),
+        (
+            "golden mismatch",
+            rebuilt(&|p| {
+                let last = p.content(SectionId::GOLDEN).len() - 4;
+                // The last control value of the last vector, off by one unit in the last place.
+                p.content(SectionId::GOLDEN)[last] ^= 1;
+            }),
+            "GoldenMismatch",
+        ),
+        (
+            "too many states",
+            sized(&|s| {
+                s.n = 65;
+                s.scores = false;
+                s.selector = Some(vec![4]);
+            }),
+            "DimensionExceedsCapacity",
+        ),
+        (
+            "too many controls",
+            sized(&|s| s.m = 65),
+            "DimensionExceedsCapacity",
+        ),
+        (
+            "too many choices",
+            sized(&|s| s.factors = vec![27, 19]),
+            "DimensionExceedsCapacity",
+        ),
+        (
+            "too wide",
+            sized(&|s| s.selector = Some(vec![129])),
+            "DimensionExceedsCapacity",
+        ),
+    ]
+}

@@ -1,0 +1,291 @@
+//! `hpo train`: a policy from a plant.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::eval::{self, Reference};
+use crate::error::{Error, Result};
+use crate::evaluate::closed_loop::{Selection, evaluate_policy};
+use crate::export::{self, PolicyBuffer};
+use crate::plant::{PlantModel, is_plant_key, load_plant};
+use crate::policy::Model;
+use crate::train::initial;
+use crate::train::run::{self, TrainConfig, TrainEvent, TrainReport};
+use crate::train::settings::{CrossTerm, Settings};
+
+/// Training algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    /// Hybrid Policy Optimization.
+    Hpo,
+}
+
+/// Where parameters come from before the first epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// Random numbers; no number of the plant.
+    Scratch,
+}
+
+/// Train a policy on a plant and write a run directory.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// A ready plant's name or a plant file.
+    pub plant: String,
+    /// The algorithm.
+    #[arg(long, value_enum, default_value = "hpo")]
+    pub algo: Algorithm,
+    /// Where parameters come from before the first epoch.
+    #[arg(long, value_enum, default_value = "scratch")]
+    pub start: Start,
+    /// Run directory [default: runs/PLANT-ALGO-seedN].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Number of epochs [default: train.epochs].
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Hidden widths of a selector and a control network, such as 64,64.
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
+    pub hidden: Option<Vec<usize>>,
+    /// Whether the cross term of the gradient is kept [default: off; exact variant: on].
+    #[arg(long, value_enum)]
+    pub cross_term: Option<CrossTerm>,
+    /// Threads, 0 for one per processor; the result does not depend on it.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Continue the run in the run directory.
+    #[arg(long)]
+    pub resume: bool,
+    /// A setting, such as train.epochs=400, policy.laws_per_mode=2 or, for the plant, horizon=30.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
+    pub sets: Vec<(String, String)>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `hpo train --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainSummary {
+    /// Name of the plant.
+    pub plant: String,
+    /// Algorithm.
+    pub algo: &'static str,
+    /// Seed.
+    pub seed: u64,
+    /// Where parameters came from.
+    pub start: &'static str,
+    /// Epochs done.
+    pub epochs: usize,
+    /// Epoch of the exported policy.
+    pub best_epoch: usize,
+    /// Mean cost of the exported policy on the test states.
+    pub mean_cost: f64,
+    /// Its gap to the reference, where one is valid.
+    pub gap_percent: Option<f64>,
+    /// The same gap before the first epoch.
+    pub gap_percent_start: Option<f64>,
+    /// Seconds of training in this session.
+    pub seconds: f64,
+    /// Simulator calls, look-ahead branches included.
+    pub env_steps: u64,
+    /// Simulator calls of this session per second.
+    pub env_steps_per_second: f64,
+    /// Bytes of the policy file.
+    pub policy_bytes: usize,
+    /// SHA-256 of the policy file.
+    pub policy_sha256: String,
+    /// Run directory.
+    pub out: PathBuf,
+}
+
+/// Runs `hpo train`.
+///
+/// # Errors
+/// As [`run::train`], and for bad arguments.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let config = resolve(args)?;
+    let (report, summary) = train_and_evaluate(&config)?;
+    if args.json {
+        super::output::print_json(&summary)
+    } else {
+        print(&report, &summary);
+        Ok(())
+    }
+}
+
+/// Arguments to what they stand for.
+///
+/// # Errors
+/// For an unknown plant and settings that are not allowed.
+pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
+    let plant = load_plant(&args.plant, &args.sets)?;
+    let mut sets: Vec<(String, String)> = args
+        .sets
+        .iter()
+        .filter(|(key, _)| !is_plant_key(key))
+        .cloned()
+        .collect();
+    if let Some(hidden) = &args.hidden {
+        let list = format!("{hidden:?}");
+        sets.push(("policy.selector_hidden".into(), list.clone()));
+        sets.push(("policy.control_hidden".into(), list));
+    }
+    if let Some(epochs) = args.epochs {
+        sets.push(("train.epochs".into(), epochs.to_string()));
+    }
+    if let Some(cross_term) = args.cross_term {
+        let name = match cross_term {
+            CrossTerm::On => "on",
+            CrossTerm::Off => "off",
+        };
+        sets.push(("train.cross_term".into(), name.into()));
+    }
+    let settings = Settings::resolve(&sets, run::plant_traits(&plant))?;
+    let out = args.out.clone().unwrap_or_else(|| {
+        PathBuf::from("runs").join(format!("{}-hpo-seed{}", plant.name(), args.seed))
+    });
+    Ok(TrainConfig {
+        plant,
+        settings,
+        seed: args.seed,
+        out,
+        resume: args.resume,
+        threads: args.threads,
+    })
+}
+
+/// Trains with a progress bar on standard error (none where that is no terminal), stops at
+/// Ctrl-C with a checkpoint, and evaluates the result on the test states.
+///
+/// # Errors
+/// As [`run::train`].
+pub fn train_and_evaluate(config: &TrainConfig) -> Result<(TrainReport, TrainSummary)> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    // A second handler in one process is refused; the first serves then.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        eprintln!("\nstopping after this epoch; press Ctrl-C again to stop at once");
+    });
+    let bar = ProgressBar::new(config.settings.train.epochs as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} eta {eta}") {
+        bar.set_style(style);
+    }
+    let mut validation = None;
+    let report = run::train(config, &interrupted, &mut |event| match event {
+        TrainEvent::Started { epoch, .. } => bar.set_position(*epoch as u64),
+        TrainEvent::Epoch {
+            epoch,
+            metrics,
+            validation: new,
+        } => {
+            validation = new.or(validation);
+            let shown = validation.map_or(String::new(), |cost| format!(" validation {cost:.4}"));
+            bar.set_message(format!("cost {:.4}{shown}", metrics.cost));
+            bar.set_position(*epoch as u64);
+        }
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    let summary = summarise(config, &report)?;
+    Ok((report, summary))
+}
+
+fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary> {
+    let plant = &config.plant;
+    let states = eval::states(plant, None, config.seed)?;
+    let cost = |policy: &PolicyBuffer| -> Result<f64> {
+        let evaluation = evaluate_policy(
+            plant,
+            policy.bytes(),
+            &states,
+            plant.horizon(),
+            config.seed,
+            Selection::ArgMax,
+        )?;
+        Ok(evaluation.mean_cost)
+    };
+    let policy = PolicyBuffer::read(&report.policy)?;
+    let start = PolicyBuffer::new(&start_policy(plant, &config.settings, config.seed)?);
+    let (mean_cost, start_cost) = (cost(&policy)?, cost(&start)?);
+    let reference = Reference::of(plant, &states, plant.horizon(), config.seed);
+    Ok(TrainSummary {
+        plant: plant.name().to_owned(),
+        algo: "hpo",
+        seed: config.seed,
+        start: "scratch",
+        epochs: report.epochs,
+        best_epoch: report.best_epoch,
+        mean_cost,
+        gap_percent: reference.gap_percent(mean_cost),
+        gap_percent_start: reference.gap_percent(start_cost),
+        seconds: report.seconds,
+        env_steps: report.env_steps,
+        env_steps_per_second: report.session_env_steps as f64 / report.seconds.max(1e-9),
+        policy_bytes: policy.bytes().len(),
+        policy_sha256: report.policy_sha256.clone(),
+        out: report.out.clone(),
+    })
+}
+
+/// The policy before the first epoch.
+fn start_policy(plant: &PlantModel, settings: &Settings, seed: u64) -> Result<Vec<u8>> {
+    let model = Model::new(run::policy_shape(plant, settings));
+    let parameters = initial::policy(&model, seed, settings.policy.score_spread);
+    export::policy_file(plant, &model, &parameters)
+}
+
+fn print(report: &TrainReport, summary: &TrainSummary) {
+    let percent = |gap: Option<f64>| match gap {
+        Some(gap) => format!("{gap:+.3} % over the optimum"),
+        None => "no valid reference".to_owned(),
+    };
+    println!("run        {}", report.out.display());
+    println!(
+        "policy     {} ({} bytes, epoch {} of {})",
+        report.policy.display(),
+        summary.policy_bytes,
+        report.best_epoch,
+        report.epochs
+    );
+    println!("sha256     {}", report.policy_sha256);
+    println!(
+        "cost       {:.4} ({})",
+        summary.mean_cost,
+        percent(summary.gap_percent)
+    );
+    println!("start      {}", percent(summary.gap_percent_start));
+    println!(
+        "training   {:.1} s, {} simulator calls, {:.2e} per second",
+        report.seconds, report.env_steps, summary.env_steps_per_second
+    );
+}
+
+/// Reads a policy file or the policy of a run directory.
+///
+/// # Errors
+/// [`Error::Io`] if there is no such file, [`Error::Usage`] for a folder without a policy.
+pub fn read_policy(path: &std::path::Path) -> Result<PolicyBuffer> {
+    if path.is_dir() {
+        let inside = path.join("policy.hpo");
+        if !inside.is_file() {
+            return Err(Error::Usage(format!(
+                "{}: found a folder without policy.hpo; allowed: a policy file or a run directory",
+                path.display()
+            )));
+        }
+        return PolicyBuffer::read(&inside);
+    }
+    PolicyBuffer::read(path)
+}

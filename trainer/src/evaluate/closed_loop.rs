@@ -1,0 +1,259 @@
+//! A policy file in closed loop with its plant: the firmware library runs on the host, so the loop
+//! that is simulated is the loop that ships.
+
+use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, control_step};
+use policy_format::{Capacity, Policy, RawPolicy};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::numeric::random::{Purpose, Stream};
+use crate::plant::{Plant, PlantModel};
+
+/// How the choice is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The greatest logit, as the device does.
+    ArgMax,
+    /// Drawn from the selector's distribution, as in training.
+    Sampled,
+}
+
+/// Means over the episodes of one evaluation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Mean undiscounted cost per episode.
+    pub mean_cost: f64,
+    /// Standard error of the mean.
+    pub std_error: f64,
+    /// Mean number of mode switches per episode.
+    pub switches_per_episode: f64,
+    /// Coordinates that stood at the state clamp, over all episodes.
+    pub clamped_steps: u64,
+    /// Steps in which the fallback law acted, over all episodes.
+    pub fallback_steps: u64,
+}
+
+impl Evaluation {
+    /// Means of (cost, switches) per episode, with the counts given.
+    #[must_use]
+    pub fn new(episodes: &[(f64, u32)], clamped_steps: u64, fallback_steps: u64) -> Self {
+        let count = episodes.len() as f64;
+        let mean = episodes.iter().map(|e| e.0).sum::<f64>() / count;
+        let square = episodes.iter().map(|e| (e.0 - mean).powi(2)).sum::<f64>();
+        Self {
+            episodes: episodes.len(),
+            mean_cost: mean,
+            std_error: (square / (count - 1.0).max(1.0) / count).sqrt(),
+            switches_per_episode: episodes.iter().map(|e| f64::from(e.1)).sum::<f64>() / count,
+            clamped_steps,
+            fallback_steps,
+        }
+    }
+}
+
+/// Runs `steps` steps of `policy` (the bytes of a policy file, 16-aligned) from each state.
+///
+/// Arg-max selection goes through the firmware's boot and control step, sensors in `f32`, plant in
+/// `f64`; a policy beyond the firmware's capacity is run by the reference evaluator. Noise and
+/// choices depend on `seed` and the index of the state alone.
+///
+/// # Errors
+/// [`Error::Usage`] if the policy is not valid or does not fit the plant, with what differs.
+pub fn evaluate_policy(
+    plant: &PlantModel,
+    policy: &[u8],
+    states: &[Vec<f64>],
+    steps: usize,
+    seed: u64,
+    selection: Selection,
+) -> Result<Evaluation> {
+    let parsed = RawPolicy::parse(policy)
+        .and_then(|raw| raw.validate(&Capacity::FORMAT))
+        .map_err(|error| Error::Usage(format!("policy: {error}")))?;
+    check_fit(plant, &parsed)?;
+    let dynamics = plant.build::<f64>();
+    let mut scratch = [0.0; SCRATCH_LEN];
+    let armed = firmware::boot(policy, parsed.target_class(), &mut scratch);
+    let episodes: Vec<Episode> = states
+        .par_iter()
+        .enumerate()
+        .map(|(index, state)| {
+            let mut device = Device::new(&parsed, &armed, selection, seed, index as u64);
+            run_episode(&dynamics, &mut device, state, steps, seed, index as u64)
+        })
+        .collect();
+    let costs: Vec<(f64, u32)> = episodes.iter().map(|e| (e.cost, e.switches)).collect();
+    Ok(Evaluation::new(
+        &costs,
+        episodes.iter().map(|e| u64::from(e.clamped)).sum(),
+        episodes.iter().map(|e| u64::from(e.fallback)).sum(),
+    ))
+}
+
+/// Whether the policy is for a plant of this size and actuator set.
+fn check_fit(plant: &PlantModel, policy: &Policy<'_>) -> Result<()> {
+    let dims = plant.dims();
+    for (what, found, allowed) in [
+        ("states", policy.state_dim(), dims.state),
+        ("controls", policy.control_dim(), dims.control),
+        ("modes", policy.modes(), dims.modes),
+    ] {
+        if found != allowed {
+            return Err(Error::Usage(format!(
+                "policy: {what}: found {found}; allowed: {allowed}, as plant {} has",
+                plant.name()
+            )));
+        }
+    }
+    if policy.target_class() != plant.target_class() {
+        return Err(Error::Usage(format!(
+            "policy: target class: found {:#010x}; allowed: {:#010x}, the class of plant {}",
+            policy.target_class(),
+            plant.target_class(),
+            plant.name()
+        )));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Default)]
+struct Episode {
+    cost: f64,
+    switches: u32,
+    clamped: u32,
+    fallback: u32,
+}
+
+/// The controller of one episode.
+struct Device<'a, 'p> {
+    policy: &'a Policy<'p>,
+    controller: Option<&'a Controller<'p>>,
+    state: ControllerState,
+    sampler: Option<Stream>,
+    failed: bool,
+    scratch: Box<[f32; SCRATCH_LEN]>,
+    large_scratch: Vec<f32>,
+    weights: Vec<f64>,
+}
+
+impl<'a, 'p> Device<'a, 'p> {
+    fn new(
+        policy: &'a Policy<'p>,
+        controller: &'a std::result::Result<firmware::Armed<'p>, Fault>,
+        selection: Selection,
+        seed: u64,
+        index: u64,
+    ) -> Self {
+        let shipped = selection == Selection::ArgMax && controller.is_ok();
+        Self {
+            policy,
+            controller: shipped.then_some(controller),
+            state: ControllerState::new(),
+            sampler: (selection == Selection::Sampled)
+                .then(|| Stream::new(seed, Purpose::Choice, index)),
+            failed: false,
+            scratch: Box::new([0.0; SCRATCH_LEN]),
+            large_scratch: vec![0.0; policy.scratch_len()],
+            weights: Vec::new(),
+        }
+    }
+
+    /// Mode, and whether the fallback law acted.
+    fn act(&mut self, measured: &[f32], control: &mut [f32]) -> (usize, bool) {
+        if let Some(controller) = self.controller {
+            let outcome = control_step(
+                controller,
+                &mut self.state,
+                measured,
+                control,
+                &mut self.scratch,
+            );
+            return (usize::from(outcome.mode), outcome.fault.is_some());
+        }
+        if !self.failed {
+            let decision = match &mut self.sampler {
+                Some(stream) => {
+                    let (policy, weights) = (self.policy, &mut self.weights);
+                    policy.decide_by(measured, control, &mut self.large_scratch, |logits| {
+                        draw(policy.factors(), logits, weights, stream)
+                    })
+                }
+                None => self
+                    .policy
+                    .decide(measured, control, &mut self.large_scratch),
+            };
+            if let Ok(decision) = decision {
+                return (usize::from(decision.mode), false);
+            }
+            self.failed = true;
+        }
+        (usize::from(self.policy.fallback(measured, control)), true)
+    }
+}
+
+/// Draws one index per factor with the probabilities softmax(logits); their mixed-radix number.
+fn draw(factors: &[u16], logits: &[f32], weights: &mut Vec<f64>, stream: &mut Stream) -> usize {
+    let mut rest = logits;
+    let mut choice = 0;
+    for &size in factors {
+        let size = usize::from(size);
+        // Without a selector there are no logits and one choice.
+        let (factor, behind) = rest.split_at(size.min(rest.len()));
+        rest = behind;
+        let top = factor.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        weights.clear();
+        weights.extend(factor.iter().map(|&l| libm::exp(f64::from(l - top))));
+        let mut left = stream.uniform() * weights.iter().sum::<f64>();
+        let mut index = 0;
+        while index + 1 < weights.len() && left >= weights[index] {
+            left -= weights[index];
+            index += 1;
+        }
+        choice = choice * size + index;
+    }
+    choice
+}
+
+fn run_episode<P: Plant<f64>>(
+    plant: &P,
+    device: &mut Device<'_, '_>,
+    state: &[f64],
+    steps: usize,
+    seed: u64,
+    index: u64,
+) -> Episode {
+    let dims = plant.dims();
+    let mut x = state.to_vec();
+    let mut next = vec![0.0; dims.state];
+    let mut measured = vec![0.0_f32; dims.state];
+    let mut control = vec![0.0_f32; dims.control];
+    let mut u = vec![0.0; dims.control];
+    let mut w = vec![0.0; dims.noise];
+    let mut noise = Stream::new(seed, Purpose::Noise, index);
+    let mut episode = Episode::default();
+    let mut previous = None;
+    for t in 0..steps {
+        for (sensor, &x) in measured.iter_mut().zip(&x) {
+            *sensor = x as f32;
+        }
+        let (mode, fallback) = device.act(&measured, &mut control);
+        for (u, &c) in u.iter_mut().zip(&control) {
+            *u = f64::from(c);
+        }
+        for value in &mut w {
+            *value = noise.normal();
+        }
+        episode.cost += plant.step(mode, &x, &u, &w, &mut next);
+        // What the last step leads to has no cost, so a clamp there hides nothing.
+        if t + 1 < steps {
+            episode.clamped += plant.count_clamped(&next);
+        }
+        episode.switches += u32::from(previous.is_some_and(|p| p != mode));
+        episode.fallback += u32::from(fallback);
+        previous = Some(mode);
+        std::mem::swap(&mut x, &mut next);
+    }
+    episode
+}

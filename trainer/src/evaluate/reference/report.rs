@@ -1,0 +1,231 @@
+//! All references of a plant on given initial states, with a statement of which are valid.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::averaged::AveragedRiccati;
+use super::certified::{all_channels_strong, certify};
+use super::riccati::RiccatiModes;
+use super::schedule::Schedule;
+use super::simulate::{Episode, mean_cost, simulate};
+use super::switched::{Achieved, SwitchedBudget, SwitchedRiccati, polish};
+use crate::plant::PlantModel;
+
+/// What the plant can be controlled for: means over the states of the undiscounted cost of an
+/// episode, and what simple controllers reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceReport {
+    /// Name of the plant.
+    pub plant: String,
+    /// Number of initial states.
+    pub episodes: usize,
+    /// Cost of the best known control of each state: an upper bound of the optimum, close to it.
+    /// `None` where switched Riccati is no reference (process noise, active control bounds).
+    pub optimal_cost: Option<f64>,
+    /// A cost below which no policy can come; `None` where no bound is valid.
+    pub lower_bound: Option<f64>,
+    /// Linear-quadratic regulation with one mode throughout, mode by mode.
+    pub fixed_mode_costs: Vec<f64>,
+    /// Mode `t mod M` with the gains that are optimal for it.
+    pub round_robin_cost: f64,
+    /// Averaged Riccati with one-step look-ahead; `None` where its equation has no solution.
+    pub averaged_riccati_cost: Option<f64>,
+    /// Mode changes per episode of the switched Riccati policy.
+    pub optimal_switches: Option<f64>,
+    /// Relative width of the pruning behind `lower_bound` (0: nothing lost).
+    pub lower_bound_width: Option<f64>,
+    /// Largest number of quadratic forms that the certificate kept at a step.
+    pub lower_bound_forms: Option<usize>,
+    /// State coordinates at the clamp, over all controllers and episodes.
+    pub clamped_steps: u64,
+    /// Why a value is missing, or what limits it; empty in the usual case.
+    pub notes: Vec<String>,
+    /// Time the computation took, in seconds.
+    pub seconds: f64,
+}
+
+/// What [`compute`] is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ReferenceEvent {
+    /// Simulating the simple controllers.
+    Controllers,
+    /// Steps of the backward sweeps for the near-optimal policy.
+    Sweep {
+        /// Steps done.
+        done: usize,
+        /// Steps in all sweeps.
+        total: usize,
+    },
+    /// Trying a certificate whose pruning has this relative width.
+    Certificate {
+        /// The relative width.
+        width: f64,
+    },
+}
+
+/// Computes every reference that is valid for the plant, on `states` (at least one, each of length
+/// n) over the plant's horizon. `seed` names the process noise, if the plant has any.
+///
+/// Work is limited by counts, so equal input gives equal values on any number of threads.
+///
+/// # Panics
+/// If `states` is empty or a state has another length.
+#[must_use]
+pub fn compute(
+    model: &PlantModel,
+    states: &[Vec<f64>],
+    seed: u64,
+    progress: &(dyn Fn(ReferenceEvent) + Sync),
+) -> ReferenceReport {
+    let start = Instant::now();
+    let data = model.lqr_data();
+    let dims = data.dims();
+    assert!(!states.is_empty(), "at least one initial state");
+    assert!(
+        states.iter().all(|x| x.len() == dims.state),
+        "length of a state"
+    );
+    let horizon = model.horizon();
+    let modes = RiccatiModes::new(data);
+    let mut notes = Vec::new();
+
+    progress(ReferenceEvent::Controllers);
+    let fixed: Vec<Vec<Episode>> = (0..dims.modes)
+        .map(|mode| {
+            let policy = Schedule::fixed_mode(&modes, mode, horizon);
+            simulate(model, &policy, states, horizon, seed)
+        })
+        .collect();
+    let round_robin = Schedule::round_robin(&modes, horizon);
+    let round_robin = simulate(model, &round_robin, states, horizon, seed);
+    let averaged =
+        AveragedRiccati::new(&modes).map(|policy| simulate(model, &policy, states, horizon, seed));
+    if averaged.is_none() {
+        notes.push("averaged Riccati: the averaged equation has no stabilising solution".into());
+    }
+    let simple: Vec<&Vec<Episode>> = fixed
+        .iter()
+        .chain([&round_robin])
+        .chain(&averaged)
+        .collect();
+    let clamped = simple
+        .iter()
+        .flat_map(|e| e.iter())
+        .map(|e| u64::from(e.clamped));
+    let clamped_steps = clamped.sum();
+
+    let mut report = ReferenceReport {
+        plant: model.name().to_owned(),
+        episodes: states.len(),
+        optimal_cost: None,
+        lower_bound: None,
+        fixed_mode_costs: fixed.iter().map(|e| mean_cost(e)).collect(),
+        round_robin_cost: mean_cost(&round_robin),
+        averaged_riccati_cost: averaged.as_ref().map(|e| mean_cost(e)),
+        optimal_switches: None,
+        lower_bound_width: None,
+        lower_bound_forms: None,
+        clamped_steps,
+        notes,
+        seconds: 0.0,
+    };
+    if dims.noise > 0 {
+        let note = "optimum and bound: quadratic value sets are no reference under process noise";
+        report.notes.push(note.into());
+    } else {
+        upper_bound(model, &modes, states, &simple, &mut report, progress);
+        lower_bound(model, &modes, states, &mut report, progress);
+    }
+    report.seconds = start.elapsed().as_secs_f64();
+    report
+}
+
+/// Fills in the near-optimal cost: the best of switched Riccati and the simple controllers.
+fn upper_bound(
+    model: &PlantModel,
+    modes: &RiccatiModes,
+    states: &[Vec<f64>],
+    simple: &[&Vec<Episode>],
+    report: &mut ReferenceReport,
+    progress: &(dyn Fn(ReferenceEvent) + Sync),
+) {
+    let horizon = model.horizon();
+    let budget = SwitchedBudget::for_size(modes.state(), modes.count(), horizon);
+    let policy = SwitchedRiccati::new(model, modes, horizon, states, budget, &|done, total| {
+        progress(ReferenceEvent::Sweep { done, total });
+    });
+    let achieved: Vec<Achieved> = polish(model, modes, &policy, states);
+    if achieved.iter().any(|a| a.limited > 0) {
+        // The policy ignores the bounds, so what is left of it is real but no reference.
+        let note = "optimum: the control bounds are active, where switched Riccati is no reference";
+        report.notes.push(note.into());
+        return;
+    }
+    let best = achieved.iter().enumerate().map(|(i, a)| {
+        let others = simple.iter().map(|episodes| episodes[i].cost);
+        others.fold(a.cost, f64::min)
+    });
+    let switches: f64 = achieved.iter().map(|a| f64::from(a.switches)).sum();
+    report.optimal_cost = Some(best.sum::<f64>() / states.len() as f64);
+    report.optimal_switches = Some(switches / states.len() as f64);
+}
+
+/// Fills in the lower bound: the better of the certificate and the relaxation, state by state.
+fn lower_bound(
+    model: &PlantModel,
+    modes: &RiccatiModes,
+    states: &[Vec<f64>],
+    report: &mut ReferenceReport,
+    progress: &(dyn Fn(ReferenceEvent) + Sync),
+) {
+    let horizon = model.horizon();
+    let (n, count) = (modes.state(), modes.count());
+    let lift = modes.lift();
+    let lifted: Vec<Vec<f64>> = states
+        .iter()
+        .map(|x| lift.lift(x).as_slice().to_vec())
+        .collect();
+    let max_forms = (27_000_000_000 / (horizon * count * n * n * n)).clamp(16, 2000);
+    let certificate = certify(modes, horizon, &lifted, max_forms, &|width| {
+        progress(ReferenceEvent::Certificate { width });
+    });
+    let relaxed = all_channels_strong(modes, horizon, &lifted);
+    if certificate.is_none() && relaxed.is_none() {
+        let note = "bound: no certificate within the budget and no relaxation that fits the plant";
+        report.notes.push(note.into());
+        return;
+    }
+    // An episode that meets the clamp at a step with a cost pays at least this; one that does not
+    // is an episode of the plant without clamp.
+    let data = model.lqr_data();
+    let least = data
+        .q
+        .iter()
+        .map(|q| q.symmetric_eigenvalues().min().max(0.0))
+        .fold(f64::INFINITY, f64::min);
+    let at_clamp = data.state_clamp * data.state_clamp * least;
+    let mut cut = 0_usize;
+    let total: f64 = (0..states.len())
+        .map(|i| {
+            let certified = certificate.as_ref().map_or(0.0, |c| c.values[i]);
+            let relaxed = relaxed.as_ref().map_or(0.0, |values| values[i]);
+            let bound = certified.max(relaxed);
+            cut += usize::from(bound > at_clamp);
+            bound.min(at_clamp)
+        })
+        .sum();
+    if cut > 0 {
+        report.notes.push(format!(
+            "bound: at {cut} states only the cost of meeting the state clamp, {at_clamp}, is certain"
+        ));
+    }
+    report.lower_bound = Some(total / states.len() as f64);
+    report.lower_bound_width = certificate.as_ref().map(|c| c.width);
+    report.lower_bound_forms = certificate.map(|c| c.largest_set);
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;
