@@ -40,7 +40,7 @@ pub fn estimate<T: Real>(
 /// lanes that were clipped.
 ///
 /// A detached pass gives the probabilities at rollout `[C]` as `old_probability`; the choice's part is then
-/// clipped (see [`clip`]), the entropy bonus is not.
+/// clipped as in PPO, the entropy bonus is not. In the first pass give `None`.
 #[inline(always)]
 pub fn fill_logits<T: Real>(
     train: &TrainSettings,

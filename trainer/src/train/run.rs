@@ -282,7 +282,9 @@ impl RunDirectory {
                     "the same command line as the run was started with, and --resume",
                 ));
             }
-            return Ok(Self { path });
+            let directory = Self { path };
+            directory.check_identity(config)?;
+            return Ok(directory);
         }
         write_atomically(
             &path.join("plant.toml"),
@@ -298,6 +300,34 @@ impl RunDirectory {
         // Written last: its presence says that the folder is a run.
         write_atomically(&settings_path, settings.as_bytes())?;
         Ok(Self { path })
+    }
+
+    /// Checks that plant and seed are the run's own; a run killed before its first checkpoint has
+    /// nothing else that says so.
+    fn check_identity(&self, config: &TrainConfig) -> Result<()> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => Ok((path, text)),
+                Err(error) => Err(Error::io(path, "cannot read", error)),
+            }
+        };
+        let (path, plant) = read("plant.toml")?;
+        if plant != config.plant.resolved_toml() {
+            let allowed = "the plant the run was started with";
+            return Err(Error::input(path, "plant", "another plant", allowed));
+        }
+        let (path, run) = read("run.json")?;
+        let run: serde_json::Value = serde_json::from_str(&run)
+            .map_err(|error| Error::input(&path, "JSON", error, "the file as hpo wrote it"))?;
+        if run["seed"].as_u64() != Some(config.seed) {
+            let found = format!(
+                "{}, but the command line gives {}",
+                run["seed"], config.seed
+            );
+            return Err(Error::input(path, "seed", found, "the same seed in both"));
+        }
+        Ok(())
     }
 
     fn checkpoint_path(&self) -> PathBuf {

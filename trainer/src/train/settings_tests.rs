@@ -123,7 +123,8 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn impossible_combinations_are_refused() {
     let exact = ("train.variant", "exact");
-    let cases: [(PlantTraits, &[(&str, &str)], &[&str]); 7] = [
+    type Refused<'a> = (PlantTraits, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Refused; 7] = [
         (
             SMOOTH,
             &[("policy.scores", "false")],

@@ -324,7 +324,7 @@ fn plant(stream: &mut Stream, sizes: Sizes, rough: bool) -> SwitchedLqrData {
     let (n, m, modes) = (sizes.state, sizes.control, sizes.modes);
     let mut matrix =
         |rows, columns, scale: f64| DMatrix::from_fn(rows, columns, |_, _| scale * stream.normal());
-    let mut list = |f: &mut dyn FnMut() -> DMatrix<f64>| (0..modes).map(|_| f()).collect();
+    let list = |f: &mut dyn FnMut() -> DMatrix<f64>| (0..modes).map(|_| f()).collect();
     let mut positive = |size: usize| {
         let root = matrix(size, size, 0.4);
         &root * root.transpose() + DMatrix::identity(size, size) * 0.3

@@ -205,10 +205,21 @@ fn telling() -> impl Iterator<Item = usize> {
         .filter(|&index| !Structure::number(index).rough)
 }
 
+/// Biases of the laws' part: each far above what the unbiased estimator is allowed, most of them great.
+#[track_caller]
+fn assert_clearly_biased(mut biases: Vec<f64>) {
+    biases.sort_by(f64::total_cmp);
+    let (least, median) = (biases[0], biases[biases.len() / 2]);
+    assert!(
+        least > 1e-5 && median > 1e-2,
+        "least {least:e}, median {median:e}"
+    );
+}
+
 /// Without the cross term the selector's gradient stays right and the laws' does not.
 #[test]
 fn dropping_the_cross_term_biases_the_laws() {
-    for index in telling() {
+    let biases = telling().map(|index| {
         let enumeration = Enumeration::smooth(&Structure::number(index), 2, index as u64);
         let off = TrainSettings {
             cross_term: CrossTerm::Off,
@@ -216,19 +227,22 @@ fn dropping_the_cross_term_biases_the_laws() {
         };
         let [selector, laws] = enumeration.bias(&off, true);
         assert!(selector < 1e-7, "structure {index}: selector {selector:e}");
-        assert!(laws > 1e-3, "structure {index}: laws {laws:e}");
-    }
+        laws
+    });
+    assert_clearly_biased(biases.collect());
 }
 
 /// The pathwise part alone knows nothing of the selector, and only a part of the laws.
 #[test]
 fn pathwise_alone_is_biased() {
-    for index in telling() {
+    let biases = telling().map(|index| {
         let enumeration = Enumeration::smooth(&Structure::number(index), 2, index as u64);
         let [selector, laws] = enumeration.bias(&exact(Advantage::MonteCarlo), false);
+        // All of the selector's gradient is missing.
         assert_eq!(selector, 1.0, "structure {index}");
-        assert!(laws > 1e-3, "structure {index}: laws {laws:e}");
-    }
+        laws
+    });
+    assert_clearly_biased(biases.collect());
 }
 
 /// What the documentation calls biased is: with a wrong critic the estimates of the practical variant
