@@ -1,6 +1,8 @@
 //! `hpo demo`: the whole way, from a plant to a policy that runs on an emulated Cortex-M4.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -24,6 +26,9 @@ const PLANT: &str = "switched-lqr-8-4";
 /// The demo's board.
 const BOARD: &str = "mps2-an386";
 
+/// File that says that a folder is a demo's.
+const MARK: &str = "demo.txt";
+
 /// The whole way from nothing: set up, train, compare with the optimum, export, run in QEMU.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
@@ -31,13 +36,13 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR", default_value = "runs/demo")]
     pub out: PathBuf,
     /// Number of epochs [default: the plant's]; a smoke run takes few.
-    #[arg(long)]
+    #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub epochs: Option<usize>,
     /// Episodes in QEMU.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = super::seed, allow_negative_numbers = true)]
     pub episodes: u64,
     /// Seed of training.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// Print one JSON object.
     #[arg(long)]
@@ -69,6 +74,10 @@ struct DemoReport {
 /// actions differ from the host's.
 pub fn run(args: &DemoArgs) -> Result<()> {
     let start = Instant::now();
+    // Bad arguments and a folder that must not be replaced are found before the long part.
+    let plant = load_plant(PLANT, &[])?;
+    let config = config(args, &plant)?;
+    check_out(&config.out)?;
     let say = |step: u32, text: &str| eprintln!("[{step}/5] {text}");
 
     say(1, "set-up: cross toolchain and QEMU");
@@ -77,10 +86,8 @@ pub fn run(args: &DemoArgs) -> Result<()> {
         eprintln!("      {action}");
     }
 
-    let plant = load_plant(PLANT, &[])?;
     say(2, &format!("train: HPO on {PLANT}, from scratch, seed {}", args.seed));
-    let config = config(args, &plant)?;
-    clear_old_run(&config)?;
+    clear_old_run(&config.out)?;
     let (_, train) = train::train_and_evaluate(&config)?;
 
     say(3, "compare: the optimum and what needs no training, on the test states");
@@ -130,19 +137,33 @@ fn config(args: &DemoArgs, plant: &PlantModel) -> Result<TrainConfig> {
     })
 }
 
-/// Removes an earlier demo's run, and nothing that is not a run.
-fn clear_old_run(config: &TrainConfig) -> Result<()> {
-    let out = &config.out;
-    if !out.exists() {
+/// Accepts a folder that is new, empty or an earlier demo's: nothing else is ever replaced.
+fn check_out(out: &Path) -> Result<()> {
+    let free = match out.read_dir() {
+        Ok(mut entries) => entries.next().is_none() || out.join(MARK).is_file(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if free {
         return Ok(());
     }
-    if !out.join("settings.toml").is_file() && out.read_dir().is_ok_and(|mut d| d.next().is_some()) {
-        return Err(Error::Usage(format!(
-            "--out: found {}, a folder that is no training run; allowed: a new folder, or an earlier demo's",
-            out.display()
-        )));
+    Err(Error::Usage(format!(
+        "--out: found {}, which is not from an earlier demo and would be replaced; \
+         allowed: a new or empty folder, or an earlier demo's",
+        out.display()
+    )))
+}
+
+/// Removes an earlier demo's run and marks the folder as a demo's.
+fn clear_old_run(out: &Path) -> Result<()> {
+    check_out(out)?;
+    if out.exists() {
+        fs::remove_dir_all(out)
+            .map_err(|e| Error::io(out, "cannot replace the earlier demo", e))?;
     }
-    std::fs::remove_dir_all(out).map_err(|e| Error::io(out, "cannot replace the earlier demo", e))
+    fs::create_dir_all(out).map_err(|e| Error::io(out, "cannot create the folder", e))?;
+    let mark = out.join(MARK);
+    fs::write(&mark, "Written by `hpo demo`; the next demo replaces this folder.\n")
+        .map_err(|e| Error::io(&mark, "cannot write", e))
 }
 
 fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
@@ -230,4 +251,28 @@ fn print(report: &DemoReport) {
         hil.flash_bytes, hil.ram_bytes, hil.stack_bytes
     );
     println!("total       {:.1} s", report.seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_earlier_demo_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("demo");
+        clear_old_run(&out).unwrap();
+        fs::write(out.join("policy.hpo"), "old").unwrap();
+        clear_old_run(&out).unwrap();
+        assert!(!out.join("policy.hpo").exists() && out.join(MARK).exists());
+
+        // A training run of the user's own stays.
+        fs::remove_file(out.join(MARK)).unwrap();
+        fs::write(out.join("settings.toml"), "mine").unwrap();
+        let error = clear_old_run(&out).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("an earlier demo's"), "{error}");
+        assert_eq!(fs::read(out.join("settings.toml")).unwrap(), b"mine");
+        assert!(check_out(&out.join("settings.toml")).is_err());
+    }
 }

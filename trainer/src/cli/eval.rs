@@ -29,10 +29,10 @@ pub struct EvalArgs {
     #[arg(long, value_name = "CSV")]
     pub states: Option<PathBuf>,
     /// Steps per episode [default: the plant's horizon].
-    #[arg(long)]
+    #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Seed of drawn states, noise and sampled choices.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// A setting of the plant, such as seed=3 or horizon=30.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
@@ -78,8 +78,8 @@ pub struct EvalReport {
 /// # Errors
 /// For a policy, plant or states file that is not acceptable.
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let plant = load_plant(&args.plant, &args.sets)?;
     super::only_plant_keys(&args.sets)?;
+    let plant = load_plant(&args.plant, &args.sets)?;
     let steps = args.steps.unwrap_or(plant.horizon());
     if steps == 0 {
         return Err(Error::Usage("--steps: found 0; allowed: 1 or more".into()));
@@ -155,6 +155,7 @@ pub fn evaluate(
     let bytes = super::train::read_policy(Path::new(policy))?;
     let named = |error| match error {
         Error::Usage(text) => Error::Usage(format!("{policy}: {text}")),
+        Error::Negative(text) => Error::Negative(format!("{policy}: {text}")),
         other => other,
     };
     let run = |selection| {
@@ -197,8 +198,9 @@ fn reference_policy(
                 let count = plant.dims().modes;
                 let mode: usize = mode.parse().ok().filter(|&m| m < count).ok_or_else(|| {
                     Error::Usage(format!(
-                        "fixed-mode: found {mode}; allowed: 0 to {}",
-                        count - 1
+                        "fixed-mode: found {mode}; allowed: 0 to {}, the modes of {}",
+                        count - 1,
+                        plant.name()
                     ))
                 })?;
                 Box::new(Schedule::fixed_mode(&modes, mode, horizon))

@@ -80,8 +80,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("found `{text}`; allowed: key=value")),
+        _ => Err("allowed: key=value".to_owned()),
     }
+}
+
+/// Parses a seed. With `allow_negative_numbers` on the argument, `--seed -1` is answered by this and
+/// not by the guess that `-1` is another option.
+fn seed(text: &str) -> std::result::Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("allowed: a whole number, 0 to {}", u64::MAX))
+}
+
+/// Parses a number of things; whether 0 is allowed is the command's to say.
+fn count(text: &str) -> std::result::Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("allowed: a whole number, 0 to {}", usize::MAX))
 }
 
 /// Refuses `--set` keys that only training knows.

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute};
 use crate::numeric::Purpose;
-use crate::plant::{PlantModel, is_plant_key, load_plant, read_states};
-use crate::{Error, Result};
+use crate::Result;
+use crate::plant::{PlantModel, load_plant, read_states};
 
 /// Evaluation states that are drawn where neither file nor plant gives any.
 const DRAWN_STATES: usize = 1024;
@@ -19,38 +19,26 @@ const DRAWN_STATES: usize = 1024;
 pub struct ReferenceArgs {
     /// A ready plant (see `hpo plants`), switched-lqr-N-M, or a plant file.
     plant: String,
-    /// Initial states, one per line; by default the plant's test states, else drawn by seed.
-    #[arg(long, value_name = "X0.csv")]
+    /// Initial states, one a line [default: the plant's test states, else 1024 drawn by seed].
+    #[arg(long, value_name = "CSV")]
     states: Option<PathBuf>,
-    /// Names the drawn states and the process noise.
-    #[arg(long, default_value_t = 0)]
+    /// Seed of drawn states and process noise; `hpo eval` with the same seed has the same states.
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     seed: u64,
     /// Replaces a value of the plant: seed (generated plants), horizon, state_clamp.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
     sets: Vec<(String, String)>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// Splits `key=value`.
-fn parse_set(text: &str) -> std::result::Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("found `{text}`; allowed: key=value")),
-    }
-}
-
 /// Runs the command; progress goes to stderr.
 ///
 /// # Errors
-/// Those of reading plant and states; [`Error::Usage`] for a `--set` key that is not of the plant.
+/// Those of reading plant and states; [`crate::Error::Usage`] for a `--set` key that is not of the plant.
 pub fn run(args: &ReferenceArgs) -> Result<()> {
-    if let Some((key, _)) = args.sets.iter().find(|(key, _)| !is_plant_key(key)) {
-        return Err(Error::Usage(format!(
-            "--set {key}: unknown key; allowed: seed, horizon, state_clamp"
-        )));
-    }
+    super::only_plant_keys(&args.sets)?;
     let model = load_plant(&args.plant, &args.sets)?;
     let states = evaluation_states(&model, args)?;
     let bar = ProgressBar::new_spinner();
@@ -71,9 +59,7 @@ pub fn run(args: &ReferenceArgs) -> Result<()> {
     });
     bar.finish_and_clear();
     if args.json {
-        let text = serde_json::to_string(&report)
-            .map_err(|error| Error::Environment(format!("cannot write the report: {error}")))?;
-        println!("{text}");
+        super::print_json(&report)?;
     } else {
         print!("{}", table(&report));
     }
@@ -155,7 +141,7 @@ mod tests {
         let message = run(&args).unwrap_err().to_string();
         assert_eq!(
             message,
-            "--set epochs: unknown key; allowed: seed, horizon, state_clamp"
+            "--set: found epochs; allowed here: seed, horizon, state_clamp"
         );
     }
 
@@ -172,7 +158,7 @@ mod tests {
         );
         let drawn = evaluation_states(&generated, &args).unwrap();
         assert_eq!(drawn.len(), 1024);
-        let seeded = evaluation_states(&generated, &parse(&["p", "--seed", "1"])).unwrap();
+        let seeded = evaluation_states(&generated, &parse(&["p", "--seed", "2"])).unwrap();
         assert_ne!(drawn, seeded);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "1,2,3\n").unwrap();

@@ -47,19 +47,19 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Number of epochs [default: train.epochs].
-    #[arg(long)]
+    #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub epochs: Option<usize>,
     /// Hidden widths of a selector and a control network, such as 64,64.
-    #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',', value_parser = super::count)]
     pub hidden: Option<Vec<usize>>,
     /// Whether the cross term of the gradient is kept [default: off; exact variant: on].
     #[arg(long, value_enum)]
     pub cross_term: Option<CrossTerm>,
     /// Threads, 0 for one per processor; the result does not depend on it.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = super::count, allow_negative_numbers = true)]
     pub threads: usize,
     /// Seed of all random numbers.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// Continue the run in the run directory.
     #[arg(long)]
@@ -151,7 +151,8 @@ pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
     }
     let settings = Settings::resolve(&sets, run::plant_traits(&plant))?;
     let out = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(format!("{}-hpo-seed{}", plant.name(), args.seed))
+        let name = file_name(plant.name());
+        PathBuf::from("runs").join(format!("{name}-hpo-seed{}", args.seed))
     });
     Ok(TrainConfig {
         plant,
@@ -161,6 +162,15 @@ pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
         resume: args.resume,
         threads: args.threads,
     })
+}
+
+/// A plant's name as part of a file name: a `/` in it must not lead out of `runs`.
+fn file_name(plant: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    plant
+        .chars()
+        .map(|c| if plain(c) { c } else { '-' })
+        .collect()
 }
 
 /// Trains with a progress bar on standard error (none where that is no terminal), stops at

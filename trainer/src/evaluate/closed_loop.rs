@@ -60,7 +60,8 @@ impl Evaluation {
 /// choices depend on `seed` and the index of the state alone.
 ///
 /// # Errors
-/// [`Error::Usage`] if the policy is not valid or does not fit the plant, with what differs.
+/// [`Error::Usage`] if the policy is not valid or does not fit the plant, with what differs;
+/// [`Error::Negative`] if a golden vector of the policy does not hold: a device would refuse it.
 pub fn evaluate_policy(
     plant: &PlantModel,
     policy: &[u8],
@@ -73,6 +74,12 @@ pub fn evaluate_policy(
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
         .map_err(|error| Error::Usage(format!("policy: {error}")))?;
     check_fit(plant, &parsed)?;
+    parsed
+        .check_golden(
+            &mut vec![0.0; parsed.control_dim()],
+            &mut vec![0.0; parsed.scratch_len()],
+        )
+        .map_err(|error| Error::Negative(format!("policy: {error}")))?;
     let dynamics = plant.build::<f64>();
     let mut scratch = [0.0; SCRATCH_LEN];
     let armed = firmware::boot(policy, parsed.target_class(), &mut scratch);

@@ -1,0 +1,18 @@
+//! The `hpo` command as a user meets it: exit codes, messages, files, JSON.
+
+#[path = "cli/arguments.rs"]
+mod arguments;
+#[path = "cli/documents.rs"]
+mod documents;
+#[path = "cli/interruption.rs"]
+mod interruption;
+#[path = "cli/json.rs"]
+mod json;
+#[path = "cli/plant_files.rs"]
+mod plant_files;
+#[path = "cli/policy_files.rs"]
+mod policy_files;
+#[path = "cli/support.rs"]
+mod support;
+#[path = "cli/training.rs"]
+mod training;

@@ -1,0 +1,190 @@
+//! Command lines that do not go together.
+
+use super::support::{Hpo, PLANT, SMALL};
+
+#[test]
+fn boards_and_commands_that_do_not_exist() {
+    let hpo = Hpo::new();
+    let parts = ["board: found \"esp32\"; allowed: mps2-an386"];
+    hpo.refuses(&["firmware", "esp32"], &parts);
+    hpo.refuses(&["hil", "p.hpo", "--plant", PLANT, "--board", "esp32"], &parts);
+    hpo.refuses(&["fly"], &["unrecognized subcommand 'fly'", "--help"]);
+    let outcome = hpo.run(&[]);
+    assert_eq!(outcome.code, 2);
+    assert!(outcome.stderr.contains("Usage: hpo <COMMAND>"), "{outcome:?}");
+}
+
+#[test]
+fn settings_that_are_not_allowed() {
+    let hpo = Hpo::new();
+    for (set, parts) in [
+        ("bogus=1", &["unknown field `bogus`", "`epochs`"][..]),
+        ("train.bogus=1", &["unknown field `bogus`", "`epochs`"]),
+        (
+            "bogus.epochs=1",
+            &["--set bogus.epochs: unknown section `bogus`; allowed: train, policy, critic"],
+        ),
+        ("train.epochs=0", &["train.epochs: found 0; allowed: 1 to 1000000"]),
+        ("train.epochs=many", &["\"many\""]),
+        ("train.batch=17", &["train.batch: found 17; allowed: a multiple of 16"]),
+        (
+            "train.step_gains=-1",
+            &["train.step_gains: found -1; allowed: above 0"],
+        ),
+        ("train.step_gains=nan", &["train.step_gains: found NaN; allowed: above 0"]),
+        ("train.cross_term=perhaps", &["`perhaps`", "`on`", "`off`"]),
+        (
+            "policy.scores=false",
+            &["policy.scores = false", "allowed: a selector"],
+        ),
+        ("train.epochs", &["'train.epochs'", "allowed: key=value"]),
+        ("=5", &["allowed: key=value"]),
+        // The plant's own keys.
+        ("horizon=0", &["horizon: found 0; allowed: 1 to 1000000 steps"]),
+        (
+            "state_clamp=-1",
+            &["state_clamp: found -1; allowed: a finite number greater than 0"],
+        ),
+        ("seed=7", &["seed: ", "has given matrices"]),
+    ] {
+        hpo.refuses(&["train", PLANT, "--out", "run", "--set", set], parts);
+    }
+    // Evaluation and reference have no training settings.
+    let parts = ["--set: found train.epochs; allowed here: seed, horizon, state_clamp"];
+    let set = ["--set", "train.epochs=5"];
+    hpo.refuses(&[&["reference", PLANT], &set[..]].concat(), &parts);
+    hpo.refuses(
+        &[&["eval", "round-robin", "--plant", PLANT], &set[..]].concat(),
+        &parts,
+    );
+}
+
+#[test]
+fn unit_norm_is_refused_where_it_would_be_wrong() {
+    let hpo = Hpo::new();
+    let text = "name = \"bounded\"\n[dynamics]\ngenerator = { n = 2, modes = 2 }\n\
+                [bounds]\nlower = -1\nupper = 1\n";
+    hpo.write("bounded.toml", text);
+    hpo.refuses(
+        &["train", "bounded.toml", "--out", "run", "--set", "policy.input=unit-norm"],
+        &["policy.input = \"unit-norm\"", "bounds", "allowed: \"affine\""],
+    );
+}
+
+#[test]
+fn numbers_that_are_out_of_range() {
+    let hpo = Hpo::new();
+    let whole = "allowed: a whole number, 0 to 18446744073709551615";
+    for (args, parts) in [
+        (
+            &["eval", "round-robin", "--plant", PLANT, "--steps", "0"][..],
+            &["--steps: found 0; allowed: 1 or more"][..],
+        ),
+        (
+            &["eval", "round-robin", "--plant", PLANT, "--steps", "-3"],
+            &["'-3' for '--steps", whole],
+        ),
+        (
+            &["eval", "fixed-mode:9", "--plant", PLANT],
+            &["fixed-mode: found 9; allowed: 0 to 1, the modes of switched-lqr-3-2"],
+        ),
+        (
+            &["eval", "fixed-mode:-1", "--plant", PLANT],
+            &["fixed-mode: found -1; allowed: 0 to 1"],
+        ),
+        (&["train", PLANT, "--seed", "-1"], &["'-1' for '--seed", whole]),
+        (&["train", PLANT, "--threads", "-1"], &["'-1' for '--threads", whole]),
+        (&["train", PLANT, "--epochs", "-1"], &["'-1' for '--epochs", whole]),
+        (&["train", PLANT, "--epochs", "2.5"], &["'2.5' for '--epochs", whole]),
+        (
+            &["train", PLANT, "--epochs", "0"],
+            &["train.epochs: found 0; allowed: 1 to 1000000"],
+        ),
+        (&["train", PLANT, "--hidden", "8,x"], &["'x' for '--hidden", whole]),
+        (
+            &["train", PLANT, "--hidden", "8,0"],
+            &["policy.selector_hidden (width): found 0; allowed: 1 to 1024"],
+        ),
+        (&["reference", PLANT, "--seed", "-1"], &["'-1' for '--seed", whole]),
+        (&["demo", "--epochs", "-1"], &["'-1' for '--epochs", whole]),
+        (
+            &["demo", "--epochs", "0"],
+            &["train.epochs: found 0; allowed: 1 to 1000000"],
+        ),
+    ] {
+        hpo.refuses(args, parts);
+    }
+}
+
+/// What is not there yet is refused: nothing trains another algorithm under the asked-for name.
+#[test]
+fn what_does_not_exist_yet_is_refused() {
+    let hpo = Hpo::new();
+    for (option, value) in [
+        ("--algo", "ppo"),
+        ("--start", "averaged-riccati"),
+        ("--cross-term", "auto"),
+    ] {
+        let part = format!("invalid value '{value}' for '{option}");
+        let args = ["train", PLANT, "--out", "run", option, value];
+        hpo.refuses(&args, &[&part, "possible values: "]);
+    }
+    hpo.refuses(
+        &["export", "run", "--precision", "int8"],
+        &["invalid value 'int8'", "possible values: f32"],
+    );
+}
+
+#[test]
+fn folders_that_cannot_be_written() {
+    let hpo = Hpo::new();
+    hpo.write("file", "mine");
+    // Below a file no folder can be made, whoever runs the tests.
+    hpo.refuses(
+        &["train", PLANT, "--epochs", "1", "--out", "file/run"],
+        &["file/run: cannot create the folder: "],
+    );
+    hpo.refuses(
+        &["train", PLANT, "--epochs", "1", "--out", "file"],
+        &["file: cannot create the folder: "],
+    );
+    hpo.refuses(&["demo", "--out", "file"], &["--out: found file", "allowed: a new or empty folder"]);
+}
+
+#[test]
+fn a_run_is_not_overwritten() {
+    let hpo = Hpo::new();
+    hpo.small_run();
+    let again = ["train", PLANT, "--out", "run", "--epochs"];
+    hpo.refuses(
+        &[&again[..], &["2"], &SMALL].concat(),
+        &["run holds a run already", "--resume", "--out"],
+    );
+    // Resuming under other settings, or another seed or plant, is not the same run.
+    hpo.refuses(
+        &[&again[..], &["3"], &SMALL, &["--resume"]].concat(),
+        &["run/settings.toml: settings: found other settings", "--resume"],
+    );
+    hpo.refuses(
+        &[&again[..], &["2"], &SMALL, &["--resume", "--seed", "2"]].concat(),
+        &["run/checkpoint.bin: fingerprint: found a checkpoint of another plant, seed or settings"],
+    );
+    let damaged = hpo.read("run/checkpoint.bin");
+    hpo.write("run/checkpoint.bin", &damaged[..damaged.len() / 2]);
+    hpo.refuses(
+        &[&again[..], &["2"], &SMALL, &["--resume"]].concat(),
+        &["run/checkpoint.bin: checkpoint: found bytes that do not match their digest"],
+    );
+    // Nor does the demo replace it.
+    hpo.refuses(&["demo", "--out", "run"], &["--out: found run", "an earlier demo's"]);
+}
+
+#[test]
+fn a_plant_s_name_leads_nowhere_else() {
+    let hpo = Hpo::new();
+    let text = "name = \"../../out of/bounds\"\n[dynamics]\ngenerator = { n = 2, modes = 2 }\n";
+    hpo.write("plant.toml", text);
+    hpo.done(&[&["train", "plant.toml", "--epochs", "1"], &SMALL[..]].concat());
+    let run = "runs/..-..-out-of-bounds-hpo-seed1/policy.hpo";
+    assert!(hpo.path(run).is_file());
+}
