@@ -86,22 +86,35 @@ pub fn run(args: &DemoArgs) -> Result<()> {
         eprintln!("      {action}");
     }
 
-    say(2, &format!("train: HPO on {PLANT}, from scratch, seed {}", args.seed));
+    say(
+        2,
+        &format!("train: HPO on {PLANT}, from scratch, seed {}", args.seed),
+    );
     clear_old_run(&config.out)?;
     let (_, train) = train::train_and_evaluate(&config)?;
 
-    say(3, "compare: the optimum and what needs no training, on the test states");
+    say(
+        3,
+        "compare: the optimum and what needs no training, on the test states",
+    );
     let states = eval::states(&plant, None, args.seed)?;
     let optimum = eval::reference_report(&plant, &states, args.seed);
     let table = table(&train, &optimum);
 
-    say(4, &format!("firmware: build for {BOARD}; the policy is not compiled in"));
+    say(
+        4,
+        &format!("firmware: build for {BOARD}; the policy is not compiled in"),
+    );
     let board = board::find(BOARD)?;
     build::build_firmware(board, plant.target_class(), &super::output::show_progress)?;
 
     say(
         5,
-        &format!("QEMU: {} episodes of {} steps", args.episodes, plant.horizon()),
+        &format!(
+            "QEMU: {} episodes of {} steps",
+            args.episodes,
+            plant.horizon()
+        ),
     );
     let policy = PolicyBuffer::read(&config.out.join("policy.hpo"))?;
     let hil = hil(args, &plant, policy.bytes())?;
@@ -162,8 +175,11 @@ fn clear_old_run(out: &Path) -> Result<()> {
     }
     fs::create_dir_all(out).map_err(|e| Error::io(out, "cannot create the folder", e))?;
     let mark = out.join(MARK);
-    fs::write(&mark, "Written by `hpo demo`; the next demo replaces this folder.\n")
-        .map_err(|e| Error::io(&mark, "cannot write", e))
+    fs::write(
+        &mark,
+        "Written by `hpo demo`; the next demo replaces this folder.\n",
+    )
+    .map_err(|e| Error::io(&mark, "cannot write", e))
 }
 
 fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
@@ -184,7 +200,10 @@ fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
         row("HPO, trained from scratch", Some(train.mean_cost)),
         row("best fixed mode (Riccati)", best_fixed),
         row("round robin (Riccati)", Some(optimum.round_robin_cost)),
-        row("averaged Riccati, no training", optimum.averaged_riccati_cost),
+        row(
+            "averaged Riccati, no training",
+            optimum.averaged_riccati_cost,
+        ),
         row("optimum (switched Riccati)", optimum.optimal_cost),
         row("certified lower bound", optimum.lower_bound),
     ]

@@ -177,7 +177,8 @@ fn reference_policy(
         "round-robin" => Box::new(Schedule::round_robin(&modes, horizon)),
         "averaged-riccati" => Box::new(AveragedRiccati::new(&modes).ok_or_else(|| {
             Error::Usage(
-                "averaged-riccati: the averaged Riccati equation of this plant has no solution".into(),
+                "averaged-riccati: the averaged Riccati equation of this plant has no solution"
+                    .into(),
             )
         })?),
         "switched-riccati" => {

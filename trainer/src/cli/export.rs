@@ -38,10 +38,6 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
         .map_err(|error| Error::input(&args.run, error.name(), error, "a valid policy"))?;
     write_atomically(&args.output, policy.bytes())?;
-    println!(
-        "{} ({} bytes)",
-        args.output.display(),
-        policy.bytes().len()
-    );
+    println!("{} ({} bytes)", args.output.display(), policy.bytes().len());
     Ok(())
 }

@@ -47,13 +47,17 @@ fn print(report: &GradcheckReport) {
         "{}: {} steps, {} choice sequences listed, {} parameters, {} sampled trajectories",
         report.plant, report.horizon, report.sequences, report.parameters, report.samples
     );
-    print_case("far from a discrete best response (random policy)", &report.far);
+    print_case(
+        "far from a discrete best response (random policy)",
+        &report.far,
+    );
     if let Some(ratio) = report.variance_ratio {
-        println!(
-            "  variance of the score function over the mixed gradient's, laws  {ratio:.1}"
-        );
+        println!("  variance of the score function over the mixed gradient's, laws  {ratio:.1}");
     }
-    print_case("near a discrete best response (trained policy)", &report.near);
+    print_case(
+        "near a discrete best response (trained policy)",
+        &report.near,
+    );
 }
 
 fn print_case(title: &str, case: &CaseReport) {
@@ -82,7 +86,10 @@ fn print_case(title: &str, case: &CaseReport) {
         "  without the cross term: bias, by enumeration                    {:.4}",
         case.relative_bias_without_cross_term
     );
-    println!("  {:<30}{:>14}{:>18}", "part", "variance", "signal to noise");
+    println!(
+        "  {:<30}{:>14}{:>18}",
+        "part", "variance", "signal to noise"
+    );
     for part in &case.parts {
         println!(
             "  {:<30}{:>14.4e}{:>18.4e}",

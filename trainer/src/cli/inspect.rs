@@ -33,7 +33,7 @@ pub struct InspectReport {
     pub choices: usize,
     /// Arithmetic of the weights.
     pub precision: &'static str,
-    /// Trained numbers, without padding.
+    /// Numbers of scores, networks, gains and their offsets, without padding.
     pub parameters: usize,
     /// Bytes of the file.
     pub bytes: usize,
@@ -73,7 +73,12 @@ pub struct InspectReport {
 pub fn run(args: &InspectArgs) -> Result<()> {
     let buffer = super::train::read_policy(&args.policy)?;
     let invalid = |error: policy_format::FormatError| {
-        Error::input(&args.policy, error.name(), error, "a valid policy of format version 1")
+        Error::input(
+            &args.policy,
+            error.name(),
+            error,
+            "a valid policy of format version 1",
+        )
     };
     let raw = RawPolicy::parse(buffer.bytes()).map_err(invalid)?;
     let sections = raw
@@ -157,7 +162,10 @@ fn print(report: &InspectReport, policy: &Policy<'_>) {
         "numbers     {} parameters, {}, sample time {} s",
         report.parameters, report.precision, report.sample_time_s
     );
-    println!("golden      {} vectors hold bit for bit", report.golden_vectors);
+    println!(
+        "golden      {} vectors hold bit for bit",
+        report.golden_vectors
+    );
     println!("sections");
     for (name, critical, length) in &report.sections {
         let note = if *critical { "" } else { " (optional)" };

@@ -1,8 +1,17 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
+use std::fmt;
+use std::io::{ErrorKind, Write as _};
+
 use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
+
+// Takes the place of the standard macro in every command, because that one panics when the reader
+// has gone (`hpo plants | head -1`) or the disk is full.
+macro_rules! println {
+    ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
+}
 
 pub mod demo;
 pub mod eval;
@@ -76,6 +85,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// Writes one line to standard output. A reader that has gone wants no more: the command goes on, and
+/// its exit code still tells. Any other failure ends the program with exit code 2.
+fn print_line(line: fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let error = Error::io("standard output", "cannot write", error);
+            eprintln!("error: {error}");
+            std::process::exit(error.exit_code().into());
+        }
+        _ => {}
+    }
+}
+
 /// Parses one `--set KEY=VALUE`.
 fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
@@ -99,7 +121,10 @@ fn count(text: &str) -> std::result::Result<usize, String> {
 
 /// Refuses `--set` keys that only training knows.
 fn only_plant_keys(sets: &[(String, String)]) -> Result<()> {
-    match sets.iter().find(|(key, _)| !crate::plant::is_plant_key(key)) {
+    match sets
+        .iter()
+        .find(|(key, _)| !crate::plant::is_plant_key(key))
+    {
         None => Ok(()),
         Some((key, _)) => Err(Error::Usage(format!(
             "--set: found {key}; allowed here: seed, horizon, state_clamp"

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::Result;
 use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute};
 use crate::numeric::Purpose;
-use crate::Result;
 use crate::plant::{PlantModel, load_plant, read_states};
 
 /// Evaluation states that are drawn where neither file nor plant gives any.
@@ -61,7 +61,7 @@ pub fn run(args: &ReferenceArgs) -> Result<()> {
     if args.json {
         super::output::print_json(&report)?;
     } else {
-        print!("{}", table(&report));
+        println!("{}", table(&report).trim_end());
     }
     Ok(())
 }
@@ -147,8 +147,9 @@ mod tests {
 
     #[test]
     fn states_come_from_file_plant_or_seed() {
-        let parse =
-            |words: &[&str]| ReferenceArgs::try_parse_from([&["reference"], words].concat()).unwrap();
+        let parse = |words: &[&str]| {
+            ReferenceArgs::try_parse_from([&["reference"], words].concat()).unwrap()
+        };
         let ready = load_plant("switched-lqr-3-2", &[]).unwrap();
         let generated = load_plant("switched-lqr-4-2", &[]).unwrap();
         let args = parse(&["p"]);

@@ -7,11 +7,17 @@ fn boards_and_commands_that_do_not_exist() {
     let hpo = Hpo::new();
     let parts = ["board: found \"esp32\"; allowed: mps2-an386"];
     hpo.refuses(&["firmware", "esp32"], &parts);
-    hpo.refuses(&["hil", "p.hpo", "--plant", PLANT, "--board", "esp32"], &parts);
+    hpo.refuses(
+        &["hil", "p.hpo", "--plant", PLANT, "--board", "esp32"],
+        &parts,
+    );
     hpo.refuses(&["fly"], &["unrecognized subcommand 'fly'", "--help"]);
     let outcome = hpo.run(&[]);
     assert_eq!(outcome.code, 2);
-    assert!(outcome.stderr.contains("Usage: hpo <COMMAND>"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("Usage: hpo <COMMAND>"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -24,15 +30,30 @@ fn settings_that_are_not_allowed() {
             "bogus.epochs=1",
             &["--set bogus.epochs: unknown section `bogus`; allowed: train, policy, critic"],
         ),
-        ("train.epochs=0", &["train.epochs: found 0; allowed: 1 to 1000000"]),
-        ("train.epochs=many", &["\"many\""]),
-        ("train.batch=17", &["train.batch: found 17; allowed: a multiple of 16"]),
+        (
+            "train.epochs=0",
+            &["train.epochs: found 0; allowed: 1 to 1000000"],
+        ),
+        (
+            "train.epochs=many",
+            &["--set train.epochs", "found many", "a whole number"],
+        ),
+        (
+            "train.batch=17",
+            &["train.batch: found 17; allowed: a multiple of 16"],
+        ),
         (
             "train.step_gains=-1",
             &["train.step_gains: found -1; allowed: above 0"],
         ),
-        ("train.step_gains=nan", &["train.step_gains: found NaN; allowed: above 0"]),
-        ("train.cross_term=perhaps", &["`perhaps`", "`on`", "`off`"]),
+        (
+            "train.step_gains=nan",
+            &["train.step_gains: found NaN; allowed: above 0"],
+        ),
+        (
+            "train.cross_term=perhaps",
+            &["found perhaps", "`on`", "`off`"],
+        ),
         (
             "policy.scores=false",
             &["policy.scores = false", "allowed: a selector"],
@@ -40,7 +61,10 @@ fn settings_that_are_not_allowed() {
         ("train.epochs", &["'train.epochs'", "allowed: key=value"]),
         ("=5", &["allowed: key=value"]),
         // The plant's own keys.
-        ("horizon=0", &["horizon: found 0; allowed: 1 to 1000000 steps"]),
+        (
+            "horizon=0",
+            &["horizon: found 0; allowed: 1 to 1000000 steps"],
+        ),
         (
             "state_clamp=-1",
             &["state_clamp: found -1; allowed: a finite number greater than 0"],
@@ -66,8 +90,19 @@ fn unit_norm_is_refused_where_it_would_be_wrong() {
                 [bounds]\nlower = -1\nupper = 1\n";
     hpo.write("bounded.toml", text);
     hpo.refuses(
-        &["train", "bounded.toml", "--out", "run", "--set", "policy.input=unit-norm"],
-        &["policy.input = \"unit-norm\"", "bounds", "allowed: \"affine\""],
+        &[
+            "train",
+            "bounded.toml",
+            "--out",
+            "run",
+            "--set",
+            "policy.input=unit-norm",
+        ],
+        &[
+            "policy.input = \"unit-norm\"",
+            "bounds",
+            "allowed: \"affine\"",
+        ],
     );
 }
 
@@ -92,20 +127,38 @@ fn numbers_that_are_out_of_range() {
             &["eval", "fixed-mode:-1", "--plant", PLANT],
             &["fixed-mode: found -1; allowed: 0 to 1"],
         ),
-        (&["train", PLANT, "--seed", "-1"], &["'-1' for '--seed", whole]),
-        (&["train", PLANT, "--threads", "-1"], &["'-1' for '--threads", whole]),
-        (&["train", PLANT, "--epochs", "-1"], &["'-1' for '--epochs", whole]),
-        (&["train", PLANT, "--epochs", "2.5"], &["'2.5' for '--epochs", whole]),
+        (
+            &["train", PLANT, "--seed", "-1"],
+            &["'-1' for '--seed", whole],
+        ),
+        (
+            &["train", PLANT, "--threads", "-1"],
+            &["'-1' for '--threads", whole],
+        ),
+        (
+            &["train", PLANT, "--epochs", "-1"],
+            &["'-1' for '--epochs", whole],
+        ),
+        (
+            &["train", PLANT, "--epochs", "2.5"],
+            &["'2.5' for '--epochs", whole],
+        ),
         (
             &["train", PLANT, "--epochs", "0"],
             &["train.epochs: found 0; allowed: 1 to 1000000"],
         ),
-        (&["train", PLANT, "--hidden", "8,x"], &["'x' for '--hidden", whole]),
+        (
+            &["train", PLANT, "--hidden", "8,x"],
+            &["'x' for '--hidden", whole],
+        ),
         (
             &["train", PLANT, "--hidden", "8,0"],
             &["policy.selector_hidden (width): found 0; allowed: 1 to 1024"],
         ),
-        (&["reference", PLANT, "--seed", "-1"], &["'-1' for '--seed", whole]),
+        (
+            &["reference", PLANT, "--seed", "-1"],
+            &["'-1' for '--seed", whole],
+        ),
         (&["demo", "--epochs", "-1"], &["'-1' for '--epochs", whole]),
         (
             &["demo", "--epochs", "0"],
@@ -148,7 +201,10 @@ fn folders_that_cannot_be_written() {
         &["train", PLANT, "--epochs", "1", "--out", "file"],
         &["file: cannot create the folder: "],
     );
-    hpo.refuses(&["demo", "--out", "file"], &["--out: found file", "allowed: a new or empty folder"]);
+    hpo.refuses(
+        &["demo", "--out", "file"],
+        &["--out: found file", "allowed: a new or empty folder"],
+    );
 }
 
 #[test]
@@ -163,11 +219,14 @@ fn a_run_is_not_overwritten() {
     // Resuming under other settings, or another seed or plant, is not the same run.
     hpo.refuses(
         &[&again[..], &["3"], &SMALL, &["--resume"]].concat(),
-        &["run/settings.toml: settings: found other settings", "--resume"],
+        &[
+            "run/settings.toml: settings: found other settings",
+            "--resume",
+        ],
     );
     hpo.refuses(
         &[&again[..], &["2"], &SMALL, &["--resume", "--seed", "2"]].concat(),
-        &["run/checkpoint.bin: fingerprint: found a checkpoint of another plant, seed or settings"],
+        &["run/run.json: seed: found 1, but the command line gives 2"],
     );
     let damaged = hpo.read("run/checkpoint.bin");
     hpo.write("run/checkpoint.bin", &damaged[..damaged.len() / 2]);
@@ -176,7 +235,10 @@ fn a_run_is_not_overwritten() {
         &["run/checkpoint.bin: checkpoint: found bytes that do not match their digest"],
     );
     // Nor does the demo replace it.
-    hpo.refuses(&["demo", "--out", "run"], &["--out: found run", "an earlier demo's"]);
+    hpo.refuses(
+        &["demo", "--out", "run"],
+        &["--out: found run", "an earlier demo's"],
+    );
 }
 
 #[test]
@@ -187,4 +249,37 @@ fn a_plant_s_name_leads_nowhere_else() {
     hpo.done(&[&["train", "plant.toml", "--epochs", "1"], &SMALL[..]].concat());
     let run = "runs/..-..-out-of-bounds-hpo-seed1/policy.hpo";
     assert!(hpo.path(run).is_file());
+}
+
+/// `hpo plants | head -1` is no failure, a full disk is one, and neither is a panic.
+#[test]
+fn a_reader_that_has_gone_and_a_full_disk() {
+    let hpo = Hpo::new();
+    for args in [
+        &["plants"][..],
+        &["plants", "--json"],
+        &["reference", PLANT],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = hpo.command(args).stdout(writer).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), message.as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
+
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = hpo.command(args).stdout(full).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(
+            message.starts_with("error: standard output: cannot write: No space left"),
+            "{message}"
+        );
+    }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::support::Hpo;
 
 fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -70,13 +72,19 @@ fn every_key_of_a_plant_file_is_documented() {
     for (table, body) in [
         ("", "bogus = 1\n"),
         ("dynamics.", "[dynamics]\nbogus = 1\n"),
-        ("dynamics.generator.", "[dynamics]\ngenerator = { bogus = 1 }\n"),
+        (
+            "dynamics.generator.",
+            "[dynamics]\ngenerator = { bogus = 1 }\n",
+        ),
         ("bounds.", "[bounds]\nbogus = 1\n"),
         ("initial.", "[initial]\nbogus = 1\n"),
         ("names.", "[names]\nbogus = 1\n"),
         ("units.", "[units]\nbogus = 1\n"),
     ] {
-        hpo.write("plant.toml", format!("name = \"p\"\n{body}").replace("name = \"p\"\nbogus", "bogus"));
+        hpo.write(
+            "plant.toml",
+            format!("name = \"p\"\n{body}").replace("name = \"p\"\nbogus", "bogus"),
+        );
         let message = hpo.run(&["reference", "plant.toml"]).stderr;
         let (_, allowed) = message
             .split_once("unknown field `bogus`; allowed: ")
@@ -89,7 +97,10 @@ fn every_key_of_a_plant_file_is_documented() {
                 && ["dynamics", "bounds", "initial", "names", "units"].contains(&key)
                 || (table, key) == ("dynamics.", "generator");
             let row = format!("{table}{key}");
-            assert!(is_table || rows.contains(&row.as_str()), "no row for `{row}`");
+            assert!(
+                is_table || rows.contains(&row.as_str()),
+                "no row for `{row}`"
+            );
         }
     }
 }
@@ -144,17 +155,31 @@ fn every_json_key_is_documented() {
     let hpo = Hpo::new();
     hpo.small_run();
     for args in [
-        &["train", "switched-lqr-3-2", "--epochs", "1", "--out", "other"][..],
+        &[
+            "train",
+            "switched-lqr-3-2",
+            "--epochs",
+            "1",
+            "--out",
+            "other",
+        ][..],
         &["eval", "run", "--plant", "switched-lqr-3-2"],
         &["reference", "switched-lqr-3-2"],
         &["inspect", "run"],
         &["plants"],
     ] {
-        let section = text.split(&format!("\n## hpo {}\n", args[0])).nth(1).unwrap();
+        let section = text
+            .split(&format!("\n## hpo {}\n", args[0]))
+            .nth(1)
+            .unwrap();
         let section = section.split("\n## ").next().unwrap();
         let quoted = quoted(section);
         for key in hpo.json(args).as_object().unwrap().keys() {
-            assert!(quoted.contains(&key.as_str()), "hpo {}: no `{key}`", args[0]);
+            assert!(
+                quoted.contains(&key.as_str()),
+                "hpo {}: no `{key}`",
+                args[0]
+            );
         }
     }
 }

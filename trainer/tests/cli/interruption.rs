@@ -23,7 +23,10 @@ fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn uninterrupted(hpo: &Hpo) -> (Value, Vec<u8>) {
     let text = hpo.done(&arguments("whole", &[]));
     let summary: Value = serde_json::from_str(&text).unwrap();
-    (summary["policy_sha256"].clone(), hpo.read("whole/metrics.jsonl"))
+    (
+        summary["policy_sha256"].clone(),
+        hpo.read("whole/metrics.jsonl"),
+    )
 }
 
 /// Whole lines of a file that may not be there yet.
@@ -67,7 +70,10 @@ fn interrupt(hpo: &Hpo, more: &[&str], after: usize, kind: Signal) -> Outcome {
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert_eq!(outcome.stdout, "", "{outcome:?}");
     let told = "of 4000; continue with --resume --out run";
-    assert!(outcome.stderr.contains("error: interrupted after epoch"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("error: interrupted after epoch"),
+        "{outcome:?}"
+    );
     assert!(outcome.stderr.contains(told), "{outcome:?}");
     outcome
 }

@@ -96,7 +96,9 @@ const INSPECT: [(&str, Kind); 11] = [
 #[test]
 fn train_inspect_and_eval_of_one_policy() {
     let hpo = Hpo::new();
-    let args = ["train", PLANT, "--epochs", "2", "--seed", "7", "--out", "run"];
+    let args = [
+        "train", PLANT, "--epochs", "2", "--seed", "7", "--out", "run",
+    ];
     let train = hpo.json(&[&args, &SMALL[..]].concat());
     check(&train, &TRAIN);
     assert_eq!(train["plant"], PLANT);
@@ -112,7 +114,10 @@ fn train_inspect_and_eval_of_one_policy() {
     assert_eq!(inspect["bytes"], hpo.read("run/policy.hpo").len());
     assert_eq!(inspect["state_dim"], 3);
     assert_eq!(inspect["control_dim"], 3);
-    assert_eq!((&inspect["modes"], &inspect["choices"]), (&2.into(), &8.into()));
+    assert_eq!(
+        (&inspect["modes"], &inspect["choices"]),
+        (&2.into(), &8.into())
+    );
     assert_eq!(inspect["precision"], "f32");
     assert_eq!(inspect["format_version"], 1);
     assert_eq!(inspect["signed"], false);
@@ -173,7 +178,10 @@ const KNOWN: [Known; 3] = [
 
 /// Equal to the last printed digit of the table.
 fn near(found: f64, known: f64, tolerance: f64) {
-    assert!((found - known).abs() <= tolerance, "{found}, known is {known}");
+    assert!(
+        (found - known).abs() <= tolerance,
+        "{found}, known is {known}"
+    );
 }
 
 #[test]
@@ -191,10 +199,21 @@ fn references_agree_with_the_known_optima() {
         // Summed in another order than the optimum, hence the last bits.
         assert!(bound <= optimum * (1.0 + 1e-12));
         let fixed = report["fixed_mode_costs"].as_array().unwrap();
-        let best = fixed.iter().filter_map(Value::as_f64).fold(f64::INFINITY, f64::min);
+        let best = fixed
+            .iter()
+            .filter_map(Value::as_f64)
+            .fold(f64::INFINITY, f64::min);
         near(best, known.best_fixed, 5.1e-4);
-        near(number(&report, "round_robin_cost"), known.round_robin, 5.1e-4);
-        near(number(&report, "averaged_riccati_cost"), known.averaged, 5.1e-4);
+        near(
+            number(&report, "round_robin_cost"),
+            known.round_robin,
+            5.1e-4,
+        );
+        near(
+            number(&report, "averaged_riccati_cost"),
+            known.averaged,
+            5.1e-4,
+        );
     }
 }
 

@@ -38,7 +38,10 @@ fn bad_plant_files_are_refused_with_file_field_found_and_allowed() {
         (
             "horizon = 5",
             "horizn = 5",
-            &["line 2: found unknown field `horizn`", "allowed: one of `name`"][..],
+            &[
+                "line 2: found unknown field `horizn`",
+                "allowed: one of `name`",
+            ][..],
         ),
         (
             "[dynamics]",
@@ -123,7 +126,11 @@ fn bad_plant_files_are_refused_with_file_field_found_and_allowed() {
         let hpo = Hpo::new();
         hpo.write("plant.toml", GOOD.replace(old, new));
         // An error in a file that the plant names is about that file.
-        let file = if parts[0].contains(".npz") { "" } else { "plant.toml: " };
+        let file = if parts[0].contains(".npz") {
+            ""
+        } else {
+            "plant.toml: "
+        };
         refused_by_all(&hpo, "plant.toml", &[&[file], parts].concat());
     }
 }
@@ -152,7 +159,14 @@ fn bad_states_are_refused_by_line() {
     let hpo = Hpo::new();
     hpo.write("plant.toml", GOOD);
     hpo.write("good.csv", "1,2\n3,4\n");
-    let evaluated = ["eval", "round-robin", "--plant", "plant.toml", "--states", "good.csv"];
+    let evaluated = [
+        "eval",
+        "round-robin",
+        "--plant",
+        "plant.toml",
+        "--states",
+        "good.csv",
+    ];
     assert_eq!(hpo.json(&evaluated)["episodes"], 2);
     for (text, part) in [
         (
@@ -174,7 +188,10 @@ fn bad_states_are_refused_by_line() {
     ] {
         hpo.write("X0.csv", text);
         let states = ["--states", "X0.csv"];
-        hpo.refuses(&[&["reference", "plant.toml"], &states[..]].concat(), &[part]);
+        hpo.refuses(
+            &[&["reference", "plant.toml"], &states[..]].concat(),
+            &[part],
+        );
         let eval = ["eval", "fixed-mode:0", "--plant", "plant.toml"];
         hpo.refuses(&[&eval, &states[..]].concat(), &[part]);
     }

@@ -79,7 +79,11 @@ fn other_versions_sections_and_lengths() {
     let mut newer = good.clone();
     newer[8] = 2;
     reseal(&mut newer);
-    refused(&hpo, &newer, "format version is 2; this reader knows version 1");
+    refused(
+        &hpo,
+        &newer,
+        "format version is 2; this reader knows version 1",
+    );
 
     refused(
         &hpo,
@@ -118,7 +122,11 @@ fn weights_that_are_no_numbers_or_not_the_ones_that_were_exported() {
         let mut bytes = good.clone();
         bytes[gains..gains + 4].copy_from_slice(&number.to_le_bytes());
         reseal(&mut bytes);
-        refused(&hpo, &bytes, "word 0 of section GAINS (6) is not a finite float");
+        refused(
+            &hpo,
+            &bytes,
+            "word 0 of section GAINS (6) is not a finite float",
+        );
     }
     // All offsets of the gains one greater: a valid file, but the golden vectors know better.
     let mut bytes = good.clone();
@@ -139,14 +147,22 @@ fn a_policy_for_another_plant() {
     hpo.small_run();
     hpo.refuses(
         &["eval", "run", "--plant", "switched-lqr-8-2"],
-        &["run: ", "states: found 3; allowed: 8, as plant switched-lqr-8-2 has"],
+        &[
+            "run: ",
+            "states: found 3; allowed: 8, as plant switched-lqr-8-2 has",
+        ],
     );
     // The same sizes, another plant.
     let text = "name = \"other\"\n[dynamics]\ngenerator = { n = 3, modes = 2 }\n";
     hpo.write("other.toml", text);
     hpo.refuses(
         &["eval", "run", "--plant", "other.toml"],
-        &["run: ", "target class: found 0x", "; allowed: 0x", "the class of plant other"],
+        &[
+            "run: ",
+            "target class: found 0x",
+            "; allowed: 0x",
+            "the class of plant other",
+        ],
     );
 }
 
@@ -154,7 +170,8 @@ fn a_policy_for_another_plant() {
 fn folders_and_missing_files() {
     let hpo = Hpo::new();
     std::fs::create_dir(hpo.path("empty")).unwrap();
-    let parts = ["empty: found a folder without policy.hpo; allowed: a policy file or a run directory"];
+    let parts =
+        ["empty: found a folder without policy.hpo; allowed: a policy file or a run directory"];
     hpo.refuses(&["inspect", "empty"], &parts);
     hpo.refuses(&["eval", "empty", "--plant", PLANT], &parts);
     hpo.refuses(&["export", "empty"], &parts);

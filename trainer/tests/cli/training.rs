@@ -5,7 +5,14 @@ use super::support::{Hpo, PLANT};
 #[test]
 fn a_short_training_comes_near_the_optimum() {
     let hpo = Hpo::new();
-    let args = ["train", "switched-lqr-8-4", "--epochs", "60", "--out", "run"];
+    let args = [
+        "train",
+        "switched-lqr-8-4",
+        "--epochs",
+        "60",
+        "--out",
+        "run",
+    ];
     let summary = hpo.json(&args);
     let gap = |key: &str| summary[key].as_f64().unwrap();
     // 1.5 % when this was written; plain networks stay near 10 %.
@@ -19,7 +26,16 @@ fn the_policy_does_not_depend_on_the_number_of_threads() {
     let hpo = Hpo::new();
     let hash = |threads: &str, seed: &str| {
         let out = format!("run-{threads}-{seed}");
-        let args = ["train", PLANT, "--epochs", "4", "--seed", seed, "--threads", threads];
+        let args = [
+            "train",
+            PLANT,
+            "--epochs",
+            "4",
+            "--seed",
+            seed,
+            "--threads",
+            threads,
+        ];
         hpo.json(&[&args[..], &["--out", &out]].concat())["policy_sha256"].clone()
     };
     let one = hash("1", "1");
@@ -50,7 +66,10 @@ fn a_run_directory_says_what_it_holds() {
     let run: serde_json::Value = serde_json::from_str(&text("run/run.json")).unwrap();
     assert_eq!((&run["plant"], &run["seed"]), (&PLANT.into(), &1.into()));
     let csv = text("run/metrics.csv");
-    assert!(csv.starts_with("epoch,env_steps,cost,validation_cost,"), "{csv}");
+    assert!(
+        csv.starts_with("epoch,env_steps,cost,validation_cost,"),
+        "{csv}"
+    );
     assert_eq!(csv.lines().count(), 3);
     for (index, line) in text("run/metrics.jsonl").lines().enumerate() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
