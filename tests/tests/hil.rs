@@ -6,6 +6,7 @@ use hil_support::policies::common::Structure;
 use hil_support::policies::{bad_policies, file, good_policy, policy_of, structure};
 use hil_support::{BOTH_LINKS, class, config, hil, plant, the_board, the_firmware};
 use trainer::Error;
+use trainer::cli::hil::HilArgs;
 use trainer::device::build::check_no_std;
 use trainer::device::hil::{StepRecord, run_hil};
 use trainer::device::plant_loop::PlantLoop;
@@ -165,4 +166,49 @@ fn the_firmware_holds_no_panic_machinery() {
 #[test]
 fn the_device_libraries_do_without_the_standard_library() {
     check_no_std(&|line| eprintln!("{line}")).unwrap();
+}
+
+#[test]
+fn the_command_judges_and_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, log) = (
+        folder.path().join("policy.hpo"),
+        folder.path().join("log.csv"),
+    );
+    std::fs::write(&policy, good_policy(class())).unwrap();
+    let mut arguments = HilArgs {
+        policy: policy.clone(),
+        plant: "switched-lqr-8-4".into(),
+        board: "mps2-an386".into(),
+        link: LinkKind::Semihosting,
+        episodes: 2,
+        steps: Some(5),
+        seed: 1,
+        timeout: 60.0,
+        log: Some(log.clone()),
+        json: true,
+    };
+    trainer::cli::hil::run(&arguments).unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + 2 * 5);
+    assert!(lines[0].starts_with("episode,step,mode,choice,fault,instructions,cost,x0,"));
+    let columns = lines[0].split(',').count();
+    assert_eq!(columns, 7 + 8 + 8);
+    assert!(lines.iter().all(|line| line.split(',').count() == columns));
+
+    std::fs::write(&policy, b"nonsense, but enough bytes to fill a header").unwrap();
+    let error = trainer::cli::hil::run(&arguments).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("Magic"), "{error}");
+
+    arguments.board = "mps9".into();
+    let error = trainer::cli::hil::run(&arguments).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("mps2-an386"), "{error}");
+
+    arguments.board = "mps2-an386".into();
+    arguments.timeout = -1.0;
+    let error = trainer::cli::hil::run(&arguments).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
 }

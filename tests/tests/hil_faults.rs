@@ -95,6 +95,23 @@ fn a_processor_fault_in_the_control_step_is_named() {
     }
 }
 
+/// The stack grows down into a guard: an overflow faults there and never reaches the statics.
+#[test]
+fn a_stack_overflow_is_a_named_fault() {
+    /// Thumb `push {r0-r7}`.
+    const PUSH: u16 = 0xB4FF;
+    /// Thumb `b` to the instruction before.
+    const BACK: u16 = 0xE7FD;
+    let folder = tempfile::tempdir().unwrap();
+    let elf = with_broken_step(folder.path(), [PUSH, BACK]);
+    for link in BOTH_LINKS {
+        let mut session = session(link, LONG, &elf).unwrap();
+        let error = session.step(0, &[0.5; 8]).unwrap_err();
+        assert_eq!(error.exit_code(), 1, "{error}");
+        assert!(error.to_string().contains("HardFault"), "{error}");
+    }
+}
+
 #[test]
 fn firmware_that_is_no_elf_is_an_error_with_the_emulators_words() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,6 +193,7 @@ fn a_killed_host_leaves_no_emulator_behind() {
         std::thread::sleep(LONG);
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
     let mut host = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -183,6 +201,8 @@ fn a_killed_host_leaves_no_emulator_behind() {
             "--nocapture",
         ])
         .env(ROLE, "1")
+        // A killed host does not remove its emulator's folder; this one goes with the test.
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

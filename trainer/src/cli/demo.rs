@@ -61,6 +61,7 @@ struct Row {
 #[derive(Clone, Debug, Serialize)]
 struct DemoReport {
     train: TrainSummary,
+    test_states: usize,
     table: Vec<Row>,
     hil: HilReport,
     seconds: f64,
@@ -80,7 +81,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     let say = |step: u32, text: &str| eprintln!("[{step}/5] {text}");
 
     say(1, "set-up: cross toolchain and QEMU");
-    let tools = setup::set_up(&super::show_progress)?;
+    let tools = setup::set_up(&super::output::show_progress)?;
     for action in &tools.actions {
         eprintln!("      {action}");
     }
@@ -105,7 +106,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
         &format!("firmware: build for {BOARD}; the policy is not compiled in"),
     );
     let board = board::find(BOARD)?;
-    build::build_firmware(board, plant.target_class(), &super::show_progress)?;
+    build::build_firmware(board, plant.target_class(), &super::output::show_progress)?;
 
     say(
         5,
@@ -120,12 +121,13 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 
     let report = DemoReport {
         train,
+        test_states: states.len(),
         table,
         hil,
         seconds: start.elapsed().as_secs_f64(),
     };
     if args.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
         print(&report);
     }
@@ -226,13 +228,13 @@ fn hil(args: &DemoArgs, plant: &PlantModel, policy: &[u8]) -> Result<HilReport> 
         policy,
         &mut plant_loop,
         &mut |_| {},
-        &super::show_progress,
+        &super::output::show_progress,
     )
 }
 
 fn print(report: &DemoReport) {
     let (train, hil) = (&report.train, &report.hil);
-    println!("\n{} on {} test states", train.plant, 1024);
+    println!("\n{} on {} test states", train.plant, report.test_states);
     println!("{:<32}{:>10}{:>10}", "controller", "cost", "gap");
     for row in &report.table {
         let gap = row

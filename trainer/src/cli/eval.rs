@@ -103,7 +103,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         gap_percent_certified: reference.gap_percent_certified(evaluation.mean_cost),
     };
     if args.json {
-        super::print_json(&report)
+        super::output::print_json(&report)
     } else {
         print(&report);
         Ok(())

@@ -25,9 +25,9 @@ pub struct FirmwareArgs {
 /// [`crate::Error::Usage`] for an unknown board, else as [`build_firmware`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
     let board = board::find(&args.board)?;
-    let firmware = build_firmware(board, args.target_class, &super::show_progress)?;
+    let firmware = build_firmware(board, args.target_class, &super::output::show_progress)?;
     if args.json {
-        return super::print_json(&firmware);
+        return super::output::print_json(&firmware);
     }
     println!("board   {} ({})", board.name, board.description);
     println!("class   {}", firmware.target_class);

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Run a policy on a board in QEMU, in closed loop with the plant, and compare every action with the host's.
 #[derive(Args, Clone, Debug)]
 pub struct HilArgs {
-    /// The policy file; its bytes go to the device as they are.
+    /// A policy file, whose bytes go to the device as they are, or a run directory.
     pub policy: PathBuf,
     /// The plant: a ready plant's name or a plant file.
     #[arg(long)]
@@ -56,8 +56,7 @@ pub struct HilArgs {
 pub fn run(args: &HilArgs) -> Result<()> {
     let board = board::find(&args.board)?;
     let model = load_plant(&args.plant, &[])?;
-    let policy =
-        std::fs::read(&args.policy).map_err(|e| Error::io(&args.policy, "cannot read", e))?;
+    let policy = super::train::read_policy(&args.policy)?;
     let timeout = Duration::try_from_secs_f64(args.timeout)
         .ok()
         .filter(|timeout| !timeout.is_zero())
@@ -83,20 +82,20 @@ pub fn run(args: &HilArgs) -> Result<()> {
     let mut plant = PlantLoop::new(&model, args.seed);
     let report = run_hil(
         &config,
-        &policy,
+        policy.bytes(),
         &mut plant,
         &mut |record| {
             if let Some(log) = &mut log {
                 log.write(record);
             }
         },
-        &super::show_progress,
+        &super::output::show_progress,
     )?;
     if let Some(log) = log {
         log.close()?;
     }
     if args.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
         print(&report);
     }

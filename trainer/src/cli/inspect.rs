@@ -120,7 +120,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         sections,
     };
     if args.json {
-        super::print_json(&report)
+        super::output::print_json(&report)
     } else {
         print(&report, &policy);
         Ok(())

@@ -1,25 +1,23 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
-use std::fmt;
-use std::io::{ErrorKind, Write as _};
-
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
 use crate::{Error, Result};
 
 // Takes the place of the standard macro in every command, because that one panics when the reader
 // has gone (`hpo plants | head -1`) or the disk is full.
 macro_rules! println {
-    ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::cli::output::print_line(format_args!($($argument)*)) };
 }
 
 pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod firmware;
+pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
+mod output;
 pub mod plants;
 pub mod reference;
 pub mod setup;
@@ -50,6 +48,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Optimum with certified bounds, fixed modes, round robin, averaged Riccati.
     Reference(reference::ReferenceArgs),
+    /// Check the gradient estimator against exact enumeration on a small set-up.
+    Gradcheck(gradcheck::GradcheckArgs),
     /// Write a run's best policy to a file.
     Export(export::ExportArgs),
     /// Show what a policy file holds, and run its golden vectors.
@@ -73,37 +73,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Reference(args) => reference::run(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
         Command::Setup(args) => setup::run(args),
     }
-}
-
-/// Shows one line of progress on standard error.
-fn show_progress(line: &str) {
-    eprintln!("{line}");
-}
-
-/// Writes one line to standard output. A reader that has gone wants no more: the command goes on, and
-/// its exit code still tells. Any other failure ends the program with exit code 2.
-fn print_line(line: fmt::Arguments<'_>) {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let error = Error::io("standard output", "cannot write", error);
-            eprintln!("error: {error}");
-            std::process::exit(error.exit_code().into());
-        }
-        _ => {}
-    }
-}
-
-/// Prints `value` as one JSON object on standard output.
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::Environment(e.to_string()))?;
-    println!("{text}");
-    Ok(())
 }
 
 /// Parses one `--set KEY=VALUE`.

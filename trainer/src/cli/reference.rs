@@ -59,7 +59,7 @@ pub fn run(args: &ReferenceArgs) -> Result<()> {
     });
     bar.finish_and_clear();
     if args.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
         println!("{}", table(&report).trim_end());
     }

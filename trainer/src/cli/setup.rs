@@ -18,9 +18,9 @@ pub struct SetupArgs {
 /// # Errors
 /// As [`set_up`].
 pub fn run(args: &SetupArgs) -> Result<()> {
-    let report = set_up(&super::show_progress)?;
+    let report = set_up(&super::output::show_progress)?;
     if args.json {
-        return super::print_json(&report);
+        return super::output::print_json(&report);
     }
     println!(
         "compiler   {} ({})",

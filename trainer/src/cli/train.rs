@@ -115,7 +115,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let config = resolve(args)?;
     let (report, summary) = train_and_evaluate(&config)?;
     if args.json {
-        super::print_json(&summary)
+        super::output::print_json(&summary)
     } else {
         print(&report, &summary);
         Ok(())

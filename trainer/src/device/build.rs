@@ -80,10 +80,10 @@ pub fn build_firmware(
     })
 }
 
-/// Builds the libraries that run on devices, each alone, for the smallest core there is.
+/// Compiles the libraries that run on devices, each alone, for the smallest core there is.
 ///
 /// A workspace build cannot show that they do without the standard library: its feature unification
-/// hides a leak.
+/// hides a leak. `cargo check` can, in a fraction of the time of a build.
 ///
 /// # Errors
 /// As [`build_firmware`].
@@ -94,11 +94,11 @@ pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
     let target_dir = target_dir(&root)?;
     let _lock = lock_exclusively(&target_dir.join("lock"))?;
     for library in ["policy-format", "firmware"] {
-        progress(&format!("build {library} for {TARGET}"));
+        progress(&format!("check {library} for {TARGET}"));
         let mut command = cargo(&toolchain, TARGET, &target_dir);
         command
             .current_dir(&root)
-            .args(["build", "--release", "--lib", "-p", library]);
+            .args(["check", "--release", "--lib", "-p", library]);
         run(command)?;
     }
     Ok(())

@@ -176,3 +176,7 @@ fn tile<T: Real, const R: usize, const C: usize>(
 pub fn splat<T: Real>(value: T) -> Lanes<T> {
     Lanes([value; super::LANES])
 }
+
+#[cfg(test)]
+#[path = "dense_tests.rs"]
+mod tests;

@@ -141,7 +141,13 @@ macro_rules! real {
     };
 }
 
-real!(f32, f32::sqrt, super::elementary::exp, libm::logf, super::elementary::tanh);
+real!(
+    f32,
+    f32::sqrt,
+    super::elementary::exp,
+    libm::logf,
+    super::elementary::tanh
+);
 real!(f64, f64::sqrt, libm::exp, libm::log, libm::tanh);
 
 /// [`LANES`] numbers, one per trajectory, on which every operation acts element by element.
@@ -260,3 +266,7 @@ impl<T: Real> Scalar<T> for Lanes<T> {
         outside
     }
 }
+
+#[cfg(test)]
+#[path = "scalar_tests.rs"]
+mod tests;

@@ -97,3 +97,7 @@ pub fn monomials_adjoint<T: Real>(z: &[Lanes<T>], d_out: &[Lanes<T>], d_z: &mut 
         }
     }
 }
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 //! A [`Model`] is immutable structure; parameters are a separate slice, so that one model serves
 //! `f32` training and `f64` checks. What the device runs is the export of the same structure.
 
+mod adjoint;
 pub mod input;
 pub mod model;
 pub mod network;

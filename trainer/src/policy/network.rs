@@ -198,8 +198,8 @@ impl Network {
             };
             let delta = deltas.part(layer.offset..layer.offset + layer.outputs);
             // Weights and bias are neighbours: one split gives both mutable slices.
-            let (dw, db) = gradient[layer.weights.start..layer.bias.end]
-                .split_at_mut(layer.weights.len());
+            let (dw, db) =
+                gradient[layer.weights.start..layer.bias.end].split_at_mut(layer.weights.len());
             dense::gradient(steps.clone(), delta, input, dw, Some(db));
         }
     }
@@ -210,3 +210,7 @@ impl Network {
 fn tanh_adjoint<T: Real>(d: Lanes<T>, y: Lanes<T>) -> Lanes<T> {
     d.zip(y, |d, y| d * (-y).mul_add(y, T::from_f64(1.0)))
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

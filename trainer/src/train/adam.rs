@@ -11,12 +11,13 @@ const BETA2: f32 = 0.99;
 /// Added to the root of the second moment.
 const EPSILON: f32 = 1e-8;
 
-/// First and second moments of every parameter, and the number of steps taken.
+/// First and second moments of every parameter, and the number of steps that moved it: a pass that
+/// moves the selector alone must not age the laws' moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     first: Vec<f32>,
     second: Vec<f32>,
-    steps: u32,
+    steps: Vec<u32>,
 }
 
 impl Adam {
@@ -26,7 +27,7 @@ impl Adam {
         Self {
             first: vec![0.0; parameters],
             second: vec![0.0; parameters],
-            steps: 0,
+            steps: vec![0; parameters],
         }
     }
 
@@ -42,17 +43,21 @@ impl Adam {
         self.first.is_empty()
     }
 
-    /// One descent step: each range of `groups` moves with its own step size.
+    /// One descent step: each range of `groups` moves with its own step size. A range must always be
+    /// given whole. Panics if a range reaches beyond the parameters.
     pub fn step(
         &mut self,
         parameters: &mut [f32],
         gradient: &[f32],
         groups: impl Iterator<Item = (Range<usize>, f32)>,
     ) {
-        self.steps += 1;
-        let correction1 = 1.0 - libm::powf(BETA1, self.steps as f32);
-        let correction2 = 1.0 - libm::powf(BETA2, self.steps as f32);
         for (range, step_size) in groups {
+            let Some(steps) = self.steps[range.clone()].first().map(|steps| steps + 1) else {
+                continue;
+            };
+            self.steps[range.clone()].fill(steps);
+            let correction1 = 1.0 - libm::powf(BETA1, steps as f32);
+            let correction2 = 1.0 - libm::powf(BETA2, steps as f32);
             for i in range {
                 let g = gradient[i];
                 self.first[i] = BETA1 * self.first[i] + (1.0 - BETA1) * g;
@@ -80,3 +85,7 @@ pub fn clip_norm(gradient: &mut [f32], limit: f32) -> f32 {
     }
     norm
 }
+
+#[cfg(test)]
+#[path = "adam_tests.rs"]
+mod tests;

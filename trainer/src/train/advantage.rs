@@ -262,3 +262,7 @@ pub fn entropy<T: Real>(tape: &Tape<T>, t: usize) -> Lanes<T> {
     }
     top_logit - top.map(T::ln) - mean
 }
+
+#[cfg(test)]
+#[path = "advantage_tests.rs"]
+mod tests;

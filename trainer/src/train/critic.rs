@@ -109,7 +109,11 @@ impl Critic {
             value[0] = value[0] + part[0];
         }
         if let Some(network) = &self.network {
-            let features = if self.homogeneous { monomials } else { direction };
+            let features = if self.homogeneous {
+                monomials
+            } else {
+                direction
+            };
             network.forward(parameters, features, activations);
             value[0] = value[0] + activations[network.output().start];
         }
@@ -239,3 +243,7 @@ impl<T: Real> CriticMemory<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "critic_tests.rs"]
+mod tests;

@@ -10,11 +10,10 @@ use crate::policy::Model;
 use crate::policy::model::Group;
 use crate::train::adam::{Adam, clip_norm};
 use crate::train::critic::Critic;
+use crate::train::estimator::ChoiceLoss;
 use crate::train::initial;
 use crate::train::settings::{Settings, Variant};
-use crate::train::shard::{
-    ChoiceLoss, Context, Detached, Differentiate, Regress, RollOut, Shard,
-};
+use crate::train::shard::{Context, Detached, Differentiate, Regress, RollOut, Shard};
 
 /// What training knows between two epochs: all that a checkpoint needs to continue with the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +49,10 @@ impl State {
     /// Whether every parameter is a finite number.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        self.parameters.iter().chain(&self.critic).all(|v| v.is_finite())
+        self.parameters
+            .iter()
+            .chain(&self.critic)
+            .all(|v| v.is_finite())
     }
 }
 
@@ -176,7 +178,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
 
     /// Scale of the selector's loss. Exact: the mean over trajectories, nothing else. Practical: the
     /// mean over samples in units of the advantages' spread in this batch.
-    fn choice_loss(&self, entropy: f64) -> ChoiceLoss {
+    fn choice_loss(&self, entropy: f64) -> ChoiceLoss<f32> {
         let samples = self.samples();
         match self.settings.train.variant {
             Variant::Exact => ChoiceLoss {
@@ -217,15 +219,12 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
     /// number only.
     fn roll_out(&mut self, state: &State, index: usize) {
         let (description, seed, shards) = (self.description, self.seed, self.shards.len());
-        self.shards
-            .par_iter_mut()
-            .enumerate()
-            .for_each_init(
-                || vec![0.0; description.dims().state],
-                |initial, (number, shard)| {
-                    shard.draw(description, seed, (index * shards + number) as u64, initial);
-                },
-            );
+        self.shards.par_iter_mut().enumerate().for_each_init(
+            || vec![0.0; description.dims().state],
+            |initial, (number, shard)| {
+                shard.draw(description, seed, (index * shards + number) as u64, initial);
+            },
+        );
         self.for_each_shard(state, |shard, context, arch| {
             arch.dispatch(RollOut { shard, context });
         });
@@ -257,7 +256,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
     }
 
     /// A later pass: the selector alone, in minibatches that are stretches of time of every trajectory.
-    fn detached_pass(&mut self, state: &mut State, factor: f32, loss: ChoiceLoss) {
+    fn detached_pass(&mut self, state: &mut State, factor: f32, loss: ChoiceLoss<f32>) {
         for range in self.minibatches() {
             let share = self.description.horizon() as f32 / range.len() as f32;
             let loss = ChoiceLoss {
@@ -322,3 +321,7 @@ fn sum_in_order(shards: &mut [Shard], vector: impl Fn(&mut Shard) -> &mut Vec<f3
     }
     sum
 }
+
+#[cfg(test)]
+#[path = "hpo_tests.rs"]
+mod tests;

@@ -29,7 +29,13 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
         let width = head.len() / model.shape().control;
         for choice in 0..model.shape().heads() {
             if let Some((weights, _)) = model.head(choice) {
-                fill(&mut parameters[weights], width, model.shape().control, 0.01, &mut stream);
+                fill(
+                    &mut parameters[weights],
+                    width,
+                    model.shape().control,
+                    0.01,
+                    &mut stream,
+                );
             }
         }
     }
@@ -50,7 +56,11 @@ pub fn critic(critic: &Critic, seed: u64) -> Vec<f32> {
 fn network(net: &Network, stream: &mut Stream, output_scale: f64, parameters: &mut [f32]) {
     let layers = net.layers().count();
     for (index, (inputs, outputs, weights, _)) in net.layers().enumerate() {
-        let scale = if index + 1 == layers { output_scale } else { 1.0 };
+        let scale = if index + 1 == layers {
+            output_scale
+        } else {
+            1.0
+        };
         fill(&mut parameters[weights], inputs, outputs, scale, stream);
     }
 }

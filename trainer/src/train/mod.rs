@@ -4,10 +4,18 @@ pub mod adam;
 pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
+pub mod estimator;
+pub mod gradcheck;
 pub mod hpo;
 pub mod initial;
 pub mod rollout;
 pub mod run;
 pub mod settings;
 mod shard;
+pub mod statistics;
 pub mod validate;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod unbiased_tests;

@@ -166,12 +166,9 @@ impl<T: Real> Worker<T> {
                 tape.noise.at(t),
                 &mut self.next,
             );
-            let value = look.critic.value_at(
-                model.shape(),
-                look.parameters,
-                &self.next,
-                &mut self.critic,
-            );
+            let value =
+                look.critic
+                    .value_at(model.shape(), look.parameters, &self.next, &mut self.critic);
             tape.look_ahead.at_mut(t)[choice] = value.mul_add(splat(look.discount), cost);
             let Some(mask) = mask::<T>(&choices, choice) else {
                 continue;
@@ -239,6 +236,37 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
+    /// Score-function estimate of the laws' gradient for a control perturbed by Gaussian noise: adds
+    /// `sum_t weight(t) (d law / d parameters)' w_t`, where w_t is the standard normal perturbation of
+    /// the control, which stands in the tape's noise from component `first` on. Touches the laws' part of
+    /// `gradient` alone, and leaves the tape's deltas overwritten.
+    pub fn score_function_of_laws(
+        &mut self,
+        model: &Model,
+        parameters: &[T],
+        first: usize,
+        weight: impl Fn(usize) -> Lanes<T>,
+        gradient: &mut [T],
+    ) {
+        for t in 0..self.tape.steps() {
+            let perturbation = &self.tape.noise.at(t)[first..];
+            for (d, &w) in self.d_control.iter_mut().zip(perturbation) {
+                *d = w * weight(t);
+            }
+            self.tape.d_logits.at_mut(t).fill(Lanes::default());
+            model.adjoint(
+                parameters,
+                &mut self.tape,
+                t,
+                &self.d_control,
+                T::default(),
+                &mut self.d_state,
+                &mut self.adjoint,
+            );
+        }
+        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+    }
+
     /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
     #[inline(always)]
     pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
@@ -295,3 +323,7 @@ fn modes_of(choices: &Choices, model: &Model) -> Choices {
     let table = &model.shape().choice_modes;
     choices.map(|choice| table[usize::from(choice)] as u16)
 }
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

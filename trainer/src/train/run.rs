@@ -142,9 +142,10 @@ pub fn train(
         .num_threads(config.threads)
         .build()
         .map_err(|error| Error::Environment(format!("cannot start threads: {error}")))?;
+    let model = Model::new(policy_shape(&config.plant, &config.settings));
+    // A structure that cannot be exported is refused before anything is written or trained.
+    export::policy_file(&config.plant, &model, &vec![0.0; model.parameters()])?;
     let directory = RunDirectory::open(config)?;
-    let shape = policy_shape(&config.plant, &config.settings);
-    let model = Model::new(shape);
     let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
@@ -192,6 +193,7 @@ pub fn train(
     let mut saved = Instant::now();
     while progress.state.epoch < train.epochs {
         if interrupted.load(Ordering::Relaxed) {
+            metrics.sync()?;
             directory.save(config, &model, &progress)?;
             return Err(Error::Negative(format!(
                 "interrupted after epoch {} of {}; continue with --resume --out {}",
@@ -203,12 +205,17 @@ pub fn train(
         let state = &mut progress.state;
         let epoch = pool.install(|| hpo.epoch(state));
         if !state.is_finite() || !epoch.cost.is_finite() {
+            directory.save_policy(config, &model, &progress.best)?;
             return Err(diverged(config, &progress));
         }
         let due = state.epoch.is_multiple_of(train.validate_every) || state.epoch == train.epochs;
         let cost = due.then(|| pool.install(|| validation.cost(&plant, &model, &state.parameters)));
+        if cost.is_some_and(|cost| !cost.is_finite()) {
+            directory.save_policy(config, &model, &progress.best)?;
+            return Err(diverged(config, &progress));
+        }
         if let Some(cost) = cost
-            && !(cost >= progress.best.cost)
+            && cost < progress.best.cost
         {
             progress.best = Best {
                 epoch: state.epoch,
@@ -224,10 +231,12 @@ pub fn train(
         metrics.write(&progress.state, &epoch, cost)?;
         events(&event);
         if saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS {
+            metrics.sync()?;
             directory.save(config, &model, &progress)?;
             saved = Instant::now();
         }
     }
+    metrics.sync()?;
     let policy = directory.save(config, &model, &progress)?;
     Ok(TrainReport {
         out: config.out.clone(),
@@ -273,9 +282,14 @@ impl RunDirectory {
                     "the same command line as the run was started with, and --resume",
                 ));
             }
-            return Ok(Self { path });
+            let directory = Self { path };
+            directory.check_identity(config)?;
+            return Ok(directory);
         }
-        write_atomically(&path.join("plant.toml"), config.plant.resolved_toml().as_bytes())?;
+        write_atomically(
+            &path.join("plant.toml"),
+            config.plant.resolved_toml().as_bytes(),
+        )?;
         let run = json!({
             "plant": config.plant.name(),
             "seed": config.seed,
@@ -286,6 +300,34 @@ impl RunDirectory {
         // Written last: its presence says that the folder is a run.
         write_atomically(&settings_path, settings.as_bytes())?;
         Ok(Self { path })
+    }
+
+    /// Checks that plant and seed are the run's own; a run killed before its first checkpoint has
+    /// nothing else that says so.
+    fn check_identity(&self, config: &TrainConfig) -> Result<()> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => Ok((path, text)),
+                Err(error) => Err(Error::io(path, "cannot read", error)),
+            }
+        };
+        let (path, plant) = read("plant.toml")?;
+        if plant != config.plant.resolved_toml() {
+            let allowed = "the plant the run was started with";
+            return Err(Error::input(path, "plant", "another plant", allowed));
+        }
+        let (path, run) = read("run.json")?;
+        let run: serde_json::Value = serde_json::from_str(&run)
+            .map_err(|error| Error::input(&path, "JSON", error, "the file as hpo wrote it"))?;
+        if run["seed"].as_u64() != Some(config.seed) {
+            let found = format!(
+                "{}, but the command line gives {}",
+                run["seed"], config.seed
+            );
+            return Err(Error::input(path, "seed", found, "the same seed in both"));
+        }
+        Ok(())
     }
 
     fn checkpoint_path(&self) -> PathBuf {
@@ -311,15 +353,16 @@ impl RunDirectory {
     }
 
     /// Writes the best policy and then the checkpoint; returns the policy's bytes.
-    fn save(
-        &self,
-        config: &TrainConfig,
-        model: &Model,
-        progress: &Checkpoint,
-    ) -> Result<Vec<u8>> {
-        let policy = export::policy_file(&config.plant, model, &progress.best.parameters)?;
-        write_atomically(&self.path.join("policy.hpo"), &policy)?;
+    fn save(&self, config: &TrainConfig, model: &Model, progress: &Checkpoint) -> Result<Vec<u8>> {
+        let policy = self.save_policy(config, model, &progress.best)?;
         progress.save(&self.checkpoint_path())?;
+        Ok(policy)
+    }
+
+    /// Writes the best policy; returns its bytes.
+    fn save_policy(&self, config: &TrainConfig, model: &Model, best: &Best) -> Result<Vec<u8>> {
+        let policy = export::policy_file(&config.plant, model, &best.parameters)?;
+        write_atomically(&self.path.join("policy.hpo"), &policy)?;
         Ok(policy)
     }
 
@@ -372,11 +415,24 @@ impl Metrics {
         }
         Ok(())
     }
+
+    /// Makes the lines so far last, so that no checkpoint is ahead of its metrics.
+    fn sync(&self) -> Result<()> {
+        for (path, file) in [&self.csv, &self.jsonl] {
+            file.sync_data()
+                .map_err(|e| Error::io(path, "cannot write", e))?;
+        }
+        Ok(())
+    }
 }
 
 /// Opens a metrics file with its header and the first `epochs` lines, dropping later ones.
 fn cut(path: &Path, header: Option<&str>, epochs: usize) -> Result<(PathBuf, File)> {
-    let old = fs::read_to_string(path).unwrap_or_default();
+    let old = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Error::io(path, "cannot read", error)),
+    };
     let skip = usize::from(header.is_some());
     let mut text: String = header.map(|h| format!("{h}\n")).unwrap_or_default();
     for line in old.lines().skip(skip).take(epochs) {
@@ -396,14 +452,18 @@ fn fingerprint(config: &TrainConfig) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(config.seed.to_le_bytes());
     digest.update(config.plant.resolved_toml().as_bytes());
-    digest.update(toml::to_string(&config.settings).unwrap_or_default().as_bytes());
+    digest.update(
+        toml::to_string(&config.settings)
+            .unwrap_or_default()
+            .as_bytes(),
+    );
     digest.finalize().into()
 }
 
 fn diverged(config: &TrainConfig, progress: &Checkpoint) -> Error {
     Error::Negative(format!(
         "training diverged in epoch {}: a parameter or cost is not finite; the likely cause is a step size too \
-         great for this plant (train.step_gains, train.step_networks). The last good policy and checkpoint are in {}",
+         great for this plant (train.step_gains, train.step_networks). The best policy so far is policy.hpo in {}",
         progress.state.epoch,
         config.out.display()
     ))
@@ -423,7 +483,11 @@ fn commit() -> Option<String> {
     };
     let head = git(&["rev-parse", "HEAD"])?;
     let dirty = !git(&["status", "--porcelain"])?.is_empty();
-    Some(if dirty { format!("{head} with changes") } else { head })
+    Some(if dirty {
+        format!("{head} with changes")
+    } else {
+        head
+    })
 }
 
 /// Lower-case hexadecimal.

@@ -213,6 +213,19 @@ pub struct Settings {
 }
 
 impl TrainSettings {
+    /// The exact variant with the look-ahead as control variate.
+    #[must_use]
+    pub fn exact() -> Self {
+        Self {
+            variant: Variant::Exact,
+            advantage: Advantage::LookAhead,
+            cross_term: CrossTerm::On,
+            choice_weight: ChoiceWeight::Cost,
+            passes: 1,
+            ..Self::default()
+        }
+    }
+
     /// Adam step size of a parameter group at the first epoch.
     #[must_use]
     pub fn step_size(&self, group: Group) -> f64 {
@@ -249,7 +262,8 @@ impl Settings {
         }
         let exact = sets
             .iter()
-            .any(|(key, value)| key.ends_with("variant") && value.trim_matches('"') == "exact");
+            .rfind(|(key, _)| matches!(key.as_str(), "variant" | "train.variant"))
+            .is_some_and(|(_, value)| value.trim_matches('"') == "exact");
         if exact {
             settings.train.cross_term = CrossTerm::On;
             settings.train.choice_weight = ChoiceWeight::Cost;
@@ -258,10 +272,12 @@ impl Settings {
             .map_err(|error| Error::Usage(format!("settings: {error}")))?;
         for (key, value) in sets {
             set(&mut table, key, value)?;
+            // One at a time, so that an error can name its key.
+            settings = table
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| refused(key, value, error.message()))?;
         }
-        let settings: Self = table
-            .try_into()
-            .map_err(|error: toml::de::Error| Error::Usage(format!("--set: {}", error.message())))?;
         settings.check(plant)?;
         Ok(settings)
     }
@@ -297,12 +313,22 @@ impl Settings {
             train.batch.is_multiple_of(LANES),
             "a multiple of 16",
         )?;
-        count("train.batches_per_epoch", train.batches_per_epoch, 1, 10_000)?;
+        count(
+            "train.batches_per_epoch",
+            train.batches_per_epoch,
+            1,
+            10_000,
+        )?;
         count("train.passes", train.passes, 1, 100)?;
         count("train.minibatches", train.minibatches, 1, plant.horizon)?;
         count("train.critic_passes", train.critic_passes, 0, 100)?;
         count("train.validate_every", train.validate_every, 1, 1_000_000)?;
-        count("train.validation_states", train.validation_states, 1, 1_000_000)?;
+        count(
+            "train.validation_states",
+            train.validation_states,
+            1,
+            1_000_000,
+        )?;
         count("policy.laws_per_mode", policy.laws_per_mode, 1, 256)?;
         for (key, hidden) in [
             ("policy.selector_hidden", policy.selector_hidden.as_deref()),
@@ -316,7 +342,12 @@ impl Settings {
             }
         }
         let unit = |v: f64| (0.0..=1.0).contains(&v);
-        number("train.gae_lambda", train.gae_lambda, unit(train.gae_lambda), "0 to 1")?;
+        number(
+            "train.gae_lambda",
+            train.gae_lambda,
+            unit(train.gae_lambda),
+            "0 to 1",
+        )?;
         for (key, value) in [
             ("train.clip", train.clip),
             ("train.entropy_start", train.entropy_start),
@@ -330,7 +361,12 @@ impl Settings {
         ] {
             number(key, value, value > 0.0, "above 0")?;
         }
-        number("train.step_final", train.step_final, train.step_final <= 1.0, "at most 1")?;
+        number(
+            "train.step_final",
+            train.step_final,
+            train.step_final <= 1.0,
+            "at most 1",
+        )?;
         for (key, value) in [
             ("train.pathwise_weight", train.pathwise_weight),
             ("policy.score_spread", policy.score_spread),
@@ -381,6 +417,21 @@ impl Settings {
     }
 }
 
+/// What the reader said about a `--set` pair, as key, found and allowed.
+fn refused(key: &str, value: &str, message: &str) -> Error {
+    let message = message.trim().replace('\n', "; ");
+    // serde: "unknown field `x`, expected one of `a`, `b`" or "invalid type: string "x", expected usize".
+    match message.split_once(", expected ") {
+        Some((found, allowed)) if found.starts_with("unknown field") => {
+            Error::Usage(format!("--set {key}: {found}; allowed: {allowed}"))
+        }
+        Some((_, allowed)) => {
+            Error::Usage(format!("--set {key}: found {value}; allowed: {allowed}"))
+        }
+        None => Error::Usage(format!("--set {key}: found {value}; {message}")),
+    }
+}
+
 /// Puts one `--set` pair into the settings' table.
 fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<()> {
     let (section, field) = key.split_once('.').unwrap_or(("train", key));
@@ -406,3 +457,7 @@ fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<()> {
     fields.insert(field.to_owned(), new);
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -8,16 +8,16 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::numeric::dense::splat;
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
 use crate::plant::{Plant, PlantModel};
 use crate::policy::{Model, Track};
-use crate::train::advantage::{self, Advantages, power};
+use crate::train::advantage::{self, Advantages};
 use crate::train::critic::{Critic, CriticMemory};
+use crate::train::estimator::{self, ChoiceLoss};
 use crate::train::hpo::State;
-use crate::train::rollout::{LookAhead, Objective, Selection, Worker};
-use crate::train::settings::{Advantage, CrossTerm, TrainSettings, Variant};
+use crate::train::rollout::{LookAhead, Selection, Worker};
+use crate::train::settings::{Advantage, TrainSettings};
 
 /// Memory and results of sixteen trajectories.
 pub(super) struct Shard {
@@ -38,6 +38,8 @@ pub(super) struct Shard {
     pub entropy: f32,
     /// Loss of the last critic minibatch.
     pub critic_loss: f32,
+    /// Samples that the last detached minibatch clipped.
+    pub clipped: u32,
 }
 
 impl Shard {
@@ -54,6 +56,7 @@ impl Shard {
             cost: 0.0,
             entropy: 0.0,
             critic_loss: 0.0,
+            clipped: 0,
         }
     }
 
@@ -138,12 +141,7 @@ impl<P: Plant<f32>> WithSimd for RollOut<'_, P> {
         advantages.evaluate(critic, &state.critic, tape, train.bootstrap);
         let lambda = train.gae_lambda as f32;
         advantages.targets(critic, tape, discount, lambda, &mut shard.regression);
-        match (train.variant, train.advantage) {
-            (_, Advantage::Gae) => advantages.generalised(tape, discount, lambda),
-            (Variant::Exact, Advantage::LookAhead) => advantages.control_variate(tape, discount),
-            (_, Advantage::MonteCarlo) => advantages.monte_carlo(tape, discount),
-            (Variant::Practical, Advantage::LookAhead) => {}
-        }
+        estimator::estimate(train, tape, discount, advantages);
         let (mut cost, mut entropy) = (Lanes::default(), Lanes::default());
         let mut spread = Lanes::default();
         for t in 0..tape.steps() {
@@ -168,43 +166,11 @@ impl<P: Plant<f32>> WithSimd for RollOut<'_, P> {
     }
 }
 
-/// Weights of the selector's loss, the same for every sample of a batch.
-#[derive(Clone, Copy)]
-pub(super) struct ChoiceLoss {
-    /// Factor of the advantages (practical variant: also what makes their spread one).
-    pub advantage: f32,
-    /// Factor of the entropy bonus.
-    pub entropy: f32,
-}
-
-impl Shard {
-    /// Writes the loss derivative of the logits of step `t`.
-    #[inline(always)]
-    fn fill_logits(&mut self, train: &TrainSettings, discount: f32, loss: ChoiceLoss, t: usize) {
-        let tape = &mut self.worker.tape;
-        tape.d_logits.at_mut(t).fill(Lanes::default());
-        let weight = advantage::sample_weight(tape.norm.at(t), train.choice_weight) * loss.advantage;
-        let sampled = self.advantages.advantage.at(t)[0] * weight;
-        match (train.variant, train.advantage) {
-            (Variant::Exact, Advantage::LookAhead) => {
-                advantage::add_sampled(tape, t, sampled);
-                let factor = weight * power(discount, t);
-                advantage::add_expected(tape, t, factor);
-            }
-            (Variant::Practical, Advantage::LookAhead) => advantage::add_expected(tape, t, weight),
-            (_, Advantage::Gae | Advantage::MonteCarlo) => advantage::add_sampled(tape, t, sampled),
-        }
-        if train.variant == Variant::Practical {
-            advantage::add_entropy(tape, t, loss.entropy);
-        }
-    }
-}
-
 /// Reverse sweep of one shard with gradients attached.
 pub(super) struct Differentiate<'a, P> {
     pub shard: &'a mut Shard,
     pub context: Context<'a, P>,
-    pub loss: ChoiceLoss,
+    pub loss: ChoiceLoss<f32>,
 }
 
 impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
@@ -218,22 +184,20 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
             loss,
         } = self;
         let train = context.train;
-        for t in 0..shard.worker.tape.steps() {
-            shard.fill_logits(train, context.discount, loss, t);
+        let tape = &mut shard.worker.tape;
+        for t in 0..tape.steps() {
+            estimator::fill_logits(
+                train,
+                tape,
+                context.discount,
+                &shard.advantages,
+                loss,
+                None,
+                t,
+            );
         }
         shard.gradient.fill(0.0);
-        let weight = match train.variant {
-            Variant::Exact => 1.0,
-            Variant::Practical => train.pathwise_weight,
-        } / train.batch as f64;
-        let objective = Objective {
-            cost_weight: splat(weight as f32),
-            discount: context.discount,
-            cross_term: match train.cross_term {
-                CrossTerm::On => 1.0,
-                CrossTerm::Off => 0.0,
-            },
-        };
+        let objective = estimator::objective(train, context.discount, 1.0 / train.batch as f64);
         shard.worker.sweep(
             context.plant,
             context.model,
@@ -248,7 +212,7 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
 pub(super) struct Detached<'a, P> {
     pub shard: &'a mut Shard,
     pub context: Context<'a, P>,
-    pub loss: ChoiceLoss,
+    pub loss: ChoiceLoss<f32>,
     pub range: Range<usize>,
 }
 
@@ -265,57 +229,23 @@ impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
         } = self;
         let (model, train, parameters) = (context.model, context.train, &context.state.parameters);
         shard.gradient.fill(0.0);
+        shard.clipped = 0;
         for t in range.clone() {
-            model.select(parameters, &mut shard.worker.tape, t);
-            shard.fill_logits(train, context.discount, loss, t);
-            shard.clip(train, t);
+            let tape = &mut shard.worker.tape;
+            model.select(parameters, tape, t);
+            let old = Some(shard.old_probability.at(t));
+            shard.clipped += estimator::fill_logits(
+                train,
+                tape,
+                context.discount,
+                &shard.advantages,
+                loss,
+                old,
+                t,
+            );
             shard.worker.detached_selector_adjoint(model, parameters, t);
         }
         model.selector_gradient(&shard.worker.tape, range, &mut shard.gradient);
-    }
-}
-
-impl Shard {
-    /// PPO's clip (Schulman et al. 2017, equation 7) for the taken choice: importance ratio times
-    /// the gradient, or nothing where the ratio has already moved by more than the clip in the
-    /// direction that the advantage asks for. Look-ahead gradients are expectations under the new
-    /// selector and need no ratio; they stop at the same clip.
-    #[inline(always)]
-    fn clip(&mut self, train: &TrainSettings, t: usize) {
-        let tape = &mut self.worker.tape;
-        let choices = &tape.choice[t];
-        let new = advantage::taken(tape.probability.at(t), choices);
-        let old = advantage::taken(self.old_probability.at(t), choices);
-        let advantage = match train.advantage {
-            Advantage::LookAhead => {
-                let mut mean = Lanes::default();
-                for (&p, &q) in tape.probability.at(t).iter().zip(tape.look_ahead.at(t)) {
-                    mean = p.mul_add(q, mean);
-                }
-                advantage::taken(tape.look_ahead.at(t), choices) - mean
-            }
-            Advantage::Gae | Advantage::MonteCarlo => self.advantages.advantage.at(t)[0],
-        };
-        let clip = train.clip as f32;
-        let mut factor = splat(0.0);
-        for lane in 0..LANES {
-            let ratio = new.0[lane] / old.0[lane].max(1e-30);
-            // Cost is minimised: a positive advantage asks for a smaller probability.
-            let done = if advantage.0[lane] > 0.0 {
-                ratio < 1.0 - clip
-            } else {
-                ratio > 1.0 + clip
-            };
-            let weight = if train.advantage == Advantage::LookAhead {
-                1.0
-            } else {
-                ratio
-            };
-            factor.0[lane] = if done { 0.0 } else { weight };
-        }
-        for d in tape.d_logits.at_mut(t) {
-            *d = *d * factor;
-        }
     }
 }
 
@@ -343,3 +273,7 @@ impl WithSimd for Regress<'_> {
         );
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 use firmware::Fault;
 use policy_format::message::{MAX_FRAME, Reply, encode_frame};
 
@@ -52,13 +52,35 @@ pub fn stop(fault: Fault) -> ! {
     semihosting::exit(fault.exit_code())
 }
 
-// SAFETY: the handler touches no state of the interrupted code and never returns to it.
-#[exception]
-unsafe fn HardFault(_frame: &ExceptionFrame) -> ! {
+/// The hard fault handler. It first puts the stack pointer back to the top of the stack: after an
+/// overflow the next push would fault again, and a fault in this handler locks the processor up. For
+/// the same reason it drops the pending lazy save of the floating-point registers (FPCCR.LSPACT,
+/// Armv7-M ARM B3.2.21), which the first floating-point instruction would write to the old stack.
+///
+/// It takes the place of cortex-m-rt's, whose entry code pushes before anything else.
+// SAFETY: the name is the one cortex-m-rt's vector table refers to, and nothing else here has it.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn HardFault() -> ! {
+    core::arch::naked_asm!(
+        "ldr r0, =_stack_start",
+        "msr msp, r0",
+        "ldr r0, =0xE000EF34",
+        "ldr r1, [r0]",
+        "bic r1, r1, #1",
+        "str r1, [r0]",
+        "dsb",
+        "isb",
+        "b {report}",
+        report = sym report_hard_fault,
+    )
+}
+
+extern "C" fn report_hard_fault() -> ! {
     stop(Fault::HARD_FAULT)
 }
 
-// SAFETY: as above.
+// SAFETY: the handler touches no state of the interrupted code and never returns to it.
 #[exception]
 unsafe fn DefaultHandler(_line: i16) -> ! {
     stop(Fault::EXCEPTION)

@@ -34,6 +34,7 @@ const TARGET_CLASS: u32 = match option_env!("HPO_TARGET_CLASS") {
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
 
+    stack::guard();
     let wire = match semihosting::last_argument(&mut [0; 80]) {
         Some(b"semihosting") => semihosting::Files::open().map(Wire::Semihosting),
         Some(b"uart") => Some(Wire::Uart(uart::Uart::start())),

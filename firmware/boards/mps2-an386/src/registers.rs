@@ -21,6 +21,12 @@ pub const TIMER_CONTROL: Register = Register(0x4000_0000);
 pub const TIMER_VALUE: Register = Register(0x4000_0004);
 /// Timer 0: value loaded after 0.
 pub const TIMER_RELOAD: Register = Register(0x4000_0008);
+/// Memory protection unit: control; bit 0 enable, bit 2 privileged code keeps the default map.
+pub const MPU_CONTROL: Register = Register(0xE000_ED94);
+/// Memory protection unit: base address, bit 4 valid, low bits the region's number.
+pub const MPU_BASE: Register = Register(0xE000_ED9C);
+/// Memory protection unit: attributes and size of the region.
+pub const MPU_ATTRIBUTES: Register = Register(0xE000_EDA0);
 
 impl Register {
     /// Reads the register.
@@ -32,8 +38,8 @@ impl Register {
 
     /// Writes the register.
     pub fn write(self, value: u32) {
-        // SAFETY: as in `read`; no register above can start a transfer to memory, so a write has no effect on
-        // any Rust object.
+        // SAFETY: as in `read`; no register above can start a transfer to memory, and the protection unit
+        // can only take access away, so a write changes no Rust object.
         unsafe { (self.0 as *mut u32).write_volatile(value) }
     }
 }

@@ -17,7 +17,8 @@ pub fn last_argument(buffer: &mut [u8; 80]) -> Option<&[u8]> {
     let mut block = [buffer.as_mut_ptr() as usize, buffer.len()];
     // SAFETY: GET_CMDLINE writes at most `block[1]` bytes to `block[0]`, which is `buffer`, and the
     // line's length to `block[1]`; both live through the call.
-    let failed = unsafe { cortex_m_semihosting::syscall1(nr::GET_CMDLINE, block.as_mut_ptr() as usize) };
+    let failed =
+        unsafe { cortex_m_semihosting::syscall1(nr::GET_CMDLINE, block.as_mut_ptr() as usize) };
     // The compiler sees no write to `block`; the emulator made one.
     let length = core::hint::black_box(block)[1];
     let line = core::hint::black_box(buffer).get(..length)?;
@@ -39,8 +40,7 @@ impl Files {
     pub fn open() -> Option<Self> {
         let open = |name: &core::ffi::CStr, mode: usize| {
             // SAFETY: OPEN reads the name with its final zero, which lives through the call.
-            let handle =
-                unsafe { syscall!(OPEN, name.as_ptr(), mode, name.count_bytes()) };
+            let handle = unsafe { syscall!(OPEN, name.as_ptr(), mode, name.count_bytes()) };
             (handle != usize::MAX).then_some(handle)
         };
         Some(Self {
@@ -60,8 +60,7 @@ impl Files {
     /// [`LinkClosed`] at the end of the file: the host is gone.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, LinkClosed> {
         // SAFETY: READ writes at most the given length to `buffer`, which lives through the call.
-        let missing =
-            unsafe { syscall!(READ, self.from_host, buffer.as_mut_ptr(), buffer.len()) };
+        let missing = unsafe { syscall!(READ, self.from_host, buffer.as_mut_ptr(), buffer.len()) };
         match buffer.len().checked_sub(missing) {
             None | Some(0) => Err(LinkClosed),
             Some(received) => Ok(received),

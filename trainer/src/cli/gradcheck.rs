@@ -1,0 +1,99 @@
+//! `hpo gradcheck`: unbiasedness by exact enumeration, and where the variance is.
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::plant::load_plant;
+use crate::train::gradcheck::{CaseReport, GradcheckReport, gradcheck};
+
+/// Check the gradient estimator against exact enumeration on a small set-up of the plant.
+#[derive(Args, Clone, Debug)]
+pub struct GradcheckArgs {
+    /// A ready plant's name or a plant file.
+    pub plant: String,
+    /// Sampled trajectories.
+    #[arg(long, default_value_t = 200_000, value_parser = super::count, allow_negative_numbers = true)]
+    pub samples: usize,
+    /// Seed of states, parameters and samples.
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// A setting of the plant, such as seed=3.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
+    pub sets: Vec<(String, String)>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `hpo gradcheck`.
+///
+/// # Errors
+/// For a plant or number of samples that is not acceptable; [`crate::Error::Negative`] if the mean differs from the
+/// exact gradient by five standard errors or more.
+pub fn run(args: &GradcheckArgs) -> Result<()> {
+    super::only_plant_keys(&args.sets)?;
+    let plant = load_plant(&args.plant, &args.sets)?;
+    let report = gradcheck(&plant, args.samples, args.seed)?;
+    if args.json {
+        super::output::print_json(&report)?;
+    } else {
+        print(&report);
+    }
+    report.verdict()
+}
+
+fn print(report: &GradcheckReport) {
+    println!(
+        "{}: {} steps, {} choice sequences listed, {} parameters, {} sampled trajectories",
+        report.plant, report.horizon, report.sequences, report.parameters, report.samples
+    );
+    print_case(
+        "far from a discrete best response (random policy)",
+        &report.far,
+    );
+    if let Some(ratio) = report.variance_ratio {
+        println!("  variance of the score function over the mixed gradient's, laws  {ratio:.1}");
+    }
+    print_case(
+        "near a discrete best response (trained policy)",
+        &report.near,
+    );
+}
+
+fn print_case(title: &str, case: &CaseReport) {
+    println!("\n{title}");
+    println!(
+        "  exact gradient against finite differences, relative            {:.1e}",
+        case.difference_error
+    );
+    println!(
+        "  greatest |z| of the mean                                        {:.2}",
+        case.max_z
+    );
+    println!(
+        "  standard error along the exact gradient, relative               {:.3} %",
+        100.0 * case.relative_standard_error
+    );
+    println!(
+        "  |mean - exact| / |exact|                                        {:.4}",
+        case.relative_bias
+    );
+    println!(
+        "  without the cross term: greatest |z|                            {:.1}",
+        case.max_z_without_cross_term
+    );
+    println!(
+        "  without the cross term: bias, by enumeration                    {:.4}",
+        case.relative_bias_without_cross_term
+    );
+    println!(
+        "  {:<30}{:>14}{:>18}",
+        "part", "variance", "signal to noise"
+    );
+    for part in &case.parts {
+        println!(
+            "  {:<30}{:>14.4e}{:>18.4e}",
+            part.part, part.variance, part.signal_to_noise
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! The policy's adjoints: one step backward, and the parameter gradient over all steps.
+
+use std::ops::Range;
+
+use crate::numeric::dense;
+use crate::numeric::{Lanes, Real, Scalar};
+use crate::policy::tape::{Tape, Track, mask};
+use crate::policy::{InputKind, Model, input};
+
+impl Model {
+    /// Adjoint of one step of the policy.
+    ///
+    /// On entry `d_applied` `[m]` is the loss derivative of the applied control and
+    /// `tape.d_logits[t]` that of the logits. Fills the tape's deltas of step `t` and adds the
+    /// derivative of the state to `d_x` `[n]`: through the control always, through the selector
+    /// scaled by `cross_term` (1 on, 0 off).
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a step's arguments plus its cotangents"
+    )]
+    #[inline(always)]
+    pub fn adjoint<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        d_applied: &[Lanes<T>],
+        cross_term: T,
+        d_x: &mut [Lanes<T>],
+        scratch: &mut AdjointScratch<T>,
+    ) {
+        scratch.d_input.fill(Lanes::default());
+        scratch.d_direction.fill(Lanes::default());
+        let mut d_norm = Lanes::default();
+        self.selector_adjoint(parameters, tape, t, cross_term > T::default(), scratch);
+        for d in &mut scratch.d_direction {
+            *d = *d * cross_term;
+        }
+
+        let d_law = tape.d_law.at_mut(t);
+        d_law.copy_from_slice(d_applied);
+        if let Some((lower, upper)) = &self.shape.bounds {
+            for (i, (d, &u)) in d_law.iter_mut().zip(tape.law.at(t)).enumerate() {
+                *d = *d * u.gate(T::from_f64(lower[i]), T::from_f64(upper[i]));
+            }
+        }
+        let choices = tape.choice[t];
+        let scale = self.head_scale(tape, t);
+        if self.shape.heads() > 0 {
+            let d_head = tape.d_head.at_mut(t);
+            for ((d_head, &d), &y) in d_head.iter_mut().zip(tape.d_law.at(t)).zip(tape.head.at(t)) {
+                *d_head = d * scale;
+                d_norm = d.mul_add(y, d_norm);
+            }
+        }
+        scratch.d_hidden.fill(Lanes::default());
+        for choice in 0..self.shape.choices() {
+            let Some(mask) = mask::<T>(&choices, choice) else {
+                continue;
+            };
+            let (gain, _) = self.gain(choice);
+            if !gain.is_empty() {
+                masked(tape.d_law.at(t), mask, &mut scratch.d_masked);
+                dense::backward_input(&parameters[gain], &scratch.d_masked, &mut scratch.d_input);
+            }
+            if let Some((weights, _)) = self.head(choice) {
+                masked(tape.d_head.at(t), mask, &mut scratch.d_masked);
+                dense::backward_input(
+                    &parameters[weights],
+                    &scratch.d_masked,
+                    &mut scratch.d_hidden,
+                );
+            }
+        }
+        if self.shape.heads() > 0 {
+            match &self.trunk {
+                Some(trunk) => {
+                    let deltas = tape.d_control.at_mut(t);
+                    deltas[trunk.output()].copy_from_slice(&scratch.d_hidden);
+                    let activations = tape.control.at(t);
+                    trunk.backward(
+                        parameters,
+                        activations,
+                        deltas,
+                        Some(&mut scratch.d_direction),
+                    );
+                }
+                None => add(&scratch.d_hidden, &mut scratch.d_direction),
+            }
+        }
+        match self.shape.input {
+            InputKind::UnitNorm => input::unit_norm_adjoint(
+                tape.direction.at(t),
+                tape.norm.at(t)[1],
+                &scratch.d_direction,
+                d_norm,
+                &mut scratch.d_input,
+            ),
+            InputKind::Affine => add(&scratch.d_direction, &mut scratch.d_input),
+        }
+        for (i, d_x) in d_x.iter_mut().enumerate() {
+            let scale = T::from_f64(self.shape.input_scale[i]);
+            *d_x = d_x.add_scaled(scale, scratch.d_input[i]);
+        }
+    }
+
+    /// Adjoint of the selector at step `t`: fills its deltas from `tape.d_logits[t]`; with
+    /// `to_direction` adds the derivative of the direction to `scratch.d_direction`.
+    #[inline(always)]
+    pub fn selector_adjoint<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        to_direction: bool,
+        scratch: &mut AdjointScratch<T>,
+    ) {
+        if let (Some(scores), true) = (&self.scores, to_direction) {
+            scratch.d_monomials.fill(Lanes::default());
+            scores.backward_linear(parameters, tape.d_logits.at(t), &mut scratch.d_monomials);
+            input::monomials_adjoint(
+                tape.direction.at(t),
+                &scratch.d_monomials,
+                &mut scratch.d_direction,
+            );
+        }
+        if let Some(selector) = &self.selector {
+            let deltas = tape.d_selector.at_mut(t);
+            deltas[selector.output()].copy_from_slice(tape.d_logits.at(t));
+            let d_direction = to_direction.then_some(scratch.d_direction.as_mut_slice());
+            selector.backward(parameters, tape.selector.at(t), deltas, d_direction);
+        }
+    }
+
+    /// Adds the selector's parameter gradient over `steps` to `gradient`.
+    #[inline(always)]
+    pub fn selector_gradient<T: Real>(
+        &self,
+        tape: &Tape<T>,
+        steps: Range<usize>,
+        gradient: &mut [T],
+    ) {
+        if let Some(scores) = &self.scores {
+            // A single linear layer has no activations below it and its deltas are the logits'.
+            let monomials = tape.monomials.all();
+            scores.gradient(
+                steps.clone(),
+                monomials,
+                &tape.probability,
+                &tape.d_logits,
+                gradient,
+            );
+        }
+        if let Some(selector) = &self.selector {
+            selector.gradient(
+                steps,
+                tape.direction.all(),
+                &tape.selector,
+                &tape.d_selector,
+                gradient,
+            );
+        }
+    }
+
+    /// Adds the laws' parameter gradient over all steps to `gradient`.
+    #[inline(always)]
+    pub fn law_gradient<T: Real>(
+        &self,
+        tape: &Tape<T>,
+        gradient: &mut [T],
+        masked_steps: &mut Track<T>,
+    ) {
+        let steps = 0..tape.steps();
+        for choice in 0..self.shape.choices() {
+            let (gain, offset) = self.gain(choice);
+            if !gain.is_empty() && mask_steps(tape, choice, &tape.d_law, masked_steps) {
+                let (dw, db) =
+                    gradient[gain.start..offset.end.max(gain.end)].split_at_mut(gain.len());
+                let db = (!offset.is_empty()).then_some(db);
+                dense::gradient(steps.clone(), masked_steps.all(), tape.input.all(), dw, db);
+            }
+            if let Some((weights, bias)) = self.head(choice) {
+                let input = match &self.trunk {
+                    Some(trunk) => tape.control.part(trunk.output()),
+                    None => tape.direction.all(),
+                };
+                if mask_steps(tape, choice, &tape.d_head, masked_steps) {
+                    let (dw, db) = gradient[weights.start..bias.end].split_at_mut(weights.len());
+                    dense::gradient(steps.clone(), masked_steps.all(), input, dw, Some(db));
+                }
+            }
+        }
+        if let Some(trunk) = &self.trunk {
+            trunk.gradient(
+                steps,
+                tape.direction.all(),
+                &tape.control,
+                &tape.d_control,
+                gradient,
+            );
+        }
+    }
+}
+
+/// Working memory of [`Model::adjoint`].
+#[derive(Clone, Debug)]
+pub struct AdjointScratch<T> {
+    d_input: Vec<Lanes<T>>,
+    d_direction: Vec<Lanes<T>>,
+    d_monomials: Vec<Lanes<T>>,
+    d_hidden: Vec<Lanes<T>>,
+    d_masked: Vec<Lanes<T>>,
+}
+
+impl<T: Real> AdjointScratch<T> {
+    /// Working memory for `model`.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let shape = &model.shape;
+        let zeros = |len| vec![Lanes::default(); len];
+        Self {
+            d_input: zeros(shape.state),
+            d_direction: zeros(shape.state),
+            d_monomials: zeros(shape.monomials()),
+            d_hidden: zeros(model.head_inputs),
+            d_masked: zeros(shape.control),
+        }
+    }
+}
+
+#[inline(always)]
+fn masked<T: Real>(values: &[Lanes<T>], mask: Lanes<T>, out: &mut [Lanes<T>]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        *out = value * mask;
+    }
+}
+
+#[inline(always)]
+fn add<T: Real>(values: &[Lanes<T>], sum: &mut [Lanes<T>]) {
+    for (sum, &value) in sum.iter_mut().zip(values) {
+        *sum = *sum + value;
+    }
+}
+
+/// Writes `track` with the lanes of other choices zeroed; false if no step has the choice.
+#[inline(always)]
+fn mask_steps<T: Real>(
+    tape: &Tape<T>,
+    choice: usize,
+    track: &Track<T>,
+    out: &mut Track<T>,
+) -> bool {
+    let mut any = false;
+    for t in 0..tape.steps() {
+        match mask::<T>(&tape.choice[t], choice) {
+            Some(mask) => {
+                any = true;
+                masked(track.at(t), mask, out.at_mut(t));
+            }
+            None => out.at_mut(t).fill(Lanes::default()),
+        }
+    }
+    any
+}
