@@ -55,7 +55,15 @@ fn every_relative_link_leads_somewhere() {
 
 #[test]
 fn every_source_path_in_backticks_exists() {
-    let crates = ["policy-format/", "firmware/", "trainer/", "tests/", "docs/", "plants/", ".ci/"];
+    let crates = [
+        "policy-format/",
+        "firmware/",
+        "trainer/",
+        "tests/",
+        "docs/",
+        "plants/",
+        ".ci/",
+    ];
     let (mut checked, mut missing) = (0, Vec::new());
     for document in documents() {
         let text = std::fs::read_to_string(&document).expect("a document can be read");

@@ -5,8 +5,8 @@
 pub mod cli;
 pub mod device;
 pub mod error;
-pub mod export;
 pub mod evaluate;
+pub mod export;
 pub mod numeric;
 pub mod plant;
 pub mod policy;

@@ -17,7 +17,11 @@ fn the_mean_is_the_exact_gradient_and_is_not_without_the_cross_term() {
     }
     // Far from a discrete best response the cross term is a part of the gradient that no sample size replaces;
     // near one it is worth next to nothing.
-    assert!(report.far.max_z_without_cross_term > 10.0, "{:?}", report.far);
+    assert!(
+        report.far.max_z_without_cross_term > 10.0,
+        "{:?}",
+        report.far
+    );
     let bias = |case: &trainer::train::gradcheck::CaseReport| case.relative_bias_without_cross_term;
     assert!(bias(&report.far) > 10.0 * bias(&report.near), "{report:?}");
     assert!(report.variance_ratio.unwrap() > 1.0);

@@ -298,7 +298,11 @@ fn plant_names(plant: &PlantModel) -> Vec<NameRecord<'_>> {
     }];
     for (kind, names, units) in [
         (NameKind::State, &names.state, Some(&names.state_units)),
-        (NameKind::Control, &names.control, Some(&names.control_units)),
+        (
+            NameKind::Control,
+            &names.control,
+            Some(&names.control_units),
+        ),
         (NameKind::Mode, &names.modes, None),
     ] {
         for (index, name) in names.iter().enumerate() {

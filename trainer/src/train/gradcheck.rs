@@ -97,7 +97,11 @@ impl GradcheckReport {
         for (name, case) in [("far", &self.far), ("near", &self.near)] {
             for (what, found, limit) in [
                 ("greatest |z|", case.max_z, 5.0),
-                ("difference to finite differences", case.difference_error, 1e-6),
+                (
+                    "difference to finite differences",
+                    case.difference_error,
+                    1e-6,
+                ),
             ] {
                 if !(found < limit) {
                     return Err(Error::Negative(format!(
@@ -256,12 +260,16 @@ impl<'a> Case<'a> {
             let mut noise = Stream::new(seed, Purpose::Noise, start as u64);
             let tape = &mut template.tape;
             for (x, &value) in tape.state.at_mut(0).iter_mut().zip(initial) {
-                (start..LANES).step_by(STARTS).for_each(|lane| x.0[lane] = value);
+                (start..LANES)
+                    .step_by(STARTS)
+                    .for_each(|lane| x.0[lane] = value);
             }
             for t in 0..horizon {
                 for w in tape.noise.at_mut(t) {
                     let value = noise.normal();
-                    (start..LANES).step_by(STARTS).for_each(|lane| w.0[lane] = value);
+                    (start..LANES)
+                        .step_by(STARTS)
+                        .for_each(|lane| w.0[lane] = value);
                 }
             }
         }
@@ -538,7 +546,13 @@ impl<'a> Case<'a> {
                     discount: self.discount,
                 };
                 let selection = Selection::Sample;
-                worker.rollout(&perturbed, self.model, &self.parameters, selection, Some(look));
+                worker.rollout(
+                    &perturbed,
+                    self.model,
+                    &self.parameters,
+                    selection,
+                    Some(look),
+                );
                 let mut advantages = Advantages::new(self.critic, steps);
                 let tape = &worker.tape;
                 advantages.evaluate(self.critic, &self.critic_parameters, tape, false);
@@ -564,7 +578,13 @@ impl<'a> Case<'a> {
                 }
                 let objective = estimator::objective(&self.train, self.discount, share);
                 let mut mixed = vec![0.0; self.model.parameters()];
-                worker.sweep(&perturbed, self.model, &self.parameters, objective, &mut mixed);
+                worker.sweep(
+                    &perturbed,
+                    self.model,
+                    &self.parameters,
+                    objective,
+                    &mut mixed,
+                );
                 (score, mixed)
             })
             .collect();

@@ -426,6 +426,11 @@ fn refused(key: &str, value: &str, message: &str) -> Error {
             Error::Usage(format!("--set {key}: {found}; allowed: {allowed}"))
         }
         Some((_, allowed)) => {
+            let allowed = match allowed {
+                "usize" => "a whole number, 0 or more",
+                "f64" => "a number",
+                other => other,
+            };
             Error::Usage(format!("--set {key}: found {value}; allowed: {allowed}"))
         }
         None => Error::Usage(format!("--set {key}: found {value}; {message}")),

@@ -60,16 +60,16 @@ fn unknown_keys_are_refused() {
 #[test]
 fn wrong_types_are_refused() {
     for (key, value, allowed) in [
-        ("train.epochs", "many", "usize"),
-        ("train.epochs", "-1", "usize"),
-        ("train.epochs", "1.5", "usize"),
-        ("train.clip", "wide", "f64"),
+        ("train.epochs", "many", "a whole number"),
+        ("train.epochs", "-1", "a whole number"),
+        ("train.epochs", "1.5", "a whole number"),
+        ("train.clip", "wide", "a number"),
         ("train.bootstrap", "1", "a boolean"),
         ("train.cross_term", "maybe", "`on`"),
         ("train.variant", "theory", "`exact`"),
         ("train.advantage", "ppo", "`look-ahead`"),
         ("policy.selector_hidden", "16", "a sequence"),
-        ("policy.selector_hidden", "[16, \"x\"]", "usize"),
+        ("policy.selector_hidden", "[16, \"x\"]", "a whole number"),
         ("critic.hidden", "none", "a sequence"),
     ] {
         let message = refusal(SMOOTH, &[(key, value)]);

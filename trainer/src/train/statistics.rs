@@ -111,8 +111,8 @@ impl Projections {
                     }
                     objective(&parameters)
                 };
-                let slope = (8.0 * (moved(1.0) - moved(-1.0)) - (moved(2.0) - moved(-2.0)))
-                    / (12.0 * step);
+                let slope =
+                    (8.0 * (moved(1.0) - moved(-1.0)) - (moved(2.0) - moved(-2.0))) / (12.0 * step);
                 let exact = dot(&self.exact[block.clone()], vector);
                 let scale = dot(&self.exact, &self.exact).sqrt() * length;
                 (slope - exact).abs() / scale.max(1e-12)

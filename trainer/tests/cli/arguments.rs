@@ -39,7 +39,7 @@ fn settings_that_are_not_allowed() {
         ),
         (
             "train.epochs=many",
-            &["--set train.epochs: found many; allowed: "],
+            &["--set train.epochs: found many; allowed: a whole number"],
         ),
         (
             "train.batch=17",
