@@ -34,11 +34,11 @@ impl<'p> Armed<'p> {
     }
 }
 
-/// Checks the policy at the start of `slot` and arms it.
+/// Checks the policy in `slot` and arms it.
 ///
-/// `slot` is the whole slot, 16-aligned, at most what follows the policy being ignored; weights are
-/// read in place for as long as the result lives. Order of the checks: subnormal arithmetic, empty
-/// slot, magic, format version, lengths, CRC-32, container, content against [`CAPACITY`],
+/// `slot` is what was loaded, 16-aligned and whole: bytes behind the policy are a fault like missing ones.
+/// Weights are read in place for as long as the result lives. Order of the checks: subnormal arithmetic,
+/// empty slot, magic, format version, lengths, CRC-32, container, content against [`CAPACITY`],
 /// `target_class`, golden vectors bit for bit. `scratch` is overwritten. Never panics.
 ///
 /// # Errors
@@ -55,9 +55,7 @@ pub fn boot<'p>(
     if header.iter().all(|&b| b == 0) || header.iter().all(|&b| b == 0xFF) {
         return Err(Fault::EMPTY_SLOT);
     }
-    let length = RawPolicy::length_in_header(slot)?;
-    let bytes = slot.get(..length).unwrap_or(slot);
-    let policy = RawPolicy::parse(bytes)?.validate(&CAPACITY)?;
+    let policy = RawPolicy::parse(slot)?.validate(&CAPACITY)?;
     if policy.target_class() != target_class {
         return Err(Fault::TARGET_CLASS);
     }

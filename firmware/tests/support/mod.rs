@@ -16,7 +16,7 @@ use common::{Aligned, OwnedPolicy, Structure, generate};
 use policy_format::{SectionId, reseal};
 
 /// Length of a policy slot, as on the boards.
-pub const SLOT: usize = 0x0010_0000;
+pub const SLOT: usize = 0x000F_FFF0;
 
 /// 8 states, 8 controls, 4 modes, 16 choices of quadratic scores with a gain each.
 pub fn structure() -> Structure {
@@ -53,11 +53,9 @@ pub fn file(policy: &OwnedPolicy) -> Vec<u8> {
     policy.encode().bytes().to_vec()
 }
 
-/// A slot with `bytes` at its front and zeros behind.
+/// A slot that `bytes` were loaded into.
 pub fn slot(bytes: &[u8]) -> Aligned {
-    let mut slot = Aligned::zeros(SLOT);
-    slot.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-    slot
+    Aligned::from(bytes)
 }
 
 /// Kind, bytes, and the name of the fault they must give.
@@ -89,13 +87,14 @@ pub fn bad_policies(target_class: u32) -> Vec<BadPolicy> {
             b"#!/bin/sh\necho hello\n".repeat(9),
             "Magic",
         ),
-        ("half a header", good[..16].to_vec(), "Checksum"),
-        ("truncated", good[..good.len() / 2].to_vec(), "Checksum"),
+        ("half a header", good[..16].to_vec(), "TooShort"),
+        ("truncated", good[..good.len() / 2].to_vec(), "TotalLength"),
+        ("zeros behind the file", [&good[..], &[0; 16]].concat(), "TotalLength"),
+        ("a byte behind the file", [&good[..], b"x"].concat(), "TotalLength"),
         (
             "last word missing",
             good[..good.len() - 4].to_vec(),
-            // The golden vectors end the file, and their last word is not zero.
-            "Checksum",
+            "TotalLength",
         ),
         (
             "flipped bit",

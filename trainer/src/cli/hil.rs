@@ -59,10 +59,10 @@ pub fn run(args: &HilArgs) -> Result<()> {
     let policy = super::train::read_policy(&args.policy)?;
     let timeout = Duration::try_from_secs_f64(args.timeout)
         .ok()
-        .filter(|timeout| !timeout.is_zero())
+        .filter(|timeout| !timeout.is_zero() && timeout.as_secs() <= 86_400)
         .ok_or_else(|| {
             Error::Usage(format!(
-                "timeout: found {}; allowed: more than 0 seconds",
+                "timeout: found {}; allowed: more than 0 seconds, up to a day (86400)",
                 args.timeout
             ))
         })?;

@@ -15,7 +15,7 @@ pub struct Board {
     pub machine: &'static str,
     /// Address of the policy slot.
     pub policy_address: u64,
-    /// Bytes of the policy slot.
+    /// Bytes of the policy slot; the number of loaded bytes stands in the word behind it.
     pub slot_bytes: usize,
     /// Argument of QEMU's `-icount` for runs that count instructions.
     pub icount: &'static str,
@@ -30,7 +30,7 @@ pub const BOARDS: &[Board] = &[Board {
     target: "thumbv7em-none-eabihf",
     machine: "mps2-an386",
     policy_address: 0x0030_0000,
-    slot_bytes: 0x0010_0000,
+    slot_bytes: 0x000F_FFF0,
     // One instruction is 2^6 ns of virtual time, one tick of the 25 MHz timer 40 ns.
     icount: "shift=6,sleep=off",
     ticks_per_instruction: 1.6,

@@ -14,6 +14,7 @@ use super::board::Board;
 use super::build::{build_firmware, sizes_of};
 use super::qemu::{LinkKind, Qemu, QemuConfig};
 use super::session::Session;
+use crate::export::PolicyBuffer;
 use crate::plant::Dims;
 use crate::{Error, Result};
 
@@ -178,7 +179,7 @@ pub fn run_hil(
     ));
     let mut session = start(config, &elf, policy)?;
 
-    let slot = Slot::with(policy, config.board.slot_bytes);
+    let slot = PolicyBuffer::new(policy);
     let mut scratch = Box::new([0.0; SCRATCH_LEN]);
     let host: Controller<'_> = boot(slot.bytes(), config.target_class, &mut scratch);
     let mut report = HilReport {
@@ -381,20 +382,5 @@ impl Tally {
             mean: self.instructions_sum as f64 / self.steps as f64,
             max: self.instructions_max,
         });
-    }
-}
-
-/// The device's slot on the host: the policy at the front, zeros behind it, 16-aligned.
-struct Slot(Vec<u128>);
-
-impl Slot {
-    fn with(policy: &[u8], length: usize) -> Self {
-        let mut words = vec![0_u128; length.max(policy.len()).div_ceil(16)];
-        bytemuck::cast_slice_mut::<_, u8>(&mut words)[..policy.len()].copy_from_slice(policy);
-        Self(words)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
     }
 }

@@ -110,6 +110,14 @@ impl Qemu {
                 ),
             ]);
         }
+        command.args([
+            "-device",
+            &format!(
+                "loader,addr={:#x},data={},data-len=4",
+                board.policy_address + board.slot_bytes as u64,
+                config.policy.len()
+            ),
+        ]);
         let errors = folder.path().join("stderr");
         let stderr =
             std::fs::File::create(&errors).map_err(|e| Error::io(&errors, "cannot create", e))?;

@@ -225,9 +225,15 @@ pub fn add_entropy<T: Real>(tape: &mut Tape<T>, t: usize, beta: T) {
 }
 
 /// Spread of the look-ahead values of step `t` over the choices: mean over choices of
-/// `(Q_c - mean Q)^2`, lane by lane.
+/// `(weight (Q_c - mean Q))^2`, lane by lane. The weight goes in before the square, because its own square may
+/// leave the range of `f32` where the product does not.
 #[inline(always)]
-pub fn spread<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> Lanes<T> {
+pub fn spread<T: Real>(
+    model: &Model,
+    tape: &Tape<T>,
+    t: usize,
+    weight: Lanes<T>,
+) -> Lanes<T> {
     let values = tape.look_ahead.at(t);
     let inverse = T::from_f64(1.0 / model.shape().choices() as f64);
     let mut mean = Lanes::default();
@@ -237,7 +243,7 @@ pub fn spread<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> Lanes<T> {
     mean = mean * inverse;
     let mut sum = Lanes::default();
     for &q in values {
-        let d = q - mean;
+        let d = (q - mean) * weight;
         sum = d.mul_add(d, sum);
     }
     sum * inverse

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::numeric::Scalar as _;
 use crate::policy::model::softmax;
 use crate::train::testing::{Case, Sizes, Structure, assert_close, differences, lanes, stream};
 
@@ -186,7 +187,7 @@ proptest! {
             let mean = q.iter().map(|q| q.0[lane]).sum::<f64>() / choices as f64;
             let variance =
                 q.iter().map(|q| (q.0[lane] - mean).powi(2)).sum::<f64>() / choices as f64;
-            assert_close("spread", &[spread(&case.model, tape, 0).0[lane]], &[variance], 1e-12);
+            assert_close("spread", &[spread(&case.model, tape, 0, Lanes::constant(1.0)).0[lane]], &[variance], 1e-12);
         }
     }
 }

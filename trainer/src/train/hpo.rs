@@ -187,8 +187,15 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
             },
             Variant::Practical => {
                 let spread = self.shards.iter().map(|s| s.spread).sum::<f32>() / samples;
+                // Without a finite spread there is no scale, and no step of the selector is better than
+                // one of any size.
+                let scale = if spread.is_finite() {
+                    1.0 / (spread.sqrt().max(1e-12) * samples)
+                } else {
+                    0.0
+                };
                 ChoiceLoss {
-                    advantage: 1.0 / (spread.sqrt().max(1e-12) * samples),
+                    advantage: scale,
                     entropy: entropy as f32 / samples,
                 }
             }

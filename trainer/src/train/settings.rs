@@ -255,6 +255,7 @@ impl Settings {
     /// [`Error::Usage`] naming the key, what was found and what is allowed.
     pub fn resolve(sets: &[(String, String)], plant: PlantTraits) -> Result<Self> {
         let mut settings = Self::default();
+        settings.train.minibatches = settings.train.minibatches.min(plant.horizon);
         if !plant.homogeneous {
             settings.policy.input = InputKind::Affine;
             settings.policy.selector_hidden = Some(vec![32, 32]);

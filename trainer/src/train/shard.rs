@@ -149,12 +149,12 @@ impl<P: Plant<f32>> WithSimd for RollOut<'_, P> {
             entropy = entropy + advantage::entropy(tape, t);
             let weight = advantage::sample_weight(tape.norm.at(t), train.choice_weight);
             let square = if look.is_some() {
-                advantage::spread(model, tape, t)
+                advantage::spread(model, tape, t, weight)
             } else {
-                let a = advantages.advantage.at(t)[0];
+                let a = advantages.advantage.at(t)[0] * weight;
                 a * a
             };
-            spread = (weight * weight).mul_add(square, spread);
+            spread = spread + square;
             shard
                 .old_probability
                 .at_mut(t)

@@ -12,6 +12,9 @@ use super::simulate::{Episode, mean_cost, simulate};
 use super::switched::{Achieved, SwitchedBudget, SwitchedRiccati, polish};
 use crate::plant::PlantModel;
 
+/// Entries of a value matrix beyond this are compared no more: their differences drown in rounding.
+const GREATEST_COST: f64 = 1e30;
+
 /// What the plant can be controlled for: means over the states of the undiscounted cost of an
 /// episode, and what simple controllers reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,12 +137,24 @@ pub fn compute(
     if dims.noise > 0 {
         let note = "optimum and bound: quadratic value sets are no reference under process noise";
         report.notes.push(note.into());
+    } else if (0..dims.modes).any(|mode| !is_tractable(&modes, mode, horizon)) {
+        let note = "optimum and bound: the cost of a mode outgrows the range of the computation over this horizon";
+        report.notes.push(note.into());
     } else {
         upper_bound(model, &modes, states, &simple, &mut report, progress);
         lower_bound(model, &modes, states, &mut report, progress);
     }
     report.seconds = start.elapsed().as_secs_f64();
     report
+}
+
+/// Whether the cost of staying in a mode keeps to numbers with which quadratic forms can be compared.
+fn is_tractable(modes: &RiccatiModes, mode: usize, horizon: usize) -> bool {
+    // A NaN compares as false.
+    Schedule::fixed_mode(modes, mode, horizon)
+        .value()
+        .iter()
+        .all(|entry| entry.abs() < GREATEST_COST)
 }
 
 /// Fills in the near-optimal cost: the best of switched Riccati and the simple controllers.

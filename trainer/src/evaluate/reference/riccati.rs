@@ -149,11 +149,15 @@ impl RiccatiModes {
 
     /// `rho_mode(P)`, exactly symmetric, for symmetric positive semidefinite `p`.
     ///
-    /// # Panics
-    /// If `p` is not positive semidefinite (then `R + B'PB` may have no Cholesky factor).
+    /// Where `p` has grown so far that `R + B'PB` has no Cholesky factor, the value of no control,
+    /// `Q + A'PA`: far above any value that is looked at, or not finite.
     #[must_use]
     pub fn map(&self, mode: usize, p: &DMatrix<f64>) -> DMatrix<f64> {
-        let (factor, coupling) = self.factor(mode, p);
+        let Some((factor, coupling)) = self.factor(mode, p) else {
+            let a = &self.a[mode];
+            let value = &self.q[mode] + a.tr_mul(&(p * a));
+            return (&value + value.transpose()) * 0.5;
+        };
         // G'S^-1 G = Y'Y with L Y = G: symmetric by construction and half the work of a solve.
         let mut y = coupling;
         factor.l_dirty().solve_lower_triangular_mut(&mut y);
@@ -163,26 +167,27 @@ impl RiccatiModes {
     }
 
     /// The gain `K_mode(P)`, m x n: the best control before `x'Px` is `u = -K x`.
-    ///
-    /// # Panics
-    /// As [`RiccatiModes::map`].
+    /// Zero where [`RiccatiModes::map`] takes the value of no control.
     #[must_use]
     pub fn gain(&self, mode: usize, p: &DMatrix<f64>) -> DMatrix<f64> {
-        let (factor, coupling) = self.factor(mode, p);
-        factor.solve(&coupling)
+        match self.factor(mode, p) {
+            Some((factor, coupling)) => factor.solve(&coupling),
+            None => DMatrix::zeros(self.b[mode].ncols(), self.state()),
+        }
     }
 
-    /// The Cholesky factor of `R + B'PB`, and `B'PA`.
+    /// The Cholesky factor of `R + B'PB`, and `B'PA`; `None` where rounding or overflow has left no positive
+    /// definite matrix, which happens only as a cost grows beyond all bounds.
     fn factor(
         &self,
         mode: usize,
         p: &DMatrix<f64>,
-    ) -> (Cholesky<f64, nalgebra::Dyn>, DMatrix<f64>) {
+    ) -> Option<(Cholesky<f64, nalgebra::Dyn>, DMatrix<f64>)> {
         let (a, b) = (&self.a[mode], &self.b[mode]);
         let pb = p * b;
         let curvature = &self.r[mode] + b.tr_mul(&pb);
-        let factor = Cholesky::new(curvature).expect("R + B'PB is positive definite");
-        (factor, pb.tr_mul(a))
+        let factor = Cholesky::new(curvature)?;
+        Some((factor, pb.tr_mul(a)))
     }
 
     /// The stabilising solution of `P = rho_mode(P)` by iteration from 0.
