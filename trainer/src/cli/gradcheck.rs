@@ -12,10 +12,10 @@ pub struct GradcheckArgs {
     /// A ready plant's name or a plant file.
     pub plant: String,
     /// Sampled trajectories.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = super::count, allow_negative_numbers = true)]
     pub samples: usize,
     /// Seed of states, parameters and samples.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// A setting of the plant, such as seed=3.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
@@ -31,8 +31,8 @@ pub struct GradcheckArgs {
 /// For a plant or number of samples that is not acceptable; [`crate::Error::Negative`] if the mean differs from the
 /// exact gradient by five standard errors or more.
 pub fn run(args: &GradcheckArgs) -> Result<()> {
-    let plant = load_plant(&args.plant, &args.sets)?;
     super::only_plant_keys(&args.sets)?;
+    let plant = load_plant(&args.plant, &args.sets)?;
     let report = gradcheck(&plant, args.samples, args.seed)?;
     if args.json {
         super::output::print_json(&report)?;

@@ -116,7 +116,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         control_hidden: policy.control_hidden().map(<[u16]>::to_vec),
         scores: policy.has_scores(),
         gains: policy.has_gains(),
-        golden_vectors: policy.golden().into_iter().count(),
+        golden_vectors: policy.golden().count(),
         sections,
     };
     if args.json {

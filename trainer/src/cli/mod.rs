@@ -1,8 +1,5 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
-use std::fmt;
-use std::io::{ErrorKind, Write as _};
-
 use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
@@ -10,7 +7,7 @@ use crate::{Error, Result};
 // Takes the place of the standard macro in every command, because that one panics when the reader
 // has gone (`hpo plants | head -1`) or the disk is full.
 macro_rules! println {
-    ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::cli::output::print_line(format_args!($($argument)*)) };
 }
 
 pub mod demo;
@@ -82,19 +79,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
         Command::Setup(args) => setup::run(args),
-    }
-}
-
-/// Writes one line to standard output. A reader that has gone wants no more: the command goes on, and
-/// its exit code still tells. Any other failure ends the program with exit code 2.
-fn print_line(line: fmt::Arguments<'_>) {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let error = Error::io("standard output", "cannot write", error);
-            eprintln!("error: {error}");
-            std::process::exit(error.exit_code().into());
-        }
-        _ => {}
     }
 }
 

@@ -63,7 +63,7 @@ fn wrong_types_are_refused() {
         ("train.epochs", "many", "a whole number"),
         ("train.epochs", "-1", "a whole number"),
         ("train.epochs", "1.5", "a whole number"),
-        ("train.clip", "wide", "f64"),
+        ("train.clip", "wide", "a number"),
         ("train.bootstrap", "1", "a boolean"),
         ("train.cross_term", "maybe", "`on`"),
         ("train.variant", "theory", "`exact`"),

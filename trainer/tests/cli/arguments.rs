@@ -24,7 +24,10 @@ fn boards_and_commands_that_do_not_exist() {
 fn settings_that_are_not_allowed() {
     let hpo = Hpo::new();
     for (set, parts) in [
-        ("bogus=1", &["unknown field `bogus`", "`epochs`"][..]),
+        (
+            "bogus=1",
+            &["--set bogus: unknown field `bogus`", "`epochs`"][..],
+        ),
         ("train.bogus=1", &["unknown field `bogus`", "`epochs`"]),
         (
             "bogus.epochs=1",
@@ -36,7 +39,7 @@ fn settings_that_are_not_allowed() {
         ),
         (
             "train.epochs=many",
-            &["--set train.epochs", "found many", "a whole number"],
+            &["--set train.epochs: found many; allowed: a whole number"],
         ),
         (
             "train.batch=17",
@@ -52,7 +55,11 @@ fn settings_that_are_not_allowed() {
         ),
         (
             "train.cross_term=perhaps",
-            &["found perhaps", "`on`", "`off`"],
+            &[
+                "--set train.cross_term: found perhaps; allowed: ",
+                "`on`",
+                "`off`",
+            ],
         ),
         (
             "policy.scores=false",

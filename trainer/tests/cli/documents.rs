@@ -167,6 +167,14 @@ fn every_json_key_is_documented() {
         &["reference", "switched-lqr-3-2"],
         &["inspect", "run"],
         &["plants"],
+        &[
+            "gradcheck",
+            "switched-lqr-2-2",
+            "--samples",
+            "2000",
+            "--set",
+            "horizon=3",
+        ],
     ] {
         let section = text
             .split(&format!("\n## hpo {}\n", args[0]))
