@@ -103,7 +103,7 @@ impl GradcheckReport {
                     1e-6,
                 ),
             ] {
-                if !(found < limit) {
+                if found.is_nan() || found >= limit {
                     return Err(Error::Negative(format!(
                         "{name} case: {what}: found {found:.3e}; allowed: below {limit:e}"
                     )));
