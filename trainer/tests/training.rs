@@ -304,6 +304,21 @@ fn a_policy_that_cannot_be_exported_is_refused_at_once() {
     assert!(!out.exists());
 }
 
+/// So many threads would stall the whole machine.
+#[test]
+fn too_many_threads_are_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let mut config = config(&[], &out);
+    config.threads = 100_000;
+    let error = run(&config).expect_err("too many threads");
+    assert!(matches!(error, Error::Usage(_)), "{error:?}");
+    for part in ["threads", "found 100000", "allowed", "1024"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert!(!out.exists());
+}
+
 #[test]
 fn divergence_names_its_epoch_and_keeps_the_last_good_policy() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -8,6 +8,7 @@ pub mod estimator;
 pub mod gradcheck;
 pub mod hpo;
 pub mod initial;
+mod metrics;
 pub mod rollout;
 pub mod run;
 pub mod settings;

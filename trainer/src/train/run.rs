@@ -1,8 +1,7 @@
 //! A training run: its directory, its progress events, and how it is interrupted and resumed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -16,11 +15,15 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
 use crate::train::critic::Critic;
 use crate::train::hpo::{EpochMetrics, Hpo, State};
+use crate::train::metrics::Metrics;
 use crate::train::settings::{PlantTraits, Settings};
 use crate::train::validate::Validation;
 
 /// Seconds between checkpoints, so that a kill loses little; the last epoch before an end is always written.
 const CHECKPOINT_SECONDS: f64 = 5.0;
+
+/// Greatest number of threads: far above any machine's use, far below what would exhaust one.
+pub const MAX_THREADS: usize = 1024;
 
 /// What is to be trained and where it goes.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ pub struct TrainConfig {
     pub out: PathBuf,
     /// Continue the run in `out` from its checkpoint.
     pub resume: bool,
-    /// Threads; 0 takes one per processor. Does not change the result.
+    /// Threads, at most [`MAX_THREADS`]; 0 takes one per processor. Does not change the result.
     pub threads: usize,
 }
 
@@ -131,13 +134,20 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
 /// `checkpoint.bin` and `policy.hpo` (the best policy by validation cost).
 ///
 /// # Errors
-/// [`Error::Usage`] if the directory holds another run, or one and `resume` is not set; [`Error::Io`] if it cannot
+/// [`Error::Usage`] if there are too many threads or the directory holds a run and `resume` is not set;
+/// [`Error::Input`] if it holds another run or a damaged checkpoint; [`Error::Io`] if it cannot
 /// be written; [`Error::Negative`] if training was interrupted or diverged (the last good policy is kept).
 pub fn train(
     config: &TrainConfig,
     interrupted: &AtomicBool,
     events: &mut dyn FnMut(&TrainEvent),
 ) -> Result<TrainReport> {
+    if config.threads > MAX_THREADS {
+        return Err(Error::Usage(format!(
+            "threads: found {}; allowed: 0 (one per processor) to {MAX_THREADS}",
+            config.threads
+        )));
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads)
         .build()
@@ -182,7 +192,7 @@ pub fn train(
             }
         }
     };
-    let mut metrics = directory.metrics(progress.state.epoch)?;
+    let mut metrics = Metrics::open(&config.out, progress.state.epoch)?;
     events(&TrainEvent::Started {
         epoch: progress.state.epoch,
         epochs: train.epochs,
@@ -365,86 +375,6 @@ impl RunDirectory {
         write_atomically(&self.path.join("policy.hpo"), &policy)?;
         Ok(policy)
     }
-
-    /// Metrics files cut back to `epoch` lines, ready for the next.
-    fn metrics(&self, epoch: usize) -> Result<Metrics> {
-        let header = "epoch,env_steps,cost,validation_cost,entropy,critic_error,\
-                      selector_gradient,law_gradient,clamped";
-        Ok(Metrics {
-            csv: cut(&self.path.join("metrics.csv"), Some(header), epoch)?,
-            jsonl: cut(&self.path.join("metrics.jsonl"), None, epoch)?,
-        })
-    }
-}
-
-/// The two metrics files, one line an epoch.
-struct Metrics {
-    csv: (PathBuf, File),
-    jsonl: (PathBuf, File),
-}
-
-impl Metrics {
-    fn write(&mut self, state: &State, m: &EpochMetrics, validation: Option<f64>) -> Result<()> {
-        let shown = validation.map(|cost| cost.to_string()).unwrap_or_default();
-        let row = format!(
-            "{},{},{},{shown},{},{},{},{},{}\n",
-            state.epoch,
-            state.env_steps,
-            m.cost,
-            m.entropy,
-            m.critic_error,
-            m.selector_gradient,
-            m.law_gradient,
-            m.clamped
-        );
-        let object = json!({
-            "epoch": state.epoch,
-            "env_steps": state.env_steps,
-            "cost": m.cost,
-            "validation_cost": validation,
-            "entropy": m.entropy,
-            "critic_error": m.critic_error,
-            "selector_gradient": m.selector_gradient,
-            "law_gradient": m.law_gradient,
-            "clamped": m.clamped,
-        });
-        let line = format!("{object}\n");
-        for ((path, file), text) in [(&mut self.csv, row), (&mut self.jsonl, line)] {
-            file.write_all(text.as_bytes())
-                .map_err(|e| Error::io(&*path, "cannot write", e))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the lines so far last, so that no checkpoint is ahead of its metrics.
-    fn sync(&self) -> Result<()> {
-        for (path, file) in [&self.csv, &self.jsonl] {
-            file.sync_data()
-                .map_err(|e| Error::io(path, "cannot write", e))?;
-        }
-        Ok(())
-    }
-}
-
-/// Opens a metrics file with its header and the first `epochs` lines, dropping later ones.
-fn cut(path: &Path, header: Option<&str>, epochs: usize) -> Result<(PathBuf, File)> {
-    let old = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io(path, "cannot read", error)),
-    };
-    let skip = usize::from(header.is_some());
-    let mut text: String = header.map(|h| format!("{h}\n")).unwrap_or_default();
-    for line in old.lines().skip(skip).take(epochs) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    write_atomically(path, text.as_bytes())?;
-    let file = OpenOptions::new()
-        .append(true)
-        .open(path)
-        .map_err(|e| Error::io(path, "cannot open", e))?;
-    Ok((path.to_path_buf(), file))
 }
 
 /// What makes two runs the same run.
