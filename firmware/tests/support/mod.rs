@@ -89,8 +89,16 @@ pub fn bad_policies(target_class: u32) -> Vec<BadPolicy> {
         ),
         ("half a header", good[..16].to_vec(), "TooShort"),
         ("truncated", good[..good.len() / 2].to_vec(), "TotalLength"),
-        ("zeros behind the file", [&good[..], &[0; 16]].concat(), "TotalLength"),
-        ("a byte behind the file", [&good[..], b"x"].concat(), "TotalLength"),
+        (
+            "zeros behind the file",
+            [&good[..], &[0; 16]].concat(),
+            "TotalLength",
+        ),
+        (
+            "a byte behind the file",
+            [&good[..], b"x"].concat(),
+            "TotalLength",
+        ),
         (
             "last word missing",
             good[..good.len() - 4].to_vec(),

@@ -181,9 +181,12 @@ fn file_name(plant: &str) -> String {
 pub fn train_and_evaluate(config: &TrainConfig) -> Result<(TrainReport, TrainSummary)> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
+    let training = Arc::new(AtomicBool::new(true));
+    let running = Arc::clone(&training);
     // A second handler in one process is refused; the first serves then.
     let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        // Only a training run has a state worth saving.
+        if flag.swap(true, Ordering::Relaxed) || !running.load(Ordering::Relaxed) {
             std::process::exit(1);
         }
         eprintln!("\nstopping after this epoch; press Ctrl-C again to stop at once");
@@ -207,6 +210,7 @@ pub fn train_and_evaluate(config: &TrainConfig) -> Result<(TrainReport, TrainSum
         }
     });
     bar.finish_and_clear();
+    training.store(false, Ordering::Relaxed);
     let report = report?;
     let summary = summarise(config, &report)?;
     Ok((report, summary))

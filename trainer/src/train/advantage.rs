@@ -228,12 +228,7 @@ pub fn add_entropy<T: Real>(tape: &mut Tape<T>, t: usize, beta: T) {
 /// `(weight (Q_c - mean Q))^2`, lane by lane. The weight goes in before the square, because its own square may
 /// leave the range of `f32` where the product does not.
 #[inline(always)]
-pub fn spread<T: Real>(
-    model: &Model,
-    tape: &Tape<T>,
-    t: usize,
-    weight: Lanes<T>,
-) -> Lanes<T> {
+pub fn spread<T: Real>(model: &Model, tape: &Tape<T>, t: usize, weight: Lanes<T>) -> Lanes<T> {
     let values = tape.look_ahead.at(t);
     let inverse = T::from_f64(1.0 / model.shape().choices() as f64);
     let mut mean = Lanes::default();

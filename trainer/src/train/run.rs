@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::export;
+use crate::numeric::LANES;
 use crate::plant::PlantModel;
 use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
@@ -22,6 +23,8 @@ use crate::train::validate::Validation;
 /// Seconds between checkpoints, so that a kill loses little; the last epoch before an end is always written.
 const CHECKPOINT_SECONDS: f64 = 5.0;
 
+/// Most memory that rollouts may take, in bytes.
+const MAX_BYTES: usize = 8 << 30;
 /// Greatest number of threads: far above any machine's use, far below what would exhaust one.
 pub const MAX_THREADS: usize = 1024;
 
@@ -155,8 +158,9 @@ pub fn train(
     let model = Model::new(policy_shape(&config.plant, &config.settings));
     // A structure that cannot be exported is refused before anything is written or trained.
     export::policy_file(&config.plant, &model, &vec![0.0; model.parameters()])?;
-    let directory = RunDirectory::open(config)?;
     let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
+    check_memory(config, &model, &critic)?;
+    let directory = RunDirectory::open(config)?;
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
     let mut hpo = Hpo::new(
@@ -262,6 +266,42 @@ pub fn train(
     })
 }
 
+/// Files of a run beside `settings.toml`.
+const FILES: [&str; 6] = [
+    "plant.toml",
+    "run.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "checkpoint.bin",
+    "policy.hpo",
+];
+
+/// Refuses settings whose rollouts would not fit into memory, before anything is allocated.
+fn check_memory(config: &TrainConfig, model: &Model, critic: &Critic) -> Result<()> {
+    let (shape, train) = (model.shape(), &config.settings.train);
+    let networks =
+        model.selector_activations() + model.control_activations() + critic.activations();
+    let lanes =
+        8 * (shape.state + shape.control + shape.choices()) + 2 * (shape.monomials() + networks);
+    let workers = (train.batch + train.validation_states).div_ceil(LANES);
+    let bytes = [config.plant.horizon(), lanes, LANES * size_of::<f32>()]
+        .into_iter()
+        .fold(workers, usize::saturating_mul);
+    if bytes > MAX_BYTES {
+        return Err(Error::Usage(format!(
+            "train.batch = {}, train.validation_states = {}, horizon = {} and {} choices: found about {} MiB of \
+             rollouts; allowed: {} MiB",
+            train.batch,
+            train.validation_states,
+            config.plant.horizon(),
+            shape.choices(),
+            bytes >> 20,
+            MAX_BYTES >> 20
+        )));
+    }
+    Ok(())
+}
+
 /// The run directory.
 struct RunDirectory {
     path: PathBuf,
@@ -271,7 +311,6 @@ impl RunDirectory {
     /// Creates the directory and its descriptions, or checks that it holds this very run.
     fn open(config: &TrainConfig) -> Result<Self> {
         let path = config.out.clone();
-        fs::create_dir_all(&path).map_err(|e| Error::io(&path, "cannot create the folder", e))?;
         let settings_path = path.join("settings.toml");
         let settings = toml::to_string(&config.settings)
             .map_err(|error| Error::Usage(format!("settings: {error}")))?;
@@ -296,6 +335,22 @@ impl RunDirectory {
             directory.check_identity(config)?;
             return Ok(directory);
         }
+        if config.resume {
+            return Err(Error::Usage(format!(
+                "--resume: found no run in {}; allowed: the folder of a run that was started before",
+                path.display()
+            )));
+        }
+        // A folder that is no run may hold the user's own files of these names.
+        if let Some(name) = FILES.iter().find(|name| path.join(name).exists()) {
+            return Err(Error::Usage(format!(
+                "--out: found {} in a folder that holds no run (no settings.toml); it would be replaced; \
+                 allowed: a folder without {}",
+                path.join(name).display(),
+                FILES.join(", ")
+            )));
+        }
+        fs::create_dir_all(&path).map_err(|e| Error::io(&path, "cannot create the folder", e))?;
         write_atomically(
             &path.join("plant.toml"),
             config.plant.resolved_toml().as_bytes(),
