@@ -290,3 +290,61 @@ fn a_reader_that_has_gone_and_a_full_disk() {
         );
     }
 }
+
+#[test]
+fn a_user_s_own_files_are_not_replaced_and_a_missing_run_is_not_resumed() {
+    let hpo = Hpo::new();
+    hpo.write("policy.hpo", "mine");
+    hpo.refuses(
+        &["train", PLANT, "--epochs", "1", "--out", "."],
+        &[
+            "--out: found ./policy.hpo",
+            "it would be replaced",
+            "allowed: a folder without",
+        ],
+    );
+    hpo.refuses(
+        &["train", PLANT, "--epochs", "1", "--out", "typo", "--resume"],
+        &[
+            "--resume: found no run in typo",
+            "allowed: the folder of a run",
+        ],
+    );
+}
+
+#[test]
+fn rollouts_that_do_not_fit_into_memory_are_refused_before_they_are_made() {
+    let hpo = Hpo::new();
+    hpo.refuses(
+        &["train", PLANT, "--out", "run", "--set", "horizon=1000000"],
+        &["horizon = 1000000", "MiB of rollouts", "allowed: 8192 MiB"],
+    );
+}
+
+#[test]
+fn a_plant_with_one_step_trains_with_default_settings() {
+    let hpo = Hpo::new();
+    hpo.done(&[
+        "train",
+        PLANT,
+        "--out",
+        "run",
+        "--epochs",
+        "1",
+        "--set",
+        "horizon=1",
+    ]);
+}
+
+#[test]
+fn a_mode_whose_cost_outgrows_every_number_has_no_reference() {
+    let hpo = Hpo::new();
+    hpo.write(
+        "off.toml",
+        "name = \"off\"\nhorizon = 2000\n[dynamics]\nA = [[1.3]]\nB = [[[1.0]], [[0.0]]]\n\
+         Q = [[1.0]]\nR = [[1.0]]\n",
+    );
+    let report = hpo.json(&["reference", "off.toml"]);
+    assert!(report["optimal_cost"].is_null(), "{report}");
+    assert!(report["lower_bound"].is_null(), "{report}");
+}
