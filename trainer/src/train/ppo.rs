@@ -11,7 +11,7 @@
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
-use crate::train::gaussian::{Explore, Surrogate, normalisation};
+use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
 use crate::train::learner::{Batch, EpochMetrics, Learner, State, sum_in_order};
 use crate::train::settings::Settings;
 
@@ -63,11 +63,13 @@ impl<P: Plant<f32>> Learner for Ppo<'_, P> {
                     arch.dispatch(Surrogate {
                         shard,
                         context,
-                        mean,
-                        scale,
-                        share,
-                        entropy: schedule.entropy as f32 * share,
-                        clip: Some(train.clip as f32),
+                        weights: SurrogateWeights {
+                            mean,
+                            scale,
+                            share,
+                            entropy: schedule.entropy as f32 * share,
+                            clip: Some(train.clip as f32),
+                        },
                     });
                 });
                 divergence += batch.shards[range.clone()]

@@ -8,7 +8,7 @@
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
-use crate::train::gaussian::{Explore, Surrogate, normalisation};
+use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
 use crate::train::learner::{Batch, EpochMetrics, Learner, State};
 use crate::train::ppo::move_noise;
 use crate::train::settings::Settings;
@@ -56,12 +56,14 @@ impl<P: Plant<f32>> Learner for Reinforce<'_, P> {
             arch.dispatch(Surrogate {
                 shard,
                 context,
-                mean,
-                scale,
-                share,
-                entropy: schedule.entropy as f32 * share,
-                // Before the first step every ratio is one: this is the score function itself.
-                clip: None,
+                weights: SurrogateWeights {
+                    mean,
+                    scale,
+                    share,
+                    entropy: schedule.entropy as f32 * share,
+                    // Before the first step every ratio is one: this is the score function itself.
+                    clip: None,
+                },
             });
         });
         let all = 0..batch.shards.len();
