@@ -28,6 +28,12 @@ pub enum Purpose {
     Evaluation = 7,
     /// Order of samples in minibatches.
     Shuffle = 8,
+    /// Errors of a plant's matrices in an evaluation.
+    Mismatch = 32,
+    /// Sensor noise in an evaluation.
+    Sensor = 33,
+    /// Lost measurements in an evaluation.
+    Dropout = 34,
 }
 
 /// One reproducible sequence of random numbers.
