@@ -12,7 +12,7 @@ use crate::plant::PlantModel;
 /// Least horizon behind a stationary set: by then the set of the paper's family has settled.
 const SETTLED: usize = 20;
 /// Multiplications that the scores of a stationary set may take in one trial.
-const STATIONARY_WORK: usize = 100_000_000_000;
+const STATIONARY_WORK: usize = 30_000_000_000;
 
 /// The reference called `name` for episodes of `steps` steps from `states`; `None` if no reference has that name.
 ///
