@@ -1,0 +1,3 @@
+//! What people look at: traced episodes, plots and the HTML page of a run.
+
+pub mod trace;
