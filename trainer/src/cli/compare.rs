@@ -10,9 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::compare::grid::DEFAULT_STRUCTURE;
+use crate::compare::optimum::optimum_shares;
+use crate::compare::plots::plots;
 use crate::compare::runner::{CompareEvent, RunnerSettings, run_cells};
-use crate::compare::{CellSpec, Grid, Summary, summarise};
+use crate::compare::{CellResult, CellSpec, Grid, Summary, summarise};
 use crate::error::{Error, Result};
+use crate::plant::PlantModel;
 use crate::train::checkpoint::write_atomically;
 use crate::train::run::{MAX_THREADS, TrainConfig};
 use crate::train::settings::Settings;
@@ -133,26 +136,61 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         &interruption(),
         &|event| draw(&bar, event),
     );
-    bar.finish_and_clear();
-    let outcome = outcome?;
+    let outcome = outcome.inspect_err(|_| bar.finish_and_clear())?;
     let summary = summarise(&outcome.results, &algorithms);
-    let table = args.out.join("table.md");
+    let mut files = vec![args.out.join("results.jsonl"), args.out.join("table.md")];
     let text = summary.markdown();
-    write_atomically(&table, text.as_bytes())?;
+    write_atomically(&files[1], text.as_bytes())?;
+    let plots = draw_plots(args, &cells, &outcome.results, &summary, &bar);
+    bar.finish_and_clear();
+    files.extend(plots?);
     if args.json {
         super::output::print_json(&CompareReport {
             cells: outcome.results.len(),
             new_cells: outcome.new,
             summary,
-            files: vec![args.out.join("results.jsonl"), table],
+            files,
             out: args.out.clone(),
             seconds: start.elapsed().as_secs_f64(),
         })
     } else {
         println!("{}", text.trim_end());
         println!("\nresults    {}", args.out.join("results.jsonl").display());
+        println!("plots      {}", args.out.join("plots").display());
         Ok(())
     }
+}
+
+/// Writes `DIR/plots` and gives the files.
+fn draw_plots(
+    args: &CompareArgs,
+    cells: &[CellSpec],
+    results: &[CellResult],
+    summary: &Summary,
+    bar: &ProgressBar,
+) -> Result<Vec<PathBuf>> {
+    let mut plants: Vec<PlantModel> = Vec::new();
+    // Cells of the first seed and algorithm have every plant.
+    for cell in cells.iter().filter(|cell| cell.seed == 1) {
+        let (config, _) = resolve(args, cell)?;
+        if plants.iter().all(|p| p.name() != config.plant.name()) {
+            plants.push(config.plant);
+        }
+    }
+    let folder = args.out.join("plots");
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| Error::io(&folder, "cannot create the folder", e))?;
+    let cache = folder.join("optimum-modes.json");
+    let optimum = optimum_shares(&plants, &summary.references, &cache, &|plant| {
+        bar.set_message(format!("modes of the optimum of {plant}"));
+    })?;
+    let mut files = Vec::new();
+    for (name, svg) in plots(results, &optimum) {
+        let path = folder.join(name);
+        write_atomically(&path, svg.as_bytes())?;
+        files.push(path);
+    }
+    Ok(files)
 }
 
 /// The algorithms' names on the command line, each once.

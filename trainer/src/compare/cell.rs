@@ -412,7 +412,7 @@ pub(super) mod tests {
     fn long_curves_keep_their_ends() {
         let line = |i: u64| MetricsLine {
             env_steps: i,
-            validation_cost: (i % 2 == 0).then_some(i as f64),
+            validation_cost: i.is_multiple_of(2).then_some(i as f64),
         };
         let metrics: Vec<MetricsLine> = (1..=1000).map(line).collect();
         let thin = curve(Some(5000.0), &metrics);

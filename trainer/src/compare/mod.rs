@@ -6,6 +6,8 @@
 
 pub mod cell;
 pub mod grid;
+pub mod optimum;
+pub mod plots;
 pub mod quantise;
 pub mod runner;
 pub mod statistics;
