@@ -16,14 +16,7 @@ use crate::plant::{PlantModel, is_plant_key, load_plant};
 use crate::policy::Model;
 use crate::train::initial;
 use crate::train::run::{self, TrainConfig, TrainEvent, TrainReport};
-use crate::train::settings::{CrossTerm, Settings};
-
-/// Training algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Algorithm {
-    /// Hybrid Policy Optimization.
-    Hpo,
-}
+use crate::train::settings::{Algorithm, CrossTerm, Settings, Structure};
 
 /// Where parameters come from before the first epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,6 +33,9 @@ pub struct TrainArgs {
     /// The algorithm.
     #[arg(long, value_enum, default_value = "hpo")]
     pub algo: Algorithm,
+    /// Structure of the policy [default: quadratic].
+    #[arg(long, value_enum)]
+    pub structure: Option<Structure>,
     /// Where parameters come from before the first epoch.
     #[arg(long, value_enum, default_value = "scratch")]
     pub start: Start,
@@ -49,6 +45,9 @@ pub struct TrainArgs {
     /// Number of epochs [default: train.epochs].
     #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub epochs: Option<usize>,
+    /// As many epochs as make at most this number of simulator calls, look-ahead branches included.
+    #[arg(long, value_name = "N", value_parser = super::count, allow_negative_numbers = true, conflicts_with = "epochs")]
+    pub env_steps: Option<usize>,
     /// Hidden widths of a selector and a control network, such as 64,64.
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',', value_parser = super::count)]
     pub hidden: Option<Vec<usize>>,
@@ -128,12 +127,16 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 /// For an unknown plant and settings that are not allowed.
 pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
     let plant = load_plant(&args.plant, &args.sets)?;
-    let mut sets: Vec<(String, String)> = args
-        .sets
-        .iter()
-        .filter(|(key, _)| !is_plant_key(key))
-        .cloned()
-        .collect();
+    let mut sets = vec![("train.algo".to_owned(), args.algo.name().to_owned())];
+    if let Some(structure) = args.structure {
+        sets.push(("policy.structure".into(), structure.name().into()));
+    }
+    sets.extend(
+        args.sets
+            .iter()
+            .filter(|(key, _)| !is_plant_key(key))
+            .cloned(),
+    );
     if let Some(hidden) = &args.hidden {
         let list = format!("{hidden:?}");
         sets.push(("policy.selector_hidden".into(), list.clone()));
@@ -143,16 +146,15 @@ pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
         sets.push(("train.epochs".into(), epochs.to_string()));
     }
     if let Some(cross_term) = args.cross_term {
-        let name = match cross_term {
-            CrossTerm::On => "on",
-            CrossTerm::Off => "off",
-        };
-        sets.push(("train.cross_term".into(), name.into()));
+        sets.push(("train.cross_term".into(), cross_term.name().into()));
     }
-    let settings = Settings::resolve(&sets, run::plant_traits(&plant))?;
+    let mut settings = Settings::resolve(&sets, run::plant_traits(&plant))?;
+    if let Some(limit) = args.env_steps {
+        settings.limit_env_steps(limit as u64, plant.dims().modes, plant.horizon())?;
+    }
     let out = args.out.clone().unwrap_or_else(|| {
         let name = file_name(plant.name());
-        PathBuf::from("runs").join(format!("{name}-hpo-seed{}", args.seed))
+        PathBuf::from("runs").join(format!("{name}-{}-seed{}", settings.train.algo.name(), args.seed))
     });
     Ok(TrainConfig {
         plant,
@@ -236,7 +238,7 @@ fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary>
     let reference = Reference::of(plant, &states, plant.horizon(), config.seed);
     Ok(TrainSummary {
         plant: plant.name().to_owned(),
-        algo: "hpo",
+        algo: config.settings.train.algo.name(),
         seed: config.seed,
         start: "scratch",
         epochs: report.epochs,

@@ -51,33 +51,35 @@ fn forward_rows<T: Real, const R: usize>(w: &[T], b: &[T], x: &[Lanes<T>], y: &m
 #[inline(always)]
 pub fn backward_input<T: Real>(w: &[T], dy: &[Lanes<T>], dx: &mut [Lanes<T>]) {
     let inputs = dx.len();
-    let mut column = 0;
-    while column + COLUMNS <= inputs {
-        backward_columns::<T, COLUMNS>(w, inputs, column, dy, dx);
-        column += COLUMNS;
+    // Columns that are computed together stand a run-time distance apart: of neighbours the compiler
+    // makes one vector across columns instead of one across lanes, and then gathers lane by lane.
+    let distance = inputs / COLUMNS;
+    for column in 0..distance {
+        backward_columns::<T, COLUMNS>(w, column, distance, dy, dx);
     }
-    while column < inputs {
-        backward_columns::<T, 1>(w, inputs, column, dy, dx);
-        column += 1;
+    for column in distance * COLUMNS..inputs {
+        backward_columns::<T, 1>(w, column, 1, dy, dx);
     }
 }
 
 #[inline(always)]
 fn backward_columns<T: Real, const C: usize>(
     w: &[T],
-    inputs: usize,
-    column: usize,
+    first: usize,
+    distance: usize,
     dy: &[Lanes<T>],
     dx: &mut [Lanes<T>],
 ) {
-    let mut sums: [Lanes<T>; C] = core::array::from_fn(|c| dx[column + c]);
-    for (row, &d) in w.chunks_exact(inputs).zip(dy) {
-        let row = &row[column..column + C];
+    let columns: [usize; C] = core::array::from_fn(|c| first + c * distance);
+    let mut sums: [Lanes<T>; C] = core::array::from_fn(|c| dx[columns[c]]);
+    for (row, &d) in w.chunks_exact(dx.len()).zip(dy) {
         for c in 0..C {
-            sums[c] = splat(row[c]).mul_add(d, sums[c]);
+            sums[c] = splat(row[columns[c]]).mul_add(d, sums[c]);
         }
     }
-    dx[column..column + C].copy_from_slice(&sums);
+    for c in 0..C {
+        dx[columns[c]] = sums[c];
+    }
 }
 
 /// Per-step arrays of lanes: step `t` is `data[t * stride + offset..][..len]`.

@@ -28,6 +28,10 @@ pub enum Purpose {
     Evaluation = 7,
     /// Order of samples in minibatches.
     Shuffle = 8,
+    /// Noise on the control, for algorithms that explore.
+    Exploration = 9,
+    /// Gumbel noise on the logits.
+    Relaxation = 10,
 }
 
 /// One reproducible sequence of random numbers.

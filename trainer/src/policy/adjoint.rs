@@ -132,6 +132,45 @@ impl Model {
         }
     }
 
+    /// Adjoint of the laws alone at step `t`: fills the control network's deltas from `tape.d_law` (the loss
+    /// derivative of the law before bounds), without the state's derivative.
+    #[inline(always)]
+    pub fn law_adjoint<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &mut Tape<T>,
+        t: usize,
+        scratch: &mut AdjointScratch<T>,
+    ) {
+        if self.shape.heads() == 0 {
+            return;
+        }
+        let scale = self.head_scale(tape, t);
+        for (d_head, &d) in tape.d_head.at_mut(t).iter_mut().zip(tape.d_law.at(t)) {
+            *d_head = d * scale;
+        }
+        let Some(trunk) = &self.trunk else {
+            return;
+        };
+        scratch.d_hidden.fill(Lanes::default());
+        let choices = tape.choice[t];
+        for choice in 0..self.shape.choices() {
+            let (Some(mask), Some((weights, _))) = (mask::<T>(&choices, choice), self.head(choice))
+            else {
+                continue;
+            };
+            masked(tape.d_head.at(t), mask, &mut scratch.d_masked);
+            dense::backward_input(
+                &parameters[weights],
+                &scratch.d_masked,
+                &mut scratch.d_hidden,
+            );
+        }
+        let deltas = tape.d_control.at_mut(t);
+        deltas[trunk.output()].copy_from_slice(&scratch.d_hidden);
+        trunk.backward(parameters, tape.control.at(t), deltas, None);
+    }
+
     /// Adds the selector's parameter gradient over `steps` to `gradient`.
     #[inline(always)]
     pub fn selector_gradient<T: Real>(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::train::hpo::State;
+use crate::train::learner::State;
 
 /// First bytes of a checkpoint file, with the version of its layout.
 const MAGIC: &[u8; 8] = b"HPOCKPT1";

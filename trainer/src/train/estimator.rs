@@ -81,7 +81,8 @@ pub fn objective<T: Real>(train: &TrainSettings, discount: T, share: f64) -> Obj
         cost_weight: splat(T::from_f64(weight)),
         discount,
         cross_term: match train.cross_term {
-            CrossTerm::On => T::from_f64(1.0),
+            // What `auto` keeps of it is for the learner to say.
+            CrossTerm::On | CrossTerm::Auto => T::from_f64(1.0),
             CrossTerm::Off => T::default(),
         },
     }

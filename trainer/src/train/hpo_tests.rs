@@ -1,6 +1,7 @@
 //! Updates are the same bits for every instruction set and number of threads.
 
 use super::*;
+use pulp::Arch;
 use crate::plant::load_plant;
 use crate::train::run::{plant_traits, policy_shape};
 
@@ -23,7 +24,7 @@ fn trained(sets: &[(&str, &str)], arch: Arch, threads: usize) -> (State, EpochMe
     let critic = Critic::new(model.shape(), &settings.critic.hidden);
     let plant = description.build::<f32>();
     let mut hpo = Hpo::new(&plant, &description, &model, &critic, &settings, 5);
-    hpo.arch = arch;
+    hpo.batch.arch = arch;
     let mut state = State::new(&model, &critic, &settings, 5);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

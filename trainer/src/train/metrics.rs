@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::train::checkpoint::write_atomically;
-use crate::train::hpo::{EpochMetrics, State};
+use crate::train::learner::{EpochMetrics, State};
 
 /// The two metrics files, one line an epoch.
 pub(super) struct Metrics {

@@ -1,14 +1,20 @@
-//! How a policy is made: Hybrid Policy Optimization.
+//! How a policy is made: Hybrid Policy Optimization, and the algorithms that it is compared with.
 
 pub mod adam;
 pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
+pub mod cross_term;
 pub mod estimator;
+mod gaussian;
 pub mod gradcheck;
+pub mod gumbel;
 pub mod hpo;
 pub mod initial;
+pub mod learner;
 mod metrics;
+pub mod ppo;
+pub mod reinforce;
 pub mod rollout;
 pub mod run;
 pub mod settings;

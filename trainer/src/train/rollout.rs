@@ -112,9 +112,15 @@ impl<T: Real> Worker<T> {
         (steps * LANES * calls) as u64
     }
 
+    /// Laws of the choices taken at step `t`.
+    #[inline(always)]
+    pub fn act(&mut self, model: &Model, parameters: &[T], t: usize) {
+        model.act(parameters, &mut self.tape, t, &mut self.law);
+    }
+
     /// Steps the plant with each lane's own mode.
     #[inline(always)]
-    fn step_chosen<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize) {
+    pub fn step_chosen<P: Plant<T>>(&mut self, plant: &P, model: &Model, t: usize) {
         let modes = modes_of(&self.tape.choice[t], model);
         let (state, successor) = self.tape.state.pair(t);
         for mode in 0..model.shape().modes {
@@ -214,11 +220,28 @@ impl<T: Real> Worker<T> {
         objective: Objective<T>,
         gradient: &mut [T],
     ) {
+        let nothing = |_: &mut Self, _: usize, _: Lanes<T>| {};
+        self.sweep_with(plant, model, parameters, objective, gradient, nothing);
+    }
+
+    /// [`Worker::sweep`] with `before_step(self, t, d_cost)` called before step `t` is differentiated, where the
+    /// loss derivative of state t + 1 is known and `tape.d_logits` of step `t` may still be filled.
+    #[inline(always)]
+    pub fn sweep_with<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        objective: Objective<T>,
+        gradient: &mut [T],
+        mut before_step: impl FnMut(&mut Self, usize, Lanes<T>),
+    ) {
         let steps = self.tape.steps();
         self.d_state.fill(Lanes::default());
         for t in (0..steps).rev() {
             let d_cost = objective.cost_weight * power(objective.discount, t);
             self.d_next.copy_from_slice(&self.d_state);
+            before_step(self, t, d_cost);
             self.d_state.fill(Lanes::default());
             self.d_control.fill(Lanes::default());
             self.plant_adjoint(plant, model, t, d_cost);
@@ -234,6 +257,44 @@ impl<T: Real> Worker<T> {
         }
         model.selector_gradient(&self.tape, 0..steps, gradient);
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+    }
+
+    /// What each choice at step `t` of a sweep is worth to first order: `d_cost l_c + lambda_{t+1} . f_c`, written to
+    /// the tape's look-ahead. For use in [`Worker::sweep_with`].
+    #[inline(always)]
+    pub fn branch_values<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        t: usize,
+        d_cost: Lanes<T>,
+    ) {
+        let tape = &mut self.tape;
+        for choice in 0..model.shape().choices() {
+            model.law(
+                parameters,
+                tape,
+                t,
+                choice,
+                &mut self.law.head,
+                &mut self.law.law,
+            );
+            self.applied.copy_from_slice(&self.law.law);
+            model.bound(&mut self.applied);
+            let cost = plant.step(
+                model.shape().choice_modes[choice],
+                tape.state.at(t),
+                &self.applied,
+                tape.noise.at(t),
+                &mut self.next,
+            );
+            let mut value = cost * d_cost;
+            for (&d, &x) in self.d_next.iter().zip(&self.next) {
+                value = d.mul_add(x, value);
+            }
+            tape.look_ahead.at_mut(t)[choice] = value;
+        }
     }
 
     /// Score-function estimate of the laws' gradient for a control perturbed by Gaussian noise: adds
@@ -271,6 +332,20 @@ impl<T: Real> Worker<T> {
     #[inline(always)]
     pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
         model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+    }
+
+    /// Deltas of selector and laws at step `t` from `tape.d_logits` and `tape.d_law`, without the state's
+    /// derivative.
+    #[inline(always)]
+    pub fn detached_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
+        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+        model.law_adjoint(parameters, &mut self.tape, t, &mut self.adjoint);
+    }
+
+    /// Adds the laws' parameter gradient from the tape's deltas to `gradient`.
+    #[inline(always)]
+    pub fn law_gradient(&mut self, model: &Model, gradient: &mut [T]) {
+        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
     /// Fills `d_state` and `d_control` from `d_next`; each lane through its own mode.

@@ -15,7 +15,7 @@ use crate::plant::PlantModel;
 use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
 use crate::train::critic::Critic;
-use crate::train::hpo::{EpochMetrics, Hpo, State};
+use crate::train::learner::{EpochMetrics, State, learner};
 use crate::train::metrics::Metrics;
 use crate::train::settings::{PlantTraits, Settings};
 use crate::train::validate::Validation;
@@ -163,7 +163,7 @@ pub fn train(
     let directory = RunDirectory::open(config)?;
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
-    let mut hpo = Hpo::new(
+    let mut learner = learner(
         &plant,
         &config.plant,
         &model,
@@ -217,7 +217,7 @@ pub fn train(
             )));
         }
         let state = &mut progress.state;
-        let epoch = pool.install(|| hpo.epoch(state));
+        let epoch = pool.install(|| learner.epoch(state));
         if !state.is_finite() || !epoch.cost.is_finite() {
             directory.save_policy(config, &model, &progress.best)?;
             return Err(diverged(config, &progress));

@@ -3,12 +3,66 @@
 //! Read from TOML, where an unknown key is an error. Each option says what it does to the
 //! bias and the variance of the gradient.
 
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::numeric::LANES;
 use crate::policy::InputKind;
 use crate::policy::model::Group;
+
+/// Training algorithms, each read from top to bottom in a file of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Hybrid Policy Optimization: pathwise for the laws, score function for the choices.
+    Hpo,
+    /// Proximal policy optimisation: score function for choices and for controls with Gaussian noise.
+    Ppo,
+    /// Score function with a baseline, one step a batch.
+    Reinforce,
+    /// Pathwise throughout, choices relaxed by the straight-through Gumbel-softmax: biased.
+    Gumbel,
+}
+
+impl Algorithm {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hpo => "hpo",
+            Self::Ppo => "ppo",
+            Self::Reinforce => "reinforce",
+            Self::Gumbel => "gumbel",
+        }
+    }
+}
+
+/// Preset of the policy's structure; every part can still be set on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Structure {
+    /// Quadratic scores and linear gains, four laws per mode, no networks (networks are added on a plant with
+    /// bounds, affine terms or noise).
+    Quadratic,
+    /// Two tanh networks of the state and nothing else, as in the paper; one law per mode.
+    Plain,
+    /// The same two networks of the state's direction beside quadratic scores and a linear gain per
+    /// choice; one law per mode.
+    Structured,
+}
+
+impl Structure {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quadratic => "quadratic",
+            Self::Plain => "plain",
+            Self::Structured => "structured",
+        }
+    }
+}
 
 /// How the advantage of a choice is estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +86,21 @@ pub enum CrossTerm {
     /// The selector's own parameters only: biased away from a discrete best response, and without the
     /// variance that the cross term has near one.
     Off,
+    /// A factor in [0, 1] from the cross term's signal and noise in earlier batches
+    /// ([`crate::train::cross_term`]): biased, but less than `off`; less variance than `on`.
+    Auto,
+}
+
+impl CrossTerm {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 /// Exact or practical variant of HPO.
@@ -61,7 +130,9 @@ pub enum ChoiceWeight {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSettings {
-    /// Exact or practical.
+    /// The algorithm.
+    pub algo: Algorithm,
+    /// HPO: exact or practical.
     pub variant: Variant,
     /// Number of epochs, at least 1; training stops here and never by the clock.
     pub epochs: usize,
@@ -113,11 +184,25 @@ pub struct TrainSettings {
     pub validate_every: usize,
     /// Number of validation states, drawn by the trainer, at least 1.
     pub validation_states: usize,
+    /// PPO: passes end when the mean of the ratio's (r - 1) - ln r exceeds this; 0: never.
+    pub target_kl: f64,
+    /// PPO, REINFORCE: standard deviation of the control's Gaussian noise at the start, > 0; in units of the
+    /// control, with unit-norm input relative to |xi|.
+    pub noise_start: f64,
+    /// PPO, REINFORCE: least standard deviation, > 0.
+    pub noise_least: f64,
+    /// PPO, REINFORCE: Adam step size of the logarithm of the standard deviations; 0: they stay.
+    pub step_noise: f64,
+    /// Gumbel-softmax: temperature at the first epoch, > 0. A high one gives a smooth, more biased gradient.
+    pub temperature_start: f64,
+    /// Gumbel-softmax: temperature at the last epoch, > 0; geometric in between. A low one gives variance.
+    pub temperature_end: f64,
 }
 
 impl Default for TrainSettings {
     fn default() -> Self {
         Self {
+            algo: Algorithm::Hpo,
             variant: Variant::Practical,
             epochs: 300,
             batch: 128,
@@ -142,6 +227,12 @@ impl Default for TrainSettings {
             choice_weight: ChoiceWeight::Direction,
             validate_every: 10,
             validation_states: 1024,
+            target_kl: 0.0,
+            noise_start: 0.5,
+            noise_least: 0.01,
+            step_noise: 0.0,
+            temperature_start: 1.0,
+            temperature_end: 0.3,
         }
     }
 }
@@ -150,6 +241,8 @@ impl Default for TrainSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySettings {
+    /// The preset that the other keys of this section start from.
+    pub structure: Structure,
     /// What scores and networks see. Unit norm is refused on a plant where the best mode does not depend
     /// on the direction of the state alone.
     pub input: InputKind,
@@ -174,6 +267,7 @@ pub struct PolicySettings {
 impl Default for PolicySettings {
     fn default() -> Self {
         Self {
+            structure: Structure::Quadratic,
             input: InputKind::UnitNorm,
             laws_per_mode: 4,
             scores: true,
@@ -247,6 +341,92 @@ pub struct PlantTraits {
 }
 
 impl Settings {
+    /// Tuned defaults of an algorithm with a structure on a plant.
+    #[must_use]
+    pub fn preset(algo: Algorithm, structure: Structure, plant: PlantTraits) -> Self {
+        let mut settings = Self::default();
+        let (train, policy, critic) = (
+            &mut settings.train,
+            &mut settings.policy,
+            &mut settings.critic,
+        );
+        train.algo = algo;
+        train.minibatches = train.minibatches.min(plant.horizon);
+        policy.structure = structure;
+        if structure != Structure::Quadratic {
+            policy.laws_per_mode = 1;
+            policy.selector_hidden = Some(vec![64, 64]);
+            policy.control_hidden = Some(vec![64, 64]);
+        }
+        if structure == Structure::Plain {
+            policy.input = InputKind::Affine;
+            policy.scores = false;
+            policy.gains = false;
+            critic.hidden = vec![64, 64];
+        }
+        if !plant.homogeneous {
+            policy.input = InputKind::Affine;
+            if structure == Structure::Quadratic {
+                policy.selector_hidden = Some(vec![32, 32]);
+                policy.control_hidden = Some(vec![32, 32]);
+            }
+        }
+        match algo {
+            Algorithm::Hpo => {}
+            Algorithm::Ppo => {
+                train.advantage = Advantage::Gae;
+                train.gae_lambda = 0.95;
+                train.passes = 5;
+                train.clip = 0.2;
+                train.entropy_start = 0.01;
+                train.entropy_end = 1e-3;
+                train.step_networks = 1e-3;
+                train.step_noise = 1e-3;
+            }
+            Algorithm::Reinforce => {
+                train.advantage = Advantage::MonteCarlo;
+                train.entropy_start = 0.01;
+                train.entropy_end = 1e-3;
+                train.step_noise = 1e-3;
+            }
+            Algorithm::Gumbel => {
+                train.cross_term = CrossTerm::On;
+                train.critic_passes = 0;
+            }
+        }
+        settings
+    }
+
+    /// Simulator calls of one epoch on a plant with `modes` modes and `horizon` steps an episode.
+    #[must_use]
+    pub fn env_steps_per_epoch(&self, modes: usize, horizon: usize) -> u64 {
+        let train = &self.train;
+        let choices = modes * self.policy.laws_per_mode;
+        let calls = match train.algo {
+            Algorithm::Hpo if train.advantage == Advantage::LookAhead => choices,
+            Algorithm::Hpo | Algorithm::Ppo | Algorithm::Reinforce => 1,
+            Algorithm::Gumbel => 1 + choices,
+        };
+        [train.batch, train.batches_per_epoch, horizon, calls]
+            .into_iter()
+            .fold(1, |product, factor| product.saturating_mul(factor as u64))
+    }
+
+    /// Sets the number of epochs to the greatest that makes at most `limit` simulator calls.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if not even one epoch fits.
+    pub fn limit_env_steps(&mut self, limit: u64, modes: usize, horizon: usize) -> Result<()> {
+        let epoch = self.env_steps_per_epoch(modes, horizon);
+        if limit < epoch {
+            return Err(Error::Usage(format!(
+                "--env-steps: found {limit}; allowed: {epoch} or more, the simulator calls of one epoch"
+            )));
+        }
+        self.train.epochs = (limit / epoch).min(1_000_000) as usize;
+        Ok(())
+    }
+
     /// Defaults for a plant, then `sets` (`train.epochs` = `300`, values in TOML), then the checks.
     ///
     /// A key without a section belongs to `[train]`.
@@ -254,20 +434,27 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] naming the key, what was found and what is allowed.
     pub fn resolve(sets: &[(String, String)], plant: PlantTraits) -> Result<Self> {
-        let mut settings = Self::default();
-        settings.train.minibatches = settings.train.minibatches.min(plant.horizon);
-        if !plant.homogeneous {
-            settings.policy.input = InputKind::Affine;
-            settings.policy.selector_hidden = Some(vec![32, 32]);
-            settings.policy.control_hidden = Some(vec![32, 32]);
-        }
-        let exact = sets
-            .iter()
-            .rfind(|(key, _)| matches!(key.as_str(), "variant" | "train.variant"))
-            .is_some_and(|(_, value)| value.trim_matches('"') == "exact");
+        let word = |section: &str, key: &str| {
+            let full = format!("{section}.{key}");
+            let found = sets
+                .iter()
+                .rfind(|(k, _)| *k == full || (section == "train" && k == key))?;
+            Some(found.1.trim_matches('"').to_owned())
+        };
+        // Words that name no preset are refused below, where the error can name their key.
+        let algo = word("train", "algo").and_then(|w| Algorithm::from_str(&w, false).ok());
+        let structure = word("policy", "structure").and_then(|w| Structure::from_str(&w, false).ok());
+        let exact = word("train", "variant").is_some_and(|w| w == "exact");
+        let mut settings = Self::preset(
+            algo.unwrap_or(Algorithm::Hpo),
+            structure.unwrap_or(Structure::Quadratic),
+            plant,
+        );
         if exact {
+            settings.train.advantage = Advantage::LookAhead;
             settings.train.cross_term = CrossTerm::On;
             settings.train.choice_weight = ChoiceWeight::Cost;
+            settings.train.passes = 1;
         }
         let mut table = toml::Table::try_from(&settings)
             .map_err(|error| Error::Usage(format!("settings: {error}")))?;
@@ -359,6 +546,10 @@ impl Settings {
             ("train.step_networks", train.step_networks),
             ("train.step_critic", train.step_critic),
             ("train.step_final", train.step_final),
+            ("train.noise_start", train.noise_start),
+            ("train.noise_least", train.noise_least),
+            ("train.temperature_start", train.temperature_start),
+            ("train.temperature_end", train.temperature_end),
         ] {
             number(key, value, value > 0.0, "above 0")?;
         }
@@ -370,6 +561,8 @@ impl Settings {
         )?;
         for (key, value) in [
             ("train.pathwise_weight", train.pathwise_weight),
+            ("train.target_kl", train.target_kl),
+            ("train.step_noise", train.step_noise),
             ("policy.score_spread", policy.score_spread),
         ] {
             number(key, value, value >= 0.0, "0 or more")?;

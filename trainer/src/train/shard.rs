@@ -15,15 +15,20 @@ use crate::policy::{Model, Track};
 use crate::train::advantage::{self, Advantages};
 use crate::train::critic::{Critic, CriticMemory};
 use crate::train::estimator::{self, ChoiceLoss};
-use crate::train::hpo::State;
+use crate::train::gaussian::Gaussian;
+use crate::train::learner::State;
 use crate::train::rollout::{LookAhead, Selection, Worker};
-use crate::train::settings::{Advantage, TrainSettings};
+use crate::train::settings::{Advantage, Algorithm, TrainSettings};
 
 /// Memory and results of sixteen trajectories.
 pub(super) struct Shard {
     pub worker: Worker<f32>,
-    advantages: Advantages<f32>,
-    regression: CriticMemory<f32>,
+    pub advantages: Advantages<f32>,
+    pub regression: CriticMemory<f32>,
+    /// Noise on the control; empty for algorithms without.
+    pub gaussian: Gaussian<f32>,
+    /// Gumbel noise on the logits `[C]`; empty for algorithms without.
+    pub gumbel: Track<f32>,
     /// Selector probabilities at rollout, for the ratio of detached passes.
     old_probability: Track<f32>,
     pub gradient: Vec<f32>,
@@ -40,10 +45,25 @@ pub(super) struct Shard {
     pub critic_loss: f32,
     /// Samples that the last detached minibatch clipped.
     pub clipped: u32,
+    /// Sum over samples of the weighted advantage.
+    pub advantage: f32,
+    /// Sum over samples of (r - 1) - ln r, r the ratio of probabilities: an estimate of the divergence.
+    pub divergence: f32,
 }
 
 impl Shard {
-    pub fn new(model: &Model, critic: &Critic, horizon: usize, noise: usize) -> Self {
+    pub fn new(
+        model: &Model,
+        critic: &Critic,
+        horizon: usize,
+        noise: usize,
+        algo: Algorithm,
+    ) -> Self {
+        let (controls, choices) = match algo {
+            Algorithm::Hpo => (0, 0),
+            Algorithm::Ppo | Algorithm::Reinforce => (model.shape().control, 0),
+            Algorithm::Gumbel => (0, model.shape().choices()),
+        };
         Self {
             worker: Worker::new(model, critic, horizon, noise),
             advantages: Advantages::new(critic, horizon),
@@ -57,6 +77,10 @@ impl Shard {
             entropy: 0.0,
             critic_loss: 0.0,
             clipped: 0,
+            advantage: 0.0,
+            divergence: 0.0,
+            gaussian: Gaussian::new(horizon, controls),
+            gumbel: Track::new(horizon, choices),
         }
     }
 
@@ -73,6 +97,24 @@ impl Shard {
             let mut stream = Stream::new(seed, Purpose::Choice, trajectory);
             for t in 0..tape.steps() {
                 tape.uniform.at_mut(t)[0].0[lane] = stream.uniform() as f32;
+            }
+            if !self.gaussian.perturbation.at(0).is_empty() {
+                let mut stream = Stream::new(seed, Purpose::Exploration, trajectory);
+                for t in 0..tape.steps() {
+                    for w in self.gaussian.perturbation.at_mut(t) {
+                        w.0[lane] = stream.normal() as f32;
+                    }
+                }
+            }
+            if !self.gumbel.at(0).is_empty() {
+                let mut stream = Stream::new(seed, Purpose::Relaxation, trajectory);
+                for t in 0..tape.steps() {
+                    for g in self.gumbel.at_mut(t) {
+                        // Above 0 and below 1, so that both logarithms are finite.
+                        let uniform = stream.uniform().max(f64::EPSILON);
+                        g.0[lane] = -libm::log(-libm::log(uniform)) as f32;
+                    }
+                }
             }
             if !tape.noise.at(0).is_empty() {
                 let mut stream = Stream::new(seed, Purpose::Noise, trajectory);
@@ -171,6 +213,8 @@ pub(super) struct Differentiate<'a, P> {
     pub shard: &'a mut Shard,
     pub context: Context<'a, P>,
     pub loss: ChoiceLoss<f32>,
+    /// Share of the cross term.
+    pub cross_term: f32,
 }
 
 impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
@@ -182,6 +226,7 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
             shard,
             context,
             loss,
+            cross_term,
         } = self;
         let train = context.train;
         let tape = &mut shard.worker.tape;
@@ -197,7 +242,8 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
             );
         }
         shard.gradient.fill(0.0);
-        let objective = estimator::objective(train, context.discount, 1.0 / train.batch as f64);
+        let mut objective = estimator::objective(train, context.discount, 1.0 / train.batch as f64);
+        objective.cross_term = cross_term;
         shard.worker.sweep(
             context.plant,
             context.model,
