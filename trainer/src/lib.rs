@@ -3,6 +3,7 @@
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
 pub mod cli;
+pub mod compare;
 pub mod device;
 pub mod error;
 pub mod evaluate;
@@ -10,6 +11,7 @@ pub mod export;
 pub mod numeric;
 pub mod plant;
 pub mod policy;
+pub mod report;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -10,6 +10,7 @@ macro_rules! println {
     ($($argument:tt)*) => { $crate::cli::output::print_line(format_args!($($argument)*)) };
 }
 
+pub mod compare;
 pub mod demo;
 pub mod eval;
 pub mod export;
@@ -48,6 +49,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Optimum with certified bounds, fixed modes, round robin, averaged Riccati.
     Reference(reference::ReferenceArgs),
+    /// Train algorithms on plants with several seeds, and compare them.
+    Compare(compare::CompareArgs),
     /// Check the gradient estimator against exact enumeration on a small set-up.
     Gradcheck(gradcheck::GradcheckArgs),
     /// Write a run's best policy to a file.
@@ -73,6 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Reference(args) => reference::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),

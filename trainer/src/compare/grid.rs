@@ -1,0 +1,213 @@
+//! The cross product of plants, algorithms, structures, network sizes and seeds.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::plant::PlantModel;
+use crate::train::run::{TrainConfig, hex};
+
+/// Name of the structure where none is asked for: the training command's defaults.
+pub const DEFAULT_STRUCTURE: &str = "default";
+
+/// What a comparison is made of; [`Grid::cells`] is the cross product.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grid {
+    /// Plants, as named on the command line; at least one.
+    pub plants: Vec<String>,
+    /// Algorithms; at least one. The first is the one that the others are tested against.
+    pub algorithms: Vec<String>,
+    /// Structures; [`DEFAULT_STRUCTURE`] stands for none; at least one.
+    pub structures: Vec<String>,
+    /// Hidden widths; `None` for the structure's own; at least one.
+    pub hidden: Vec<Option<Vec<usize>>>,
+    /// Seeds 1 to this number, at least 1.
+    pub seeds: u64,
+    /// Settings for every cell.
+    pub sets: Vec<(String, String)>,
+    /// Settings for the cells of one algorithm: (algorithm, key, value). They stand behind `sets`.
+    pub sets_for: Vec<(String, String, String)>,
+}
+
+/// One training run of a comparison, by the words of the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellSpec {
+    /// Plant, as named on the command line.
+    pub plant: String,
+    /// Algorithm.
+    pub algorithm: String,
+    /// Structure, or [`DEFAULT_STRUCTURE`].
+    pub structure: String,
+    /// Hidden widths of selector and control network, where they were asked for.
+    pub hidden: Option<Vec<usize>>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Settings, of plant and training.
+    pub sets: Vec<(String, String)>,
+}
+
+impl Grid {
+    /// All cells, all of seed 1 before any of seed 2: a comparison that is stopped early has some of
+    /// everything.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an empty axis, zero seeds, or a setting for an algorithm that is not in the grid.
+    pub fn cells(&self) -> Result<Vec<CellSpec>> {
+        let usage = |text: String| Err(Error::Usage(text));
+        if self.seeds == 0 {
+            return usage("--seeds: found 0; allowed: 1 or more".into());
+        }
+        for (name, count) in [
+            ("PLANT", self.plants.len()),
+            ("--algo", self.algorithms.len()),
+            ("--structure", self.structures.len()),
+            ("--hidden", self.hidden.len()),
+        ] {
+            if count == 0 {
+                return usage(format!("{name}: found none; allowed: at least one"));
+            }
+        }
+        if let Some((algorithm, ..)) = self
+            .sets_for
+            .iter()
+            .find(|(algorithm, ..)| !self.algorithms.contains(algorithm))
+        {
+            return usage(format!(
+                "--set-for: found {algorithm}; allowed: {}, the algorithms of this comparison",
+                self.algorithms.join(", ")
+            ));
+        }
+        let mut cells = Vec::new();
+        for seed in 1..=self.seeds {
+            for plant in &self.plants {
+                for structure in &self.structures {
+                    for hidden in &self.hidden {
+                        for algorithm in &self.algorithms {
+                            let own = self.sets_for.iter().filter(|(a, ..)| a == algorithm);
+                            let own = own.map(|(_, key, value)| (key.clone(), value.clone()));
+                            cells.push(CellSpec {
+                                plant: plant.clone(),
+                                algorithm: algorithm.clone(),
+                                structure: structure.clone(),
+                                hidden: hidden.clone(),
+                                seed,
+                                sets: self.sets.iter().cloned().chain(own).collect(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(cells)
+    }
+}
+
+/// What makes two cells the same cell, as 32 hexadecimal digits: algorithm, structure, seed, plant with its
+/// matrices, test states, and every resolved setting.
+///
+/// # Errors
+/// [`Error::Usage`] if the settings have no TOML form.
+pub fn fingerprint(
+    spec: &CellSpec,
+    config: &TrainConfig,
+    test_states: &[Vec<f64>],
+) -> Result<String> {
+    let settings = toml::to_string(&config.settings)
+        .map_err(|error| Error::Usage(format!("settings: {error}")))?;
+    let plant = config.plant.resolved_toml();
+    let mut digest = Sha256::new();
+    for text in [
+        "hpo compare 1",
+        &spec.algorithm,
+        &spec.structure,
+        &spec.seed.to_string(),
+        &plant,
+        &settings,
+    ] {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text.as_bytes());
+    }
+    for value in test_states.iter().flatten() {
+        digest.update(value.to_bits().to_le_bytes());
+    }
+    let mut text = hex(&digest.finalize());
+    text.truncate(32);
+    Ok(text)
+}
+
+/// Folder of a cell's run, below the comparison's `runs`.
+#[must_use]
+pub fn folder_name(spec: &CellSpec, plant: &PlantModel, fingerprint: &str) -> String {
+    let name = format!(
+        "{}-{}-{}-seed{}-{}",
+        plant.name(),
+        spec.algorithm,
+        spec.structure,
+        spec.seed,
+        &fingerprint[..12.min(fingerprint.len())]
+    );
+    // A name of the user's must not lead out of the folder.
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.chars()
+        .map(|c| if plain(c) { c } else { '-' })
+        .collect()
+}
+
+/// Hidden widths as they are shown and keyed: `64x64`, or `-` where none were asked for.
+#[must_use]
+pub fn hidden_label(hidden: Option<&[usize]>) -> String {
+    match hidden {
+        None => "-".into(),
+        Some([]) => "none".into(),
+        Some(widths) => {
+            let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+            widths.join("x")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid() -> Grid {
+        Grid {
+            plants: vec!["p".into(), "q".into()],
+            algorithms: vec!["a".into(), "b".into()],
+            structures: vec!["plain".into()],
+            hidden: vec![None, Some(vec![8, 8])],
+            seeds: 3,
+            sets: vec![("train.batch".into(), "16".into())],
+            sets_for: vec![("b".into(), "train.clip".into(), "0.2".into())],
+        }
+    }
+
+    #[test]
+    fn the_cross_product_has_every_combination_once() {
+        let cells = grid().cells().unwrap();
+        assert_eq!(cells.len(), 2 * 2 * 2 * 3);
+        for (index, cell) in cells.iter().enumerate() {
+            assert!(!cells[..index].contains(cell));
+            let own = cell.sets.iter().any(|(key, _)| key == "train.clip");
+            assert_eq!(own, cell.algorithm == "b");
+            assert_eq!(cell.sets[0].0, "train.batch");
+        }
+        assert!(cells[..8].iter().all(|cell| cell.seed == 1));
+    }
+
+    #[test]
+    fn empty_axes_and_unknown_algorithms_are_refused() {
+        let fails = |change: fn(&mut Grid), part: &str| {
+            let mut grid = grid();
+            change(&mut grid);
+            let message = grid.cells().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        fails(|g| g.seeds = 0, "--seeds: found 0; allowed: 1 or more");
+        fails(|g| g.plants.clear(), "PLANT: found none");
+        fails(|g| g.algorithms.clear(), "--algo: found none");
+        fails(
+            |g| g.sets_for[0].0 = "c".into(),
+            "--set-for: found c; allowed: a, b",
+        );
+    }
+}

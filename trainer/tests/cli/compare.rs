@@ -1,0 +1,229 @@
+//! `hpo compare`: results, continuation after a kill, bad input.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::support::{Hpo, PLANT, SMALL};
+
+/// Far longer than anything here takes, on a busy machine as well.
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn arguments<'a>(epochs: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let args = [
+        "compare", PLANT, "--seeds", "3", "--epochs", epochs, "--out", out,
+    ];
+    [&args[..], &SMALL, more].concat()
+}
+
+/// The lines of a results file, sorted, without what depends on the clock.
+fn lines(hpo: &Hpo, out: &str) -> Vec<Value> {
+    let text = String::from_utf8(hpo.read(&format!("{out}/results.jsonl"))).unwrap();
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| {
+            let mut value: Value = serde_json::from_str(line).unwrap();
+            let seconds = value.as_object_mut().unwrap().remove("seconds").unwrap();
+            assert!(seconds.as_f64().unwrap() >= 0.0);
+            value
+        })
+        .collect();
+    lines.sort_by_key(|line| line["fingerprint"].as_str().unwrap().to_owned());
+    lines
+}
+
+/// Starts a comparison and sends `signal` when `ready` says so; it must not have ended before.
+fn stop(hpo: &Hpo, args: &[&str], signal: Signal, ready: impl Fn() -> bool) -> Output {
+    let mut child = hpo.command(args).spawn().unwrap();
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < LIMIT, "nothing to stop");
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Lines of the metrics of all unfinished runs.
+fn epochs(hpo: &Hpo, out: &str) -> usize {
+    let Ok(runs) = hpo.path(&format!("{out}/runs")).read_dir() else {
+        return 0;
+    };
+    runs.filter_map(|run| std::fs::read(run.ok()?.path().join("metrics.jsonl")).ok())
+        .map(|bytes| bytes.iter().filter(|&&b| b == b'\n').count())
+        .sum()
+}
+
+#[test]
+fn a_comparison_that_is_killed_continues_to_the_same_results() {
+    let hpo = Hpo::new();
+    hpo.done(&arguments("2500", "whole", &[]));
+    let whole = lines(&hpo, "whole");
+    assert_eq!(whole.len(), 3);
+    assert!(!hpo.path("whole/runs").exists(), "run directories stay");
+
+    let two = ["--jobs", "2"];
+    let args = arguments("2500", "out", &two);
+    // Killed in the first runs, then in the last one, with a line half written.
+    stop(&hpo, &args, Signal::KILL, || epochs(&hpo, "out") > 20);
+    let count = || lines(&hpo, "out").len();
+    let output = stop(&hpo, &args, Signal::INT, || epochs(&hpo, "out") > 400);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("of 3 cells done; run the same command again to continue"),
+        "{message}"
+    );
+    let done = count();
+    assert!(done < 3);
+    let mut torn = hpo.read("out/results.jsonl");
+    torn.extend_from_slice(b"{\"fingerprint\":\"abc");
+    hpo.write("out/results.jsonl", torn);
+    let left = epochs(&hpo, "out");
+    stop(&hpo, &args, Signal::KILL, || {
+        epochs(&hpo, "out") > left + 5 || !hpo.path("out/runs").exists()
+    });
+    hpo.done(&args);
+    assert_eq!(lines(&hpo, "out"), whole);
+    // Nothing is left to do, and nothing is done.
+    let before = hpo.read("out/results.jsonl");
+    let again = hpo.json(&args);
+    assert_eq!(
+        (&again["new_cells"], &again["cells"]),
+        (&0.into(), &3.into())
+    );
+    assert_eq!(hpo.read("out/results.jsonl"), before);
+}
+
+#[test]
+fn results_agree_with_train_and_eval_and_another_command_adds_to_them() {
+    let hpo = Hpo::new();
+    let keep = ["--keep-runs", "--hidden", "8,8"];
+    let report = hpo.json(&arguments("3", "out", &keep));
+    assert_eq!(report["new_cells"], 3);
+    let table = &report["table"][0];
+    assert_eq!(
+        (&table["seeds"], &table["hidden"]),
+        (&3.into(), &"8x8".into())
+    );
+    assert_eq!(table["diverged"], 0);
+    let first = lines(&hpo, "out");
+    for line in &first {
+        let seed = line["seed"].to_string();
+        let out = format!("run{seed}");
+        let args = [
+            "train", PLANT, "--epochs", "3", "--hidden", "8,8", "--seed", &seed, "--out", &out,
+        ];
+        let train = hpo.json(&[&args, &SMALL[..]].concat());
+        for key in [
+            "policy_sha256",
+            "mean_cost",
+            "gap_percent",
+            "env_steps",
+            "epochs",
+            "policy_bytes",
+        ] {
+            assert_eq!(train[key], line[key], "{key}");
+        }
+        let eval = hpo.json(&["eval", &out, "--plant", PLANT]);
+        for key in ["mean_cost_sampled", "std_error", "switches_per_episode"] {
+            assert_eq!(eval[key], line[key], "{key}");
+        }
+        let rounded = line["mean_cost_8_bit_weights"].as_f64().unwrap();
+        let cost = line["mean_cost"].as_f64().unwrap();
+        assert!(rounded != cost && (rounded / cost - 1.0).abs() < 0.2);
+        assert_eq!(line["settings"]["train.batch"], 16);
+        assert_eq!(
+            line["settings"]["policy.control_hidden"],
+            serde_json::json!([8, 8])
+        );
+        for share in line["mode_shares"].as_array().unwrap() {
+            let sum: f64 = share
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|s| s.as_f64().unwrap())
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-9);
+        }
+    }
+    assert_eq!(hpo.path("out/runs").read_dir().unwrap().count(), 3);
+    // Other settings are other runs, in the same file; a plant named twice is one.
+    let more = [PLANT, "--set-for", "hpo:train.clip=0.3"];
+    let report = hpo.json(&arguments("3", "out", &more));
+    assert_eq!(
+        (&report["new_cells"], &report["cells"]),
+        (&3.into(), &3.into())
+    );
+    assert_eq!(report["table"].as_array().unwrap().len(), 1);
+    assert_eq!(report["table"][0]["settings"]["train.clip"], 0.3);
+    assert_eq!(report["table"][0]["gap_percent_8_bit_weights"], Value::Null);
+    assert_eq!(lines(&hpo, "out").len(), 6);
+    let text = String::from_utf8(hpo.read("out/table.md")).unwrap();
+    for part in [
+        "averaged Riccati",
+        "round robin",
+        "best fixed mode",
+        "| hpo ",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn training_that_diverges_is_a_result() {
+    let hpo = Hpo::new();
+    let args = arguments("40", "out", &["--set", "train.step_gains=1e30"]);
+    let report = hpo.json(&args);
+    assert_eq!(report["table"][0]["diverged"], 3);
+    for line in lines(&hpo, "out") {
+        assert_eq!(line["diverged"], true);
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("training diverged in epoch"), "{message}");
+        assert!(line["mean_cost"].as_f64().unwrap().is_finite());
+    }
+    assert_eq!(hpo.json(&args)["new_cells"], 0);
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_written() {
+    let hpo = Hpo::new();
+    let refuses = |args: &[&str], parts: &[&str]| {
+        hpo.refuses(&[&["compare"], args].concat(), parts);
+    };
+    refuses(&["nowhere"], &["nowhere"]);
+    refuses(&[PLANT, "nowhere.toml"], &["nowhere.toml"]);
+    refuses(&[PLANT, "--algo", "magic"], &["magic", "hpo"]);
+    refuses(&[PLANT, "--structure", "magic"], &["--structure"]);
+    refuses(
+        &[PLANT, "--seeds", "0"],
+        &["--seeds: found 0; allowed: 1 or more"],
+    );
+    refuses(&[PLANT, "--jobs", "0"], &["--jobs: found 0"]);
+    refuses(&[PLANT, "--hidden", "big"], &["--hidden: found big"]);
+    refuses(&[PLANT, "--epochs", "0"], &["train.epochs: found 0"]);
+    refuses(
+        &[PLANT, "--set", "train.bogus=1"],
+        &["train.bogus", "unknown field"],
+    );
+    refuses(
+        &[PLANT, "--set-for", "train.clip=1"],
+        &["--set-for", "algo:key=value"],
+    );
+    refuses(
+        &[PLANT, "--set-for", "magic:train.clip=1"],
+        &["--set-for: found magic"],
+    );
+    hpo.write("file", "not a folder");
+    refuses(&[PLANT, "--out", "file/deeper"], &["file"]);
+    std::fs::create_dir(hpo.path("out")).unwrap();
+    hpo.write("out/results.jsonl", "something else\n");
+    hpo.write("out/.lock", "");
+    refuses(
+        &[PLANT, "--out", "out"],
+        &["out/results.jsonl: line 1: found", "choose another --out"],
+    );
+}
