@@ -20,7 +20,8 @@ use crate::train::checkpoint::write_atomically;
 use crate::train::run::{MAX_THREADS, TrainConfig};
 use crate::train::settings::Settings;
 
-use super::train::{self, Algorithm, TrainArgs};
+use super::train::{self, TrainArgs};
+use crate::train::settings::{Algorithm, Structure};
 
 /// Train every combination of algorithm, structure, plant and seed, and compare.
 #[derive(Args, Clone, Debug)]
