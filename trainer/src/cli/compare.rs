@@ -21,7 +21,7 @@ use crate::train::run::{MAX_THREADS, TrainConfig};
 use crate::train::settings::Settings;
 
 use super::train::{self, TrainArgs};
-use crate::train::settings::{Algorithm, Structure};
+use crate::train::settings::Algorithm;
 
 /// Train every combination of algorithm, structure, plant and seed, and compare.
 #[derive(Args, Clone, Debug)]

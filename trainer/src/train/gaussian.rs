@@ -1,7 +1,7 @@
 //! Gaussian noise on the control, and the surrogate loss of score-function algorithms.
 //!
-//! The drawn control is u = mu(s, c) + sigma r w with w standard normal, sigma `[m]` per coordinate and r = |xi|
-//! with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
+//! The drawn control is u = mu(s, c) + sigma r w with w standard normal, sigma `[m]` per coordinate and r the root
+//! mean square |xi| / sqrt(n) with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
 //! bounds behind u do not depend on the parameters and leave the ratio of probabilities alone:
 //!
 //!     ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma r)
@@ -44,14 +44,17 @@ impl<T: Real> Gaussian<T> {
     }
 }
 
-/// |xi| with unit-norm input, else 1; and its inverse (0 at the origin).
+/// |xi| / sqrt(n) with unit-norm input, else 1; and its inverse (0 at the origin).
 #[inline(always)]
 fn radius<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> (Lanes<T>, Lanes<T>) {
     match model.shape().input {
-        InputKind::UnitNorm => (
-            tape.norm.at(t)[0],
-            advantage::safe_inverse(tape.norm.at(t)[1]),
-        ),
+        InputKind::UnitNorm => {
+            let root = libm::sqrt(model.shape().state as f64);
+            (
+                tape.norm.at(t)[0] * T::from_f64(1.0 / root),
+                advantage::safe_inverse(tape.norm.at(t)[1]) * T::from_f64(root),
+            )
+        }
         InputKind::Affine => (Lanes([T::from_f64(1.0); LANES]), Lanes([T::from_f64(1.0); LANES])),
     }
 }

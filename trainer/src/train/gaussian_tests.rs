@@ -60,7 +60,9 @@ impl Rolled {
         let tape = &worker.tape;
         let choice = usize::from(tape.choice[t][lane]);
         let r = match self.case.model.shape().input {
-            InputKind::UnitNorm => tape.norm.at(t)[0].0[lane],
+            InputKind::UnitNorm => {
+                tape.norm.at(t)[0].0[lane] / (self.case.model.shape().state as f64).sqrt()
+            }
             InputKind::Affine => 1.0,
         };
         let mut sum = tape.probability.at(t)[choice].0[lane].ln();

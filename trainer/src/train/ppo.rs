@@ -8,6 +8,8 @@
 //! Stable-Baselines' `target_kl`), standard deviation independent of the state (Andrychowicz et al. 2021, arXiv 2006.05990,
 //! section 3.2), learned or fixed.
 
+use pulp::Arch;
+
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
@@ -40,6 +42,10 @@ impl<'a, P: Plant<f32>> Ppo<'a, P> {
 impl<P: Plant<f32>> Learner for Ppo<'_, P> {
     fn updates(&self) -> usize {
         self.batch.settings.train.batches_per_epoch
+    }
+
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
     }
 
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {

@@ -5,6 +5,8 @@
 //! `advantage = monte-carlo`. Advantages are divided by their spread and centred over the batch, the entropy bonus and
 //! the norm clip are as for the other algorithms; those bias the gradient.
 
+use pulp::Arch;
+
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
@@ -38,6 +40,10 @@ impl<'a, P: Plant<f32>> Reinforce<'a, P> {
 impl<P: Plant<f32>> Learner for Reinforce<'_, P> {
     fn updates(&self) -> usize {
         self.batch.settings.train.batches_per_epoch
+    }
+
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
     }
 
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
