@@ -108,7 +108,7 @@ fn check_memory(setup: &SetUp, samples: usize) -> Result<()> {
 fn family(setup: &SetUp, dims: &[usize], seed: u64) -> Result<Vec<Vec<SetUp>>> {
     dims.iter()
         .map(|&n| {
-            if n < MODES || n > 64 {
+            if !(MODES..=64).contains(&n) {
                 return Err(Error::Usage(format!(
                     "--dims: found {n}; allowed: {MODES} to 64 states"
                 )));
