@@ -3,19 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::evaluate::closed_loop::{Evaluation, Selection, evaluate_policy};
+use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
+use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    AveragedRiccati, ReferenceCache, ReferencePolicy, ReferenceReport, RiccatiModes, Schedule,
-    SwitchedBudget, SwitchedRiccati, compute_cached, simulate,
+    ReferenceCache, ReferenceReport, compute_cached, named, simulate_trial,
+};
+use crate::evaluate::robustness::{
+    ControllerRow, RobustnessEvent, RobustnessTable, Scenario, Subject, robustness, standard_suite,
 };
 use crate::numeric::random::{Purpose, Stream};
 use crate::plant::{PlantModel, load_plant, read_states};
 
 /// Evaluation states where the plant ships none.
 const DRAWN_STATES: usize = 1024;
+/// Steps of all episodes together that runs beyond the horizon make by default, and the least number of episodes.
+const LONG_STEPS: usize = 1 << 20;
+const LONG_EPISODES: usize = 64;
+/// The specification that asks for the whole suite.
+const SUITE: &str = "all";
 
 /// Evaluate a policy in closed loop with its plant, against the optimum.
 #[derive(Args, Clone, Debug)]
@@ -25,13 +34,18 @@ pub struct EvalArgs {
     /// A ready plant's name or a plant file.
     #[arg(long)]
     pub plant: String,
-    /// Initial states, one a line [default: the plant's test states, else 1024 drawn by seed].
+    /// Initial states, one a line [default: the plant's test states, else 1024 drawn by seed; the first of them for
+    /// episodes beyond the horizon].
     #[arg(long, value_name = "CSV")]
     pub states: Option<PathBuf>,
     /// Steps per episode [default: the plant's horizon].
     #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub steps: Option<usize>,
-    /// Seed of drawn states, noise and sampled choices.
+    /// What goes wrong: all for a table of the standard suite, or any of params=PERCENT (every entry of A and B),
+    /// sensor=STD and noise=STD (in units of the state), delay=SAMPLES, dropout=PROBABILITY, comma separated.
+    #[arg(long, value_name = "SPEC")]
+    pub perturb: Option<String>,
+    /// Seed of drawn states, noise, perturbations and sampled choices.
     #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// A setting of the plant, such as seed=3 or horizon=30.
@@ -42,19 +56,23 @@ pub struct EvalArgs {
     pub json: bool,
 }
 
-/// What `hpo eval --json` prints.
+/// What `hpo eval --json` prints, but for `--perturb all`, which prints a [`RobustnessTable`].
 #[derive(Clone, Debug, Serialize)]
 pub struct EvalReport {
     /// Name of the plant.
     pub plant: String,
     /// The policy as it was named.
     pub policy: String,
+    /// The perturbation; null for the nominal loop.
+    pub perturb: Option<String>,
     /// Number of episodes.
     pub episodes: usize,
     /// Steps per episode.
     pub steps: usize,
     /// Mean undiscounted cost per episode, arg-max selector.
     pub mean_cost: f64,
+    /// Mean cost per step.
+    pub cost_per_step: f64,
     /// Standard error of the mean.
     pub std_error: f64,
     /// Mean cost with sampled choices; null for a reference.
@@ -63,6 +81,8 @@ pub struct EvalReport {
     pub switches_per_episode: f64,
     /// Coordinates that stood at the state clamp.
     pub clamped_steps: u64,
+    /// Episodes with such a coordinate: they diverged, or nearly so.
+    pub clamped_episodes: usize,
     /// Steps in which the fallback law acted.
     pub fallback_steps: u64,
     /// Best upper bound of the optimal cost; null where none is valid.
@@ -71,12 +91,17 @@ pub struct EvalReport {
     pub gap_percent: Option<f64>,
     /// Gap to the certified lower bound in percent; null where none is valid.
     pub gap_percent_certified: Option<f64>,
+    /// Why there is no gap, and what the references beside it are worth; empty in the usual case.
+    pub notes: Vec<String>,
+    /// The policy and the references on the same episodes with the same draws, where the episodes are perturbed or
+    /// longer than the horizon; null elsewhere.
+    pub controllers: Option<Vec<ControllerRow>>,
 }
 
 /// Runs `hpo eval`.
 ///
 /// # Errors
-/// For a policy, plant or states file that is not acceptable.
+/// For a policy, plant, states file or perturbation that is not acceptable.
 pub fn run(args: &EvalArgs) -> Result<()> {
     super::only_plant_keys(&args.sets)?;
     let plant = load_plant(&args.plant, &args.sets)?;
@@ -84,23 +109,61 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if steps == 0 {
         return Err(Error::Usage("--steps: found 0; allowed: 1 or more".into()));
     }
-    let states = states(&plant, args.states.as_deref(), args.seed)?;
-    let (evaluation, sampled) = evaluate(&plant, &args.policy, &states, steps, args.seed)?;
-    let reference = Reference::of(&plant, &states, steps, args.seed);
+    let all = args.perturb.as_deref() == Some(SUITE);
+    let perturbation = match args.perturb.as_deref() {
+        Some(text) if !all => text.parse()?,
+        _ => Perturbation::NONE,
+    };
+    let mut states = states(&plant, args.states.as_deref(), args.seed)?;
+    if args.states.is_none() && steps > plant.horizon() {
+        states.truncate((LONG_STEPS / steps).max(LONG_EPISODES));
+    }
+    let nominal = Trial::nominal(&plant, &states, steps, args.seed);
+    let trial = nominal.perturbed(perturbation)?;
+    if all {
+        let table = table(&trial, &args.policy, &standard_suite(&plant))?;
+        return if args.json {
+            super::output::print_json(&table)
+        } else {
+            print_table(&table);
+            Ok(())
+        };
+    }
+    let (evaluation, sampled) = evaluate_trial(&trial, &args.policy)?;
+    let (reference, mut notes) = valid_reference(&trial);
+    let mut controllers = None;
+    if !perturbation.is_none() || steps > plant.horizon() {
+        let scenario = Scenario {
+            name: perturbation.to_string(),
+            perturbation,
+        };
+        let table = table(&trial, &args.policy, &[scenario])?;
+        notes.extend(table.notes);
+        controllers = table
+            .scenarios
+            .into_iter()
+            .next()
+            .map(|rows| rows.controllers);
+    }
     let report = EvalReport {
         plant: plant.name().to_owned(),
         policy: args.policy.clone(),
+        perturb: (!perturbation.is_none()).then(|| perturbation.to_string()),
         episodes: evaluation.episodes,
         steps,
         mean_cost: evaluation.mean_cost,
+        cost_per_step: evaluation.mean_cost / steps as f64,
         std_error: evaluation.std_error,
         mean_cost_sampled: sampled,
         switches_per_episode: evaluation.switches_per_episode,
         clamped_steps: evaluation.clamped_steps,
+        clamped_episodes: evaluation.clamped_episodes,
         fallback_steps: evaluation.fallback_steps,
         reference_cost: reference.upper,
         gap_percent: reference.gap_percent(evaluation.mean_cost),
         gap_percent_certified: reference.gap_percent_certified(evaluation.mean_cost),
+        notes,
+        controllers,
     };
     if args.json {
         super::output::print_json(&report)
@@ -110,14 +173,65 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     }
 }
 
+/// The plant's reference for a trial; where it has none, why.
+fn valid_reference(trial: &Trial<'_>) -> (Reference, Vec<String>) {
+    let none = Reference {
+        upper: None,
+        lower: None,
+    };
+    let (plant, steps) = (trial.plant(), trial.steps());
+    if !trial.perturbation().is_none() {
+        let note = "no gap: the optimum is known for the nominal loop alone".to_owned();
+        return (none, vec![note]);
+    }
+    if steps != plant.horizon() {
+        let note = format!(
+            "no gap: the optimum is computed for the horizon of {} steps alone",
+            plant.horizon()
+        );
+        return (none, vec![note]);
+    }
+    let report = reference_report(plant, trial.states(), trial.seed());
+    let reference = Reference {
+        upper: report.optimal_cost,
+        lower: report.lower_bound,
+    };
+    let missing = reference.upper.is_none() || reference.lower.is_none();
+    (reference, if missing { report.notes } else { Vec::new() })
+}
+
+/// The robustness table of what `policy` names.
+fn table(trial: &Trial<'_>, policy: &str, scenarios: &[Scenario]) -> Result<RobustnessTable> {
+    let (plant, states) = (trial.plant(), trial.states());
+    let (steps, seed) = (trial.steps(), trial.seed());
+    let bar = ProgressBar::new(0);
+    let progress = |event: RobustnessEvent| match event {
+        RobustnessEvent::Row { done, total } => {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+        RobustnessEvent::Reference(name) => bar.set_message(name),
+    };
+    let run = |subject| robustness(plant, subject, states, steps, seed, scenarios, &progress);
+    let table = if is_reference(policy) {
+        run(Subject::Reference(policy))
+    } else {
+        let bytes = super::train::read_policy(Path::new(policy))?;
+        run(Subject::Policy(policy, bytes.bytes())).map_err(|error| about(policy, error))
+    };
+    bar.finish_and_clear();
+    table
+}
+
 fn print(report: &EvalReport) {
+    let loop_ = report.perturb.as_deref().unwrap_or("nominal loop");
     println!(
-        "{} on {}: {} episodes of {} steps",
+        "{} on {}: {} episodes of {} steps, {loop_}",
         report.policy, report.plant, report.episodes, report.steps
     );
     println!(
-        "mean cost   {:.6} (standard error {:.4})",
-        report.mean_cost, report.std_error
+        "mean cost   {:.6} (standard error {:.4}), {:.6} per step",
+        report.mean_cost, report.std_error, report.cost_per_step
     );
     if let Some(sampled) = report.mean_cost_sampled {
         println!("sampled     {sampled:.6}");
@@ -130,9 +244,74 @@ fn print(report: &EvalReport) {
         println!("certified   gap to the lower bound {gap:+.3} %");
     }
     println!(
-        "switches    {:.2} per episode; {} clamped steps; {} fallback steps",
-        report.switches_per_episode, report.clamped_steps, report.fallback_steps
+        "switches    {:.2} per episode; {} clamped steps in {} episodes; {} fallback steps",
+        report.switches_per_episode,
+        report.clamped_steps,
+        report.clamped_episodes,
+        report.fallback_steps
     );
+    if let Some(rows) = &report.controllers {
+        println!("");
+        print_header();
+        print_rows(rows);
+    }
+    print_notes(&report.notes);
+}
+
+fn print_table(table: &RobustnessTable) {
+    println!(
+        "{} on {}: {} episodes of {} steps a row, the same draws in every row",
+        table.policy, table.plant, table.episodes, table.steps
+    );
+    print_header();
+    for rows in &table.scenarios {
+        println!("{} ({})", rows.scenario, rows.perturb);
+        print_rows(&rows.controllers);
+    }
+    print_notes(&table.notes);
+}
+
+fn print_header() {
+    println!(
+        "  {:<20}{:>12}{:>12}{:>12}{:>24}{:>10}{:>9}{:>9}{:>9}",
+        "controller",
+        "cost",
+        "per step",
+        "to nominal",
+        "to averaged Riccati",
+        "switches",
+        "clamped",
+        "episodes",
+        "fallback"
+    );
+}
+
+fn print_rows(rows: &[ControllerRow]) {
+    for row in rows {
+        let percent = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:+.2} %"));
+        let averaged = match row.averaged_percent_std_error {
+            Some(error) => format!("{} +- {error:.2}", percent(row.averaged_percent)),
+            None => "-".to_owned(),
+        };
+        println!(
+            "  {:<20}{:>12.4}{:>12.5}{:>12}{:>24}{:>10.2}{:>9}{:>9}{:>9}",
+            row.controller,
+            row.mean_cost,
+            row.cost_per_step,
+            percent(row.nominal_percent),
+            averaged,
+            row.switches_per_episode,
+            row.clamped_steps,
+            row.clamped_episodes,
+            row.fallback_steps
+        );
+    }
+}
+
+fn print_notes(notes: &[String]) {
+    for note in notes {
+        println!("note: {note}");
+    }
 }
 
 /// Evaluates what `policy` names; the second value is the cost with sampled choices.
@@ -146,68 +325,38 @@ pub fn evaluate(
     steps: usize,
     seed: u64,
 ) -> Result<(Evaluation, Option<f64>)> {
-    if let Some(reference) = reference_policy(plant, policy, states)? {
-        let episodes = simulate(plant, reference.as_ref(), states, steps, seed);
-        let costs: Vec<(f64, u32)> = episodes.iter().map(|e| (e.cost, e.switches)).collect();
-        let clamped = episodes.iter().map(|e| u64::from(e.clamped)).sum();
-        return Ok((Evaluation::new(&costs, clamped, 0), None));
+    evaluate_trial(&Trial::nominal(plant, states, steps, seed), policy)
+}
+
+fn evaluate_trial(trial: &Trial<'_>, policy: &str) -> Result<(Evaluation, Option<f64>)> {
+    let (plant, states) = (trial.plant(), trial.states());
+    if let Some(reference) = named(plant, policy, states, trial.steps())? {
+        let episodes = simulate_trial(trial, reference.as_ref());
+        return Ok((Evaluation::new(&episodes), None));
     }
     let bytes = super::train::read_policy(Path::new(policy))?;
-    let named = |error| match error {
-        Error::Usage(text) => Error::Usage(format!("{policy}: {text}")),
-        Error::Negative(text) => Error::Negative(format!("{policy}: {text}")),
-        other => other,
-    };
     let run = |selection| {
-        evaluate_policy(plant, bytes.bytes(), states, steps, seed, selection).map_err(named)
+        policy_episodes(trial, bytes.bytes(), selection)
+            .map(|episodes| Evaluation::new(&episodes))
+            .map_err(|error| about(policy, error))
     };
     let sampled = run(Selection::Sampled)?.mean_cost;
     Ok((run(Selection::ArgMax)?, Some(sampled)))
 }
 
-/// The reference that `name` names, if it names one.
-fn reference_policy(
-    plant: &PlantModel,
-    name: &str,
-    states: &[Vec<f64>],
-) -> Result<Option<Box<dyn ReferencePolicy>>> {
-    let modes = RiccatiModes::new(plant.lqr_data());
-    let horizon = plant.horizon();
-    Ok(Some(match name {
-        "round-robin" => Box::new(Schedule::round_robin(&modes, horizon)),
-        "averaged-riccati" => Box::new(AveragedRiccati::new(&modes).ok_or_else(|| {
-            Error::Usage(
-                "averaged-riccati: the averaged Riccati equation of this plant has no solution"
-                    .into(),
-            )
-        })?),
-        "switched-riccati" => {
-            let dims = plant.dims();
-            let budget = SwitchedBudget::for_size(dims.state, dims.modes, horizon);
-            Box::new(SwitchedRiccati::new(
-                plant,
-                &modes,
-                horizon,
-                states,
-                budget,
-                &|_, _| {},
-            ))
-        }
-        _ => match name.strip_prefix("fixed-mode:") {
-            None => return Ok(None),
-            Some(mode) => {
-                let count = plant.dims().modes;
-                let mode: usize = mode.parse().ok().filter(|&m| m < count).ok_or_else(|| {
-                    Error::Usage(format!(
-                        "fixed-mode: found {mode}; allowed: 0 to {}, the modes of {}",
-                        count - 1,
-                        plant.name()
-                    ))
-                })?;
-                Box::new(Schedule::fixed_mode(&modes, mode, horizon))
-            }
-        },
-    }))
+/// The error with the name of the policy that it is about.
+fn about(policy: &str, error: Error) -> Error {
+    match error {
+        Error::Usage(text) => Error::Usage(format!("{policy}: {text}")),
+        Error::Negative(text) => Error::Negative(format!("{policy}: {text}")),
+        other => other,
+    }
+}
+
+/// Whether a policy's name is that of a reference.
+fn is_reference(policy: &str) -> bool {
+    policy.starts_with("fixed-mode:")
+        || ["round-robin", "averaged-riccati", "switched-riccati"].contains(&policy)
 }
 
 /// The states to evaluate on: a file's, the plant's own, or drawn by seed.

@@ -5,9 +5,11 @@ use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, control_step};
 use policy_format::{Capacity, Policy, RawPolicy};
 use rayon::prelude::*;
 
+use super::episode::{Action, Episode, run_episode};
+use super::perturb::{Link, Trial};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, Stream};
-use crate::plant::{Plant, PlantModel};
+use crate::plant::PlantModel;
 
 /// How the choice is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,24 +33,31 @@ pub struct Evaluation {
     pub switches_per_episode: f64,
     /// Coordinates that stood at the state clamp, over all episodes.
     pub clamped_steps: u64,
+    /// Episodes with such a coordinate: they diverged, or nearly so.
+    pub clamped_episodes: usize,
     /// Steps in which the fallback law acted, over all episodes.
     pub fallback_steps: u64,
 }
 
 impl Evaluation {
-    /// Means of (cost, switches) per episode, with the counts given.
+    /// Means and counts of at least one episode.
     #[must_use]
-    pub fn new(episodes: &[(f64, u32)], clamped_steps: u64, fallback_steps: u64) -> Self {
+    pub fn new(episodes: &[Episode]) -> Self {
         let count = episodes.len() as f64;
-        let mean = episodes.iter().map(|e| e.0).sum::<f64>() / count;
-        let square = episodes.iter().map(|e| (e.0 - mean).powi(2)).sum::<f64>();
+        let mean = episodes.iter().map(|e| e.cost).sum::<f64>() / count;
+        let square = episodes
+            .iter()
+            .map(|e| (e.cost - mean).powi(2))
+            .sum::<f64>();
         Self {
             episodes: episodes.len(),
             mean_cost: mean,
             std_error: (square / (count - 1.0).max(1.0) / count).sqrt(),
-            switches_per_episode: episodes.iter().map(|e| f64::from(e.1)).sum::<f64>() / count,
-            clamped_steps,
-            fallback_steps,
+            switches_per_episode: episodes.iter().map(|e| f64::from(e.switches)).sum::<f64>()
+                / count,
+            clamped_steps: episodes.iter().map(|e| u64::from(e.clamped)).sum(),
+            clamped_episodes: episodes.iter().filter(|e| e.clamped > 0).count(),
+            fallback_steps: episodes.iter().map(|e| u64::from(e.fallback)).sum(),
         }
     }
 }
@@ -70,6 +79,24 @@ pub fn evaluate_policy(
     seed: u64,
     selection: Selection,
 ) -> Result<Evaluation> {
+    let trial = Trial::nominal(plant, states, steps, seed);
+    Ok(Evaluation::new(&policy_episodes(
+        &trial, policy, selection,
+    )?))
+}
+
+/// The episodes of a trial under `policy` (the bytes of a policy file, 16-aligned), in the order of its states;
+/// without perturbation those behind [`evaluate_policy`]. Sensors are `f32`, as on the device: what the
+/// perturbed measurement is rounded to.
+///
+/// # Errors
+/// As [`evaluate_policy`].
+pub fn policy_episodes(
+    trial: &Trial<'_>,
+    policy: &[u8],
+    selection: Selection,
+) -> Result<Vec<Episode>> {
+    let (plant, seed) = (trial.plant(), trial.seed());
     let parsed = RawPolicy::parse(policy)
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
         .map_err(|error| Error::Usage(format!("policy: {error}")))?;
@@ -80,23 +107,42 @@ pub fn evaluate_policy(
             &mut vec![0.0; parsed.scratch_len()],
         )
         .map_err(|error| Error::Negative(format!("policy: {error}")))?;
-    let dynamics = plant.build::<f64>();
+    let world = trial.world();
     let mut scratch = [0.0; SCRATCH_LEN];
     let armed = firmware::boot(policy, parsed.target_class(), &mut scratch);
-    let episodes: Vec<Episode> = states
+    Ok(trial
+        .states()
         .par_iter()
         .enumerate()
         .map(|(index, state)| {
-            let mut device = Device::new(&parsed, &armed, selection, seed, index as u64);
-            run_episode(&dynamics, &mut device, state, steps, seed, index as u64)
+            let index = index as u64;
+            let mut device = Device::new(&parsed, &armed, selection, seed, index);
+            let mut measured = vec![0.0_f32; plant.dims().state];
+            let mut control = vec![0.0_f32; plant.dims().control];
+            run_episode(
+                world.plant(index).as_ref(),
+                &mut Link::new(trial.perturbation(), seed, index),
+                &mut Stream::new(seed, Purpose::Noise, index),
+                state,
+                trial.steps(),
+                |_, x, u| {
+                    for (sensor, &x) in measured.iter_mut().zip(x) {
+                        *sensor = x as f32;
+                    }
+                    let (mode, fallback) = device.act(&measured, &mut control);
+                    for (u, &c) in u.iter_mut().zip(&control) {
+                        *u = f64::from(c);
+                    }
+                    Action {
+                        mode,
+                        limited: 0,
+                        fallback,
+                    }
+                },
+                |_, _| {},
+            )
         })
-        .collect();
-    let costs: Vec<(f64, u32)> = episodes.iter().map(|e| (e.cost, e.switches)).collect();
-    Ok(Evaluation::new(
-        &costs,
-        episodes.iter().map(|e| u64::from(e.clamped)).sum(),
-        episodes.iter().map(|e| u64::from(e.fallback)).sum(),
-    ))
+        .collect())
 }
 
 /// Whether the policy is for a plant of this size and actuator set.
@@ -123,14 +169,6 @@ fn check_fit(plant: &PlantModel, policy: &Policy<'_>) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-#[derive(Clone, Copy, Default)]
-struct Episode {
-    cost: f64,
-    switches: u32,
-    clamped: u32,
-    fallback: u32,
 }
 
 /// The controller of one episode.
@@ -221,46 +259,4 @@ fn draw(factors: &[u16], logits: &[f32], weights: &mut Vec<f64>, stream: &mut St
         choice = choice * size + index;
     }
     choice
-}
-
-fn run_episode<P: Plant<f64>>(
-    plant: &P,
-    device: &mut Device<'_, '_>,
-    state: &[f64],
-    steps: usize,
-    seed: u64,
-    index: u64,
-) -> Episode {
-    let dims = plant.dims();
-    let mut x = state.to_vec();
-    let mut next = vec![0.0; dims.state];
-    let mut measured = vec![0.0_f32; dims.state];
-    let mut control = vec![0.0_f32; dims.control];
-    let mut u = vec![0.0; dims.control];
-    let mut w = vec![0.0; dims.noise];
-    let mut noise = Stream::new(seed, Purpose::Noise, index);
-    let mut episode = Episode::default();
-    let mut previous = None;
-    for t in 0..steps {
-        for (sensor, &x) in measured.iter_mut().zip(&x) {
-            *sensor = x as f32;
-        }
-        let (mode, fallback) = device.act(&measured, &mut control);
-        for (u, &c) in u.iter_mut().zip(&control) {
-            *u = f64::from(c);
-        }
-        for value in &mut w {
-            *value = noise.normal();
-        }
-        episode.cost += plant.step(mode, &x, &u, &w, &mut next);
-        // What the last step leads to has no cost, so a clamp there hides nothing.
-        if t + 1 < steps {
-            episode.clamped += plant.count_clamped(&next);
-        }
-        episode.switches += u32::from(previous.is_some_and(|p| p != mode));
-        episode.fallback += u32::from(fallback);
-        previous = Some(mode);
-        std::mem::swap(&mut x, &mut next);
-    }
-    episode
 }

@@ -1,4 +1,9 @@
 //! How good a controller is: rollouts on given states, and references to compare with.
 
 pub mod closed_loop;
+mod episode;
+pub mod perturb;
 pub mod reference;
+pub mod robustness;
+
+pub use episode::Episode;

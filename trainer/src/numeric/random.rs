@@ -32,6 +32,12 @@ pub enum Purpose {
     Exploration = 9,
     /// Gumbel noise on the logits.
     Relaxation = 10,
+    /// Errors of a plant's matrices in an evaluation.
+    Mismatch = 32,
+    /// Sensor noise in an evaluation.
+    Sensor = 33,
+    /// Lost measurements in an evaluation.
+    Dropout = 34,
 }
 
 /// One reproducible sequence of random numbers.

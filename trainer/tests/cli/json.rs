@@ -39,11 +39,13 @@ fn number(value: &Value, key: &str) -> f64 {
         .unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
-const EVAL: [(&str, Kind); 11] = [
+const EVAL: [(&str, Kind); 13] = [
     ("plant", Kind::Text),
     ("policy", Kind::Text),
     ("episodes", Kind::Whole),
     ("mean_cost", Kind::Number),
+    ("cost_per_step", Kind::Number),
+    ("clamped_episodes", Kind::Whole),
     ("std_error", Kind::Number),
     ("mean_cost_sampled", Kind::NumberOrNull),
     ("switches_per_episode", Kind::Number),

@@ -4,6 +4,7 @@ mod averaged;
 mod cache;
 mod certified;
 mod forms;
+mod named;
 mod report;
 mod riccati;
 mod schedule;
@@ -12,8 +13,9 @@ mod switched;
 
 pub use averaged::AveragedRiccati;
 pub use cache::{ReferenceCache, compute_cached};
+pub use named::named;
 pub use report::{ReferenceEvent, ReferenceReport, compute};
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
-pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate};
+pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate, simulate_trial};
 pub use switched::{Law, SwitchedBudget, SwitchedRiccati};

@@ -2,8 +2,12 @@
 
 use rayon::prelude::*;
 
+use crate::evaluate::episode::{Action, run_episode};
+use crate::evaluate::perturb::{Link, Perturbation, Trial};
 use crate::numeric::{Purpose, Stream};
 use crate::plant::{Plant, PlantModel};
+
+pub use crate::evaluate::episode::Episode;
 
 /// A controller that needs only time and state.
 pub trait ReferencePolicy: Sync {
@@ -11,19 +15,6 @@ pub trait ReferencePolicy: Sync {
     ///
     /// Beyond the horizon for which a time-varying policy was made it acts as at its last step.
     fn act(&self, t: usize, x: &[f64], u: &mut [f64]) -> usize;
-}
-
-/// What one episode came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Episode {
-    /// Undiscounted sum of stage costs.
-    pub cost: f64,
-    /// Number of steps whose mode differs from that of the step before.
-    pub switches: u32,
-    /// Coordinates of a state that stood at the state clamp, over all steps.
-    pub clamped: u32,
-    /// Controls that the plant's bounds cut, over all steps.
-    pub limited: u32,
 }
 
 /// Runs one episode of `steps` steps from each state, in the order of the states.
@@ -37,13 +28,29 @@ pub fn simulate<P: ReferencePolicy + ?Sized>(
     steps: usize,
     seed: u64,
 ) -> Vec<Episode> {
-    let plant = model.build::<f64>();
-    states
+    simulate_trial(&Trial::nominal(model, states, steps, seed), policy)
+}
+
+/// Runs the episodes of a trial, in the order of its states: `policy` is given the measurements that reach a
+/// controller there, delayed, noisy or not at all. Without perturbation this is [`simulate`].
+pub fn simulate_trial<P: ReferencePolicy + ?Sized>(trial: &Trial<'_>, policy: &P) -> Vec<Episode> {
+    let world = trial.world();
+    trial
+        .states()
         .par_iter()
         .enumerate()
         .map(|(index, state)| {
-            let mut noise = Stream::new(seed, Purpose::Noise, index as u64);
-            simulate_one(model, &plant, policy, state, steps, &mut noise, |_, _| {})
+            let index = index as u64;
+            run_reference(
+                trial.plant(),
+                world.plant(index).as_ref(),
+                policy,
+                &mut Link::new(trial.perturbation(), trial.seed(), index),
+                state,
+                trial.steps(),
+                &mut Stream::new(trial.seed(), Purpose::Noise, index),
+                |_, _| {},
+            )
         })
         .collect()
 }
@@ -56,43 +63,44 @@ pub(super) fn simulate_one<P: ReferencePolicy + ?Sized>(
     state: &[f64],
     steps: usize,
     noise: &mut Stream,
-    mut visit: impl FnMut(usize, &[f64]),
+    visit: impl FnMut(usize, &[f64]),
 ) -> Episode {
-    let dims = plant.dims();
-    let mut x = state.to_vec();
-    let mut next = vec![0.0; dims.state];
-    let mut u = vec![0.0; dims.control];
-    let mut w = vec![0.0; dims.noise];
-    let mut episode = Episode {
-        cost: 0.0,
-        switches: 0,
-        clamped: 0,
-        limited: 0,
-    };
-    let mut previous = None;
-    for t in 0..steps {
-        visit(t, &x);
-        let mode = policy.act(t, &x, &mut u);
+    let mut link = Link::new(&Perturbation::NONE, 0, 0);
+    run_reference(model, plant, policy, &mut link, state, steps, noise, visit)
+}
+
+/// One episode on the true plant `plant`; bounds are those of `model`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one loop, all of different types"
+)]
+fn run_reference<P: ReferencePolicy + ?Sized>(
+    model: &PlantModel,
+    plant: &impl Plant<f64>,
+    policy: &P,
+    link: &mut Link,
+    state: &[f64],
+    steps: usize,
+    noise: &mut Stream,
+    visit: impl FnMut(usize, &[f64]),
+) -> Episode {
+    let act = |t: usize, x: &[f64], u: &mut [f64]| {
+        let mode = policy.act(t, x, u);
+        let mut limited = 0;
         if let Some(bounds) = model.bounds() {
-            for i in 0..dims.control {
-                let cut = u[i].clamp(bounds.lower[i], bounds.upper[i]);
-                episode.limited += u32::from(cut != u[i]);
-                u[i] = cut;
+            for (i, u) in u.iter_mut().enumerate() {
+                let cut = u.clamp(bounds.lower[i], bounds.upper[i]);
+                limited += u32::from(cut != *u);
+                *u = cut;
             }
         }
-        for value in &mut w {
-            *value = noise.normal();
+        Action {
+            mode,
+            limited,
+            fallback: false,
         }
-        episode.cost += plant.step(mode, &x, &u, &w, &mut next);
-        // What the last step leads to has no cost, so a clamp there hides nothing.
-        if t + 1 < steps {
-            episode.clamped += plant.count_clamped(&next);
-        }
-        episode.switches += u32::from(previous.is_some_and(|p| p != mode));
-        previous = Some(mode);
-        std::mem::swap(&mut x, &mut next);
-    }
-    episode
+    };
+    run_episode(plant, link, noise, state, steps, act, visit)
 }
 
 /// Mean cost of the episodes.

@@ -104,6 +104,22 @@ impl SwitchedRiccati {
         policy
     }
 
+    /// The same set of laws at every step: that of the first step of a problem of `horizon` steps, for runs that
+    /// have no end in sight. Built as [`SwitchedRiccati::new`] builds it.
+    #[must_use]
+    pub fn stationary(
+        model: &PlantModel,
+        modes: &RiccatiModes,
+        horizon: usize,
+        states: &[Vec<f64>],
+        budget: SwitchedBudget,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Self {
+        let mut policy = Self::new(model, modes, horizon, states, budget, progress);
+        policy.stages.truncate(1);
+        policy
+    }
+
     /// The laws that compete at each step; `stages().len()` is the horizon.
     #[must_use]
     pub fn stages(&self) -> &[Vec<Law>] {
