@@ -52,7 +52,10 @@ fn radius<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> (Lanes<T>, Lanes<
             tape.norm.at(t)[0],
             advantage::safe_inverse(tape.norm.at(t)[1]),
         ),
-        InputKind::Affine => (Lanes([T::from_f64(1.0); LANES]), Lanes([T::from_f64(1.0); LANES])),
+        InputKind::Affine => (
+            Lanes([T::from_f64(1.0); LANES]),
+            Lanes([T::from_f64(1.0); LANES]),
+        ),
     }
 }
 
@@ -231,7 +234,11 @@ impl<P: Plant<f32>> WithSimd for Surrogate<'_, P> {
                     }
                 });
                 shard.clipped += u32::from(done);
-                factor.0[lane] = if done { 0.0 } else { ratio * a.0[lane] * self.share };
+                factor.0[lane] = if done {
+                    0.0
+                } else {
+                    ratio * a.0[lane] * self.share
+                };
             }
             for d in tape.d_law.at_mut(t) {
                 *d = *d * factor;

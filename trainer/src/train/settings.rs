@@ -443,7 +443,8 @@ impl Settings {
         };
         // Words that name no preset are refused below, where the error can name their key.
         let algo = word("train", "algo").and_then(|w| Algorithm::from_str(&w, false).ok());
-        let structure = word("policy", "structure").and_then(|w| Structure::from_str(&w, false).ok());
+        let structure =
+            word("policy", "structure").and_then(|w| Structure::from_str(&w, false).ok());
         let exact = word("train", "variant").is_some_and(|w| w == "exact");
         let mut settings = Self::preset(
             algo.unwrap_or(Algorithm::Hpo),
