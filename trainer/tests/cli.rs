@@ -14,6 +14,8 @@ mod json;
 mod plant_files;
 #[path = "cli/policy_files.rs"]
 mod policy_files;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/robustness.rs"]
 mod robustness;
 #[path = "cli/support.rs"]

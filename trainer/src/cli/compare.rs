@@ -18,10 +18,9 @@ use crate::error::{Error, Result};
 use crate::plant::PlantModel;
 use crate::train::checkpoint::write_atomically;
 use crate::train::run::{MAX_THREADS, TrainConfig};
-use crate::train::settings::Settings;
+use crate::train::settings::{Algorithm, Settings};
 
 use super::train::{self, TrainArgs};
-use crate::train::settings::Algorithm;
 
 /// Train every combination of algorithm, structure, plant and seed, and compare.
 #[derive(Args, Clone, Debug)]
@@ -226,20 +225,20 @@ fn setting_for(text: &str) -> std::result::Result<(String, String, String), Stri
     Ok((algorithm.to_owned(), key, value))
 }
 
-/// A cell as `hpo train` would run it, and the defaults of its algorithm on its plant.
+/// A cell as `hpo train` would run it, and the defaults of its algorithm and structure on its plant.
 ///
 /// It goes through the training command's own arguments, so whatever that one offers can be compared.
 fn resolve(args: &CompareArgs, spec: &CellSpec) -> Result<(TrainConfig, Settings)> {
-    let base = [
+    let mut base = vec![
         "train".to_owned(),
         spec.plant.clone(),
         format!("--algo={}", spec.algorithm),
         format!("--seed={}", spec.seed),
     ];
-    let mut words = base.to_vec();
     if spec.structure != DEFAULT_STRUCTURE {
-        words.push(format!("--structure={}", spec.structure));
+        base.push(format!("--structure={}", spec.structure));
     }
+    let mut words = base.clone();
     if let Some(hidden) = &spec.hidden {
         let widths: Vec<String> = hidden.iter().map(usize::to_string).collect();
         words.push(format!("--hidden={}", widths.join(",")));
@@ -254,7 +253,7 @@ fn resolve(args: &CompareArgs, spec: &CellSpec) -> Result<(TrainConfig, Settings
     words.extend(spec.sets.iter().map(set));
     let config = train::resolve(&parse(&words)?)?;
     // The plant's own settings are no difference of the algorithm.
-    let mut defaults = base.to_vec();
+    let mut defaults = base;
     let plant = spec.sets.iter();
     let plant = plant.filter(|(key, _)| crate::plant::is_plant_key(key));
     defaults.extend(plant.map(set));

@@ -21,6 +21,7 @@ pub mod inspect;
 mod output;
 pub mod plants;
 pub mod reference;
+pub mod report;
 pub mod setup;
 pub mod train;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Reference(reference::ReferenceArgs),
     /// Train algorithms on plants with several seeds, and compare them.
     Compare(compare::CompareArgs),
+    /// Write one HTML page about a run: curves, episodes, mode maps, references.
+    Report(report::ReportArgs),
     /// Check the gradient estimator against exact enumeration on a small set-up.
     Gradcheck(gradcheck::GradcheckArgs),
     /// Write a run's best policy to a file.
@@ -77,6 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Eval(args) => eval::run(args),
         Command::Reference(args) => reference::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Report(args) => report::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),

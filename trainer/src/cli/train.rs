@@ -154,7 +154,11 @@ pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
     }
     let out = args.out.clone().unwrap_or_else(|| {
         let name = file_name(plant.name());
-        PathBuf::from("runs").join(format!("{name}-{}-seed{}", settings.train.algo.name(), args.seed))
+        PathBuf::from("runs").join(format!(
+            "{name}-{}-seed{}",
+            settings.train.algo.name(),
+            args.seed
+        ))
     });
     Ok(TrainConfig {
         plant,

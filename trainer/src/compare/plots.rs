@@ -282,6 +282,12 @@ fn gap_against(
         });
         let mut axis = Axis::linear(x_label);
         axis.ticks = Some(xs.iter().map(|&v| (v as f64, v.to_string())).collect());
+        let step = xs.windows(2).map(|w| w[1] - w[0]).min().unwrap_or(1) as f64;
+        let (first, last) = (xs.first().copied(), xs.last().copied());
+        axis.include = vec![
+            first.unwrap_or(0) as f64 - 0.3 * step,
+            last.unwrap_or(0) as f64 + 0.3 * step,
+        ];
         list.push(
             Chart {
                 title: panel_title(value),

@@ -1,5 +1,9 @@
 //! What people look at: traced episodes, plots and the HTML page of a run.
 
+mod episodes;
+pub mod figures;
 pub mod modes;
+pub mod page;
+pub mod run;
 pub mod svg;
 pub mod trace;

@@ -1,9 +1,9 @@
 //! Updates are the same bits for every instruction set and number of threads.
 
 use super::*;
-use pulp::Arch;
 use crate::plant::load_plant;
 use crate::train::run::{plant_traits, policy_shape};
+use pulp::Arch;
 
 /// State after two epochs of two updates on a small plant.
 fn trained(sets: &[(&str, &str)], arch: Arch, threads: usize) -> (State, EpochMetrics) {

@@ -51,10 +51,7 @@ impl State {
     /// Before the first epoch.
     #[must_use]
     pub fn new(model: &Model, critic: &Critic, settings: &Settings, seed: u64) -> Self {
-        let noisy = matches!(
-            settings.train.algo,
-            Algorithm::Ppo | Algorithm::Reinforce
-        );
+        let noisy = matches!(settings.train.algo, Algorithm::Ppo | Algorithm::Reinforce);
         let controls = if noisy { model.shape().control } else { 0 };
         Self {
             parameters: initial::policy(model, seed, settings.policy.score_spread),
@@ -149,9 +146,14 @@ pub fn learner<'a, P: Plant<f32>>(
             settings,
             seed,
         )),
-        Algorithm::Gumbel => {
-            Box::new(Gumbel::new(plant, description, model, critic, settings, seed))
-        }
+        Algorithm::Gumbel => Box::new(Gumbel::new(
+            plant,
+            description,
+            model,
+            critic,
+            settings,
+            seed,
+        )),
     }
 }
 

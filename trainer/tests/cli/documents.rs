@@ -167,6 +167,15 @@ fn every_json_key_is_documented() {
         &["reference", "switched-lqr-3-2"],
         &["inspect", "run"],
         &["plants"],
+        &["report", "run"],
+        &[
+            "compare",
+            "switched-lqr-3-2",
+            "--seeds",
+            "1",
+            "--epochs",
+            "1",
+        ],
         &[
             "gradcheck",
             "switched-lqr-2-2",

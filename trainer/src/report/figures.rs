@@ -1,0 +1,284 @@
+//! Everything that a run's report shows, computed.
+
+use rayon::prelude::*;
+
+use super::modes::ModeMap;
+use super::run::RunRecord;
+use super::trace::{Actor as _, LoadedPolicy, ReferenceActor, Trace, trace};
+use crate::compare::cell::{EVALUATION_SEED, test_states};
+use crate::error::Result;
+use crate::evaluate::closed_loop::{Evaluation, Selection, evaluate_policy};
+use crate::evaluate::reference::{
+    ReferenceCache, ReferencePolicy, ReferenceReport, compute_cached, named,
+};
+use crate::evaluate::robustness::{RobustnessTable, Subject, robustness, standard_suite};
+use crate::plant::PlantModel;
+
+/// Initial states whose episodes are shown.
+const EPISODES: usize = 3;
+/// Cells of a mode map along each side.
+const CELLS: usize = 120;
+/// Slices of the state space that are shown.
+const SLICES: usize = 3;
+/// Cells of the maps, of all of them together, from which the best known control is made.
+const MAP_POINTS: usize = 240;
+/// Test states of the robustness table.
+const ROBUSTNESS_STATES: usize = 256;
+
+/// What is being computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportStage {
+    /// The references' costs.
+    References,
+    /// The policy in closed loop.
+    Evaluation,
+    /// The controller beside the policy in episodes and maps.
+    Controller,
+    /// Mode maps.
+    Maps,
+    /// The robustness table.
+    Robustness,
+}
+
+/// One slice of the state space, seen by the policy and by the reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// The policy's arg-max modes.
+    pub policy: ModeMap,
+    /// The reference's modes at t = 0.
+    pub reference: Option<ModeMap>,
+}
+
+/// One initial state's episodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// Number of the test state.
+    pub index: usize,
+    /// The policy's episode.
+    pub policy: Trace,
+    /// The reference's.
+    pub reference: Option<Trace>,
+}
+
+/// All figures of a report.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Number of test states, and whether they are the plant's own.
+    pub states: (usize, bool),
+    /// The policy with the arg-max selector.
+    pub evaluation: Evaluation,
+    /// Its mean cost with sampled choices.
+    pub sampled_cost: f64,
+    /// References and their validity.
+    pub references: ReferenceReport,
+    /// Name of the controller that stands beside the policy in episodes and maps, where there is one.
+    pub beside: Option<&'static str>,
+    /// Episodes.
+    pub pairs: Vec<Pair>,
+    /// Mode maps; none with fewer than two states.
+    pub slices: Vec<Slice>,
+    /// The standard perturbations.
+    pub robustness: RobustnessTable,
+}
+
+impl Figures {
+    /// Gap of a cost to the best known one in percent, where that is valid.
+    #[must_use]
+    pub fn gap_percent(&self, cost: f64) -> Option<f64> {
+        let best = self.references.optimal_cost?;
+        Some((cost / best - 1.0) * 100.0)
+    }
+
+    /// Gap of a cost to the certified lower bound in percent, where one is valid.
+    #[must_use]
+    pub fn gap_percent_certified(&self, cost: f64) -> Option<f64> {
+        let bound = self.references.lower_bound?;
+        Some((cost / bound - 1.0) * 100.0)
+    }
+}
+
+/// Computes the figures of a run; references come from the user's cache where they have been computed before.
+///
+/// # Errors
+/// As [`evaluate_policy`] and [`robustness`].
+pub fn compute(run: &RunRecord, progress: &(dyn Fn(ReportStage) + Sync)) -> Result<Figures> {
+    let plant = &run.plant;
+    let (horizon, seed) = (plant.horizon(), EVALUATION_SEED);
+    let states = test_states(plant);
+    progress(ReportStage::Evaluation);
+    let evaluate =
+        |selection| evaluate_policy(plant, run.policy.bytes(), &states, horizon, seed, selection);
+    let evaluation = evaluate(Selection::ArgMax)?;
+    let sampled_cost = evaluate(Selection::Sampled)?.mean_cost;
+    progress(ReportStage::References);
+    let cache = ReferenceCache::of_user();
+    let references = compute_cached(cache.as_ref(), plant, &states, seed, &|_| {});
+    let shown = &states[..states.len().min(EPISODES)];
+    let planes = planes(plant);
+    progress(ReportStage::Controller);
+    let (beside, reference) = match controller(plant, &references, shown, &planes) {
+        Some((name, policy)) => (Some(name), Some(policy)),
+        None => (None, None),
+    };
+    let loaded = LoadedPolicy::new(&run.policy)?;
+    let pairs = shown
+        .iter()
+        .enumerate()
+        .map(|(index, state)| {
+            let episode = |actor: &mut dyn super::trace::Actor| {
+                trace(plant, actor, state, horizon, seed, index as u64)
+            };
+            Pair {
+                index,
+                policy: episode(&mut loaded.actor()),
+                reference: reference
+                    .as_deref()
+                    .map(|policy| episode(&mut ReferenceActor(policy))),
+            }
+        })
+        .collect();
+    progress(ReportStage::Maps);
+    let slices = planes
+        .iter()
+        .map(|plane| Slice {
+            policy: plane.map("policy", plant, |x, u| loaded.actor().act(0, x, u)),
+            reference: reference.as_deref().map(|policy| {
+                let title = beside.unwrap_or_default().replace('-', " ");
+                plane.map(&title, plant, |x, u| policy.act(0, x, u))
+            }),
+        })
+        .collect();
+    progress(ReportStage::Robustness);
+    let name = run.algorithm();
+    let robustness = robustness(
+        plant,
+        Subject::Policy(name, run.policy.bytes()),
+        &states[..states.len().min(ROBUSTNESS_STATES)],
+        horizon,
+        seed,
+        &standard_suite(plant),
+        &|_| {},
+    )?;
+    Ok(Figures {
+        states: (states.len(), plant.test_states().is_some()),
+        evaluation,
+        sampled_cost,
+        references,
+        beside,
+        pairs,
+        slices,
+        robustness,
+    })
+}
+
+type Controller = Box<dyn ReferencePolicy + Send>;
+
+/// The best controller that is valid on this plant: switched Riccati, else averaged Riccati.
+fn controller(
+    plant: &PlantModel,
+    references: &ReferenceReport,
+    shown: &[Vec<f64>],
+    planes: &[Plane],
+) -> Option<(&'static str, Controller)> {
+    let mut states = shown.to_vec();
+    let all: Vec<Vec<f64>> = planes.iter().flat_map(|p| p.states(plant)).collect();
+    // Forms are kept where they are least at a given state: the maps' cells are such states.
+    let every = all.len().div_ceil(MAP_POINTS).max(1);
+    states.extend(all.into_iter().step_by(every));
+    let make = |name: &'static str| {
+        let policy = named(plant, name, &states, plant.horizon()).ok()??;
+        Some((name, policy))
+    };
+    if references.optimal_cost.is_some() {
+        make("switched-riccati")
+    } else {
+        make("averaged-riccati")
+    }
+}
+
+/// Two coordinates of the state, the others at the centre of the initial states.
+#[derive(Clone, Copy, Debug)]
+struct Plane {
+    x: usize,
+    y: usize,
+}
+
+/// Pairs of neighbours, spread over the state.
+fn planes(plant: &PlantModel) -> Vec<Plane> {
+    let n = plant.dims().state;
+    let pairs: Vec<Plane> = match n {
+        0 | 1 => Vec::new(),
+        2 => vec![Plane { x: 0, y: 1 }],
+        // The first coordinate against the others shows how the groups of a switched plant meet.
+        _ => (1..n).map(|y| Plane { x: 0, y }).collect(),
+    };
+    let every = pairs.len().div_ceil(SLICES).max(1);
+    pairs.into_iter().step_by(every).collect()
+}
+
+impl Plane {
+    /// Ends of an axis: the box of initial states, at least something.
+    fn ends(plant: &PlantModel, axis: usize) -> (f64, f64) {
+        let (center, half) = (
+            plant.initial().center[axis],
+            plant.initial().half_width[axis],
+        );
+        let half = if half > 0.0 {
+            half
+        } else {
+            center.abs().max(1.0)
+        };
+        (center - half, center + half)
+    }
+
+    /// The state in the middle of a cell.
+    fn state(&self, plant: &PlantModel, column: usize, row: usize) -> Vec<f64> {
+        let mut state = plant.initial().center.clone();
+        for (axis, cell) in [(self.x, column), (self.y, row)] {
+            let (low, high) = Self::ends(plant, axis);
+            state[axis] = low + (high - low) * (cell as f64 + 0.5) / CELLS as f64;
+        }
+        state
+    }
+
+    fn states(&self, plant: &PlantModel) -> Vec<Vec<f64>> {
+        // Every seventh cell of every seventh row: no multiple of the side, so no two rows line up.
+        let cells = (0..CELLS * CELLS).step_by(7 * 7);
+        cells
+            .map(|cell| self.state(plant, cell % CELLS, cell / CELLS))
+            .collect()
+    }
+
+    fn map(
+        &self,
+        title: &str,
+        plant: &PlantModel,
+        act: impl Fn(&[f64], &mut [f64]) -> usize + Sync,
+    ) -> ModeMap {
+        let modes = (0..CELLS)
+            .into_par_iter()
+            .map(|row| {
+                let mut u = vec![0.0; plant.dims().control];
+                (0..CELLS)
+                    .map(|column| act(&self.state(plant, column, row), &mut u))
+                    .collect()
+            })
+            .collect();
+        let axis = |axis: usize| {
+            let (low, high) = Self::ends(plant, axis);
+            let (name, unit) = (&plant.names().state[axis], &plant.names().state_units[axis]);
+            let label = if unit.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}, {unit}")
+            };
+            (label, low, high)
+        };
+        ModeMap {
+            title: title.to_owned(),
+            x: axis(self.x),
+            y: axis(self.y),
+            modes,
+        }
+    }
+}

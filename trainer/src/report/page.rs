@@ -1,0 +1,511 @@
+//! The HTML page of a run: one file, nothing loaded, no scripts.
+
+use std::fmt::Write as _;
+
+use policy_format::InputKind;
+
+use super::episodes;
+use super::figures::Figures;
+use super::modes::legend;
+use super::run::RunRecord;
+use super::svg::{Axis, Chart, Scale, Series, document, escape, short};
+use super::trace::LoadedPolicy;
+use crate::error::Result;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Size of a chart in pixels.
+pub(super) const CHART: (f64, f64) = (500.0, 290.0);
+
+/// The page.
+///
+/// # Errors
+/// [`crate::Error::Usage`] if the run's policy is not valid.
+pub fn page(run: &RunRecord, figures: &Figures) -> Result<String> {
+    let title = format!("{} on {}", run.algorithm(), run.plant.name());
+    let mut body = String::new();
+    body += &header(run, &title);
+    body += &cards(run, figures)?;
+    body += &comparison(run, figures);
+    body += &learning(run);
+    body += &episodes::section(run, figures);
+    body += &maps(run, figures);
+    body += &robustness(figures);
+    body += &structure(run)?;
+    body += &settings(run);
+    Ok(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escape(&title)
+    ))
+}
+
+/// A figure with a caption; an empty caption is left out.
+pub(super) fn figure(svg: &str, caption: &str) -> String {
+    if caption.is_empty() {
+        format!("<figure>{svg}</figure>\n")
+    } else {
+        format!(
+            "<figure>{svg}<figcaption>{}</figcaption></figure>\n",
+            escape(caption)
+        )
+    }
+}
+
+pub(super) fn chart(chart: &Chart) -> String {
+    let elements = chart.elements(CHART.0, CHART.1);
+    figure(&document(CHART.0, CHART.1, &chart.title, &elements), "")
+}
+
+fn header(run: &RunRecord, title: &str) -> String {
+    let dims = run.plant.dims();
+    let description = run.plant.description();
+    let mut text = format!("<header><h1>{}</h1>\n", escape(title));
+    let _ = writeln!(
+        text,
+        "<p class=\"soft\">{}{} states, {} controls, {} modes, {} steps of {} s. Seed {}.</p></header>",
+        if description.is_empty() {
+            String::new()
+        } else {
+            format!("{} ", escape(description))
+        },
+        dims.state,
+        dims.control,
+        dims.modes,
+        run.plant.horizon(),
+        run.plant.sample_time_s(),
+        run.seed
+    );
+    text
+}
+
+fn percent(value: Option<f64>) -> String {
+    match value {
+        None => "–".into(),
+        Some(v) if v.abs() >= 1e5 => format!("{v:+.1e} %"),
+        Some(v) if v.abs() >= 100.0 => format!("{v:+.0} %"),
+        Some(v) => format!("{v:+.2} %"),
+    }
+}
+
+fn cost(value: f64) -> String {
+    if value.abs() < 1e6 {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.3e}")
+    }
+}
+
+fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
+    let loaded = LoadedPolicy::new(&run.policy)?;
+    let policy = loaded.policy();
+    let own = figures.evaluation.mean_cost;
+    let references = &figures.references;
+    let against_averaged = references.averaged_riccati_cost.map(|averaged| {
+        let relative = (own / averaged - 1.0) * 100.0;
+        format!("{} against averaged Riccati", percent(Some(relative)))
+    });
+    let certified = match figures.gap_percent_certified(own) {
+        Some(gap) => format!("{} to the certified bound", percent(Some(gap))),
+        None => "no certified bound".into(),
+    };
+    let (gap, gap_note) = match figures.gap_percent(own) {
+        Some(gap) => (percent(Some(gap)), certified),
+        None => ("none".into(), "no valid reference on this plant".into()),
+    };
+    let last = run.epochs.last();
+    let best = figures
+        .references
+        .optimal_cost
+        .map_or("best known: none is valid".into(), |c| {
+            format!("best known {}", cost(c))
+        });
+    let list = [
+        ("gap to the optimum", gap, gap_note),
+        ("mean cost", cost(own), best),
+        (
+            "against no training",
+            match references.averaged_riccati_cost {
+                Some(averaged) if own < averaged => "better".into(),
+                Some(_) => "not better".into(),
+                None => "–".into(),
+            },
+            against_averaged.unwrap_or_else(|| "averaged Riccati has no solution".into()),
+        ),
+        (
+            "policy",
+            format!("{:.1} KiB", run.policy.bytes().len() as f64 / 1024.0),
+            format!(
+                "{} numbers, {} choices",
+                policy.parameters(),
+                policy.choices()
+            ),
+        ),
+        (
+            "simulator calls",
+            last.map_or("0".into(), |e| short(e.env_steps as f64)),
+            format!(
+                "{} epochs, look-ahead included",
+                last.map_or(0, |e| e.epoch)
+            ),
+        ),
+        (
+            "mode switches",
+            format!("{:.1}", figures.evaluation.switches_per_episode),
+            match references.optimal_switches {
+                Some(switches) => format!("per episode; best known control {switches:.1}"),
+                None => "per episode".into(),
+            },
+        ),
+    ];
+    let mut text = String::from("<div class=\"cards\">\n");
+    for (index, (name, value, more)) in list.iter().enumerate() {
+        let class = if index == 0 { "card main" } else { "card" };
+        let _ = writeln!(
+            text,
+            "<div class=\"{class}\"><div class=\"name\">{name}</div><div class=\"value\">{}</div>\
+             <div class=\"more\">{}</div></div>",
+            escape(value),
+            escape(more)
+        );
+    }
+    text += "</div>\n";
+    Ok(text)
+}
+
+fn comparison(run: &RunRecord, figures: &Figures) -> String {
+    let references = &figures.references;
+    let mut rows: Vec<(String, Option<f64>, bool)> = vec![
+        (
+            "certified lower bound".into(),
+            references.lower_bound,
+            false,
+        ),
+        (
+            "optimum (best known control)".into(),
+            references.optimal_cost,
+            false,
+        ),
+        (
+            format!("{}, arg-max", run.algorithm()),
+            Some(figures.evaluation.mean_cost),
+            true,
+        ),
+        (
+            format!("{}, sampled choices", run.algorithm()),
+            Some(figures.sampled_cost),
+            false,
+        ),
+        (
+            "averaged Riccati, one-step look-ahead".into(),
+            references.averaged_riccati_cost,
+            false,
+        ),
+        (
+            "round robin".into(),
+            Some(references.round_robin_cost),
+            false,
+        ),
+    ];
+    for (mode, &cost) in references.fixed_mode_costs.iter().enumerate() {
+        rows.push((format!("fixed mode {mode}"), Some(cost), false));
+    }
+    let (count, own) = figures.states;
+    let mut text = format!(
+        "<section><h2>Against the references</h2>\n<p class=\"soft\">Mean undiscounted cost over {count} {}, standard \
+         error of the policy's {:.3}. Every controller meets the same episodes.</p>\n",
+        if own {
+            "test states of the plant"
+        } else {
+            "initial states drawn for evaluation"
+        },
+        figures.evaluation.std_error
+    );
+    if references.optimal_cost.is_none() {
+        text += "<div class=\"note\">No reference for the optimum is valid on this plant, so there is no gap.</div>\n";
+    }
+    for note in &references.notes {
+        let _ = writeln!(text, "<div class=\"note\">{}</div>", escape(note));
+    }
+    text += "<div class=\"scroll\"><table><tr><th>controller</th><th>mean cost</th><th>gap to the optimum</th></tr>\n";
+    for (name, value, own) in rows {
+        let _ = writeln!(
+            text,
+            "<tr{}><td>{}</td><td>{}</td><td>{}</td></tr>",
+            if own { " class=\"own\"" } else { "" },
+            escape(&name),
+            value.map_or("not valid".into(), cost),
+            percent(value.and_then(|v| figures.gap_percent(v)))
+        );
+    }
+    text += "</table></div></section>\n";
+    text
+}
+
+fn learning(run: &RunRecord) -> String {
+    type Of = fn(&super::run::Epoch) -> Option<f64>;
+    let line = |name: &str, color: usize, of: Of| Series {
+        name: name.into(),
+        color,
+        points: run
+            .epochs
+            .iter()
+            .filter_map(|e| Some((e.env_steps as f64, of(e)?)))
+            .collect(),
+        ..Series::default()
+    };
+    let x = || Axis::linear("simulator calls").with(0.0);
+    let spans = |series: &Series| {
+        let (low, high) = series
+            .points
+            .iter()
+            .fold((f64::INFINITY, 0.0_f64), |(l, h), p| {
+                (l.min(p.1), h.max(p.1))
+            });
+        high > 20.0 * low
+    };
+    let charts = [
+        (
+            "Cost",
+            "cost per episode",
+            vec![
+                line("training, sampled", 5, |e| e.cost),
+                line("validation, arg-max", 0, |e| e.validation_cost),
+            ],
+        ),
+        (
+            "Entropy of the selector",
+            "nats",
+            vec![line("", 2, |e| e.entropy)],
+        ),
+        (
+            "Gradient norms",
+            "Euclidean norm",
+            vec![
+                line("selector", 0, |e| e.selector_gradient),
+                line("laws", 1, |e| e.law_gradient),
+            ],
+        ),
+        (
+            "Error of the critic",
+            "relative error",
+            vec![line("", 3, |e| e.critic_error)],
+        ),
+    ];
+    let mut text = String::from(
+        "<section><h2>Learning</h2>\n<p class=\"soft\">Training cost is that of sampled choices in training episodes; \
+         validation has its own states and the arg-max selector. The policy with the least validation cost is \
+         the run's result.</p>\n<div class=\"charts\">\n",
+    );
+    for (title, label, series) in charts {
+        let series: Vec<Series> = series
+            .into_iter()
+            .filter(|s| !s.points.is_empty())
+            .collect();
+        if series.is_empty() {
+            continue;
+        }
+        let scale = if series.iter().any(spans) {
+            Scale::Log
+        } else {
+            Scale::Linear
+        };
+        let y = Axis {
+            scale,
+            ..Axis::linear(label)
+        };
+        text += &self::chart(&Chart {
+            title: title.into(),
+            x: x(),
+            y,
+            series,
+        });
+    }
+    text += "</div></section>\n";
+    text
+}
+
+fn maps(run: &RunRecord, figures: &Figures) -> String {
+    if figures.slices.is_empty() {
+        return String::new();
+    }
+    let beside = figures.beside.unwrap_or("reference").replace('-', " ");
+    let mut text = format!(
+        "<section><h2>Mode maps</h2>\n<p class=\"soft\">The mode over two coordinates of the state at t = 0, the others \
+         at the centre of the initial states: the policy (left) and {} (right). Ahead of the horizon the two may \
+         differ where two modes cost nearly the same.</p>\n",
+        escape(&beside)
+    );
+    let modes = run.plant.dims().modes;
+    let width = 8.0 + 34.0 * modes.min(12) as f64;
+    text += &document(width, 20.0, "modes", &legend(modes, 4.0, 14.0));
+    text += "<div class=\"maps\">\n";
+    for slice in &figures.slices {
+        let size = 320.0;
+        let draw = |map: &super::modes::ModeMap, caption: &str| {
+            let svg = document(size, size + 18.0, &map.title, &map.elements(size));
+            figure(&svg, caption)
+        };
+        text += &draw(&slice.policy, "");
+        if let Some(reference) = &slice.reference {
+            let share = slice.policy.agreement_percent(reference);
+            text += &draw(
+                reference,
+                &format!("same mode on {share:.1} % of the slice"),
+            );
+        }
+    }
+    text += "</div></section>\n";
+    text
+}
+
+fn robustness(figures: &Figures) -> String {
+    let table = &figures.robustness;
+    let mut text = format!(
+        "<section><h2>When plant and model differ</h2>\n<p class=\"soft\">Mean cost over {} test states when \
+         something goes wrong that no controller knows of; the same draws for each. Under it: percent above the same \
+         controller's cost without perturbation.</p>\n<div class=\"scroll\"><table>\n<tr><th>perturbation</th>",
+        table.episodes
+    );
+    let names: Vec<&str> = table.scenarios.first().map_or_else(Vec::new, |s| {
+        s.controllers
+            .iter()
+            .map(|c| c.controller.as_str())
+            .collect()
+    });
+    for name in &names {
+        let _ = write!(text, "<th>{}</th>", escape(&name.replace('-', " ")));
+    }
+    text += "</tr>\n";
+    for scenario in &table.scenarios {
+        let specification = if scenario.perturb == scenario.scenario {
+            String::new()
+        } else {
+            format!(
+                "<br><span class=\"soft\">{}</span>",
+                escape(&scenario.perturb)
+            )
+        };
+        let _ = write!(
+            text,
+            "<tr><td>{}{specification}</td>",
+            escape(&scenario.scenario)
+        );
+        let best = scenario
+            .controllers
+            .iter()
+            .map(|c| c.mean_cost)
+            .fold(f64::INFINITY, f64::min);
+        for row in &scenario.controllers {
+            let value = if row.mean_cost < 1e5 {
+                format!("{:.2}", row.mean_cost)
+            } else {
+                format!("{:.1e}", row.mean_cost)
+            };
+            let value = if row.mean_cost <= best {
+                format!("<b>{value}</b>")
+            } else {
+                value
+            };
+            let more = percent(row.nominal_percent);
+            let clamped = if row.clamped_episodes > 0 {
+                format!(", {} diverged", row.clamped_episodes)
+            } else {
+                String::new()
+            };
+            let _ = write!(
+                text,
+                "<td>{value}<br><span class=\"soft\">{more}{clamped}</span></td>"
+            );
+        }
+        text += "</tr>\n";
+    }
+    text += "</table></div>\n";
+    for note in &table.notes {
+        let _ = writeln!(text, "<div class=\"note\">{}</div>", escape(note));
+    }
+    text += "</section>\n";
+    text
+}
+
+fn structure(run: &RunRecord) -> Result<String> {
+    let loaded = LoadedPolicy::new(&run.policy)?;
+    let policy = loaded.policy();
+    let network = |hidden: Option<&[u16]>| match hidden {
+        None => "none".to_owned(),
+        Some(widths) => {
+            let widths: Vec<String> = widths.iter().map(u16::to_string).collect();
+            format!("tanh, {}", widths.join(" x "))
+        }
+    };
+    let size = |blocks: &mut dyn Iterator<Item = policy_format::Block<'_>>| -> usize {
+        blocks.map(|b| b.rows() * (b.columns() + 1)).sum()
+    };
+    let gains = &mut (0..policy.choices()).filter_map(|c| policy.gain(c));
+    let rows = [
+        (
+            "input",
+            match policy.input_kind() {
+                InputKind::Affine => "shifted and scaled state".into(),
+                InputKind::UnitNorm => "direction of the state, control scaled by its norm".into(),
+            },
+            String::new(),
+        ),
+        (
+            "quadratic scores",
+            if policy.has_scores() {
+                "one per choice".into()
+            } else {
+                "none".into()
+            },
+            size(&mut policy.scores().into_iter()).to_string(),
+        ),
+        (
+            "selector network",
+            network(policy.selector_hidden()),
+            size(&mut policy.selector_blocks()).to_string(),
+        ),
+        (
+            "linear gains",
+            if policy.has_gains() {
+                "one per choice".into()
+            } else {
+                "none".into()
+            },
+            size(gains).to_string(),
+        ),
+        (
+            "control network",
+            network(policy.control_hidden()),
+            size(&mut policy.control_blocks()).to_string(),
+        ),
+    ];
+    let mut text = format!(
+        "<section><h2>The policy</h2>\n<p class=\"soft\">{} bytes in f32, {} choices for {} modes.</p>\n\
+         <div class=\"scroll\"><table><tr><th>part</th><th>what</th><th>numbers</th></tr>\n",
+        run.policy.bytes().len(),
+        policy.choices(),
+        policy.modes()
+    );
+    for (part, what, numbers) in rows {
+        let _ = writeln!(
+            text,
+            "<tr><td>{part}</td><td>{}</td><td>{numbers}</td></tr>",
+            escape(&what)
+        );
+    }
+    text += "</table></div></section>\n";
+    Ok(text)
+}
+
+fn settings(run: &RunRecord) -> String {
+    format!(
+        "<section><h2>To make it again</h2>\n<pre class=\"command\">{}</pre>\n<p class=\"soft\">hpo {}</p>\n\
+         <details><summary>All settings</summary><pre>{}</pre></details></section>\n",
+        escape(&run.command()),
+        escape(&run.version),
+        escape(&run.settings_text)
+    )
+}

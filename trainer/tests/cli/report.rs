@@ -1,0 +1,120 @@
+//! `hpo report`: a page that stands alone.
+
+use super::support::{Hpo, PLANT, SMALL};
+
+/// Tags must close in the order in which they were opened, and nothing may be loaded or run.
+fn check_page(html: &str) {
+    for banned in ["<script", "src=", "href=", "url(", "@import", "NaN", "inf "] {
+        assert!(!html.contains(banned), "found {banned}");
+    }
+    let links = html.matches("http").count();
+    let names = html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count();
+    assert_eq!(links, names, "only the namespace of SVG is a URL");
+    let (_, body) = html.split_once("<body>").unwrap();
+    let mut open = vec!["body"];
+    for part in body.split('<').skip(1) {
+        let tag = part.split('>').next().unwrap();
+        let name = tag.split([' ', '/']).find(|n| !n.is_empty()).unwrap();
+        if tag.starts_with('/') {
+            if name == "html" {
+                break;
+            }
+            assert_eq!(open.pop(), Some(name), "at </{name}>");
+        } else if !tag.ends_with('/') && name != "br" {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn the_page_shows_every_part_and_stands_alone() {
+    let hpo = Hpo::new();
+    hpo.small_run();
+    let summary = hpo.json(&["report", "run", "-o", "page.html"]);
+    let html = String::from_utf8(hpo.read("page.html")).unwrap();
+    check_page(&html);
+    assert_eq!(summary["bytes"].as_u64(), Some(html.len() as u64));
+    let eval = hpo.json(&["eval", "run", "--plant", PLANT]);
+    assert_eq!(summary["mean_cost"], eval["mean_cost"]);
+    assert_eq!(summary["gap_percent"], eval["gap_percent"]);
+    let reference = hpo.json(&["reference", PLANT]);
+    for key in ["optimal_cost", "averaged_riccati_cost", "round_robin_cost"] {
+        let cost = format!("{:.4}", reference[key].as_f64().unwrap());
+        assert!(html.contains(&cost), "no {key} {cost}");
+    }
+    for part in [
+        "certified lower bound",
+        "fixed mode 1",
+        "Learning",
+        "Gradient norms",
+        "Entropy",
+        "Episodes",
+        "Stage cost",
+        "Mode maps",
+        "same mode on",
+        "When plant and model differ",
+        "dropout",
+        "The policy",
+        "hpo train switched-lqr-3-2 --algo hpo",
+        "--set train.batch=16",
+        "All settings",
+    ] {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    // The shown command makes the same policy.
+    let (_, command) = html.split_once("<pre class=\"command\">hpo ").unwrap();
+    let (command, _) = command.split_once("</pre>").unwrap();
+    let words: Vec<&str> = command.split(' ').chain(["--out", "again"]).collect();
+    hpo.done(&words);
+    assert_eq!(hpo.read("again/policy.hpo"), hpo.read("run/policy.hpo"));
+}
+
+#[test]
+fn a_plant_without_a_valid_reference_is_said_to_have_none() {
+    let hpo = Hpo::new();
+    hpo.write(
+        "noisy.toml",
+        "name = \"noisy <plant>\"\nnoise = 0.1\n[dynamics]\ngenerator = { n = 2, modes = 2 }\n",
+    );
+    let args = ["train", "noisy.toml", "--epochs", "2", "--out", "run"];
+    hpo.done(&[&args, &SMALL[..]].concat());
+    let summary = hpo.json(&["report", "run", "--plant", "noisy.toml"]);
+    assert!(summary["gap_percent"].is_null() && summary["gap_percent_certified"].is_null());
+    let html = String::from_utf8(hpo.read("run/report.html")).unwrap();
+    check_page(&html);
+    for part in [
+        "No reference for the optimum is valid on this plant",
+        "no valid reference on this plant",
+        "noisy &lt;plant&gt;",
+        "averaged riccati",
+        "not valid",
+    ] {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    hpo.refuses(
+        &["report", "run", "--plant", PLANT],
+        &["--plant: found switched-lqr-3-2; allowed: the plant of the run"],
+    );
+}
+
+#[test]
+fn what_is_no_run_is_refused() {
+    let hpo = Hpo::new();
+    hpo.small_run();
+    hpo.refuses(&["report", "nowhere"], &["nowhere: found no folder"]);
+    hpo.refuses(&["report", "run/policy.hpo"], &["found no folder"]);
+    std::fs::create_dir(hpo.path("empty")).unwrap();
+    hpo.refuses(&["report", "empty"], &["without settings.toml"]);
+    hpo.refuses(&["report", "run", "-o", "no/page.html"], &["no/page.html"]);
+    let settings = hpo.read("run/settings.toml");
+    hpo.write("run/settings.toml", "bogus = 1\n");
+    hpo.refuses(&["report", "run"], &["settings.toml: settings", "bogus"]);
+    hpo.write("run/settings.toml", settings);
+    let metrics = hpo.read("run/metrics.jsonl");
+    hpo.write("run/metrics.jsonl", "hello\n");
+    hpo.refuses(&["report", "run"], &["metrics.jsonl: line 1"]);
+    hpo.write("run/metrics.jsonl", metrics);
+    std::fs::remove_file(hpo.path("run/policy.hpo")).unwrap();
+    hpo.refuses(&["report", "run"], &["without policy.hpo"]);
+}
