@@ -10,6 +10,7 @@ macro_rules! println {
     ($($argument:tt)*) => { $crate::cli::output::print_line(format_args!($($argument)*)) };
 }
 
+pub mod bench;
 pub mod demo;
 pub mod eval;
 pub mod export;
@@ -50,6 +51,8 @@ pub enum Command {
     Reference(reference::ReferenceArgs),
     /// Check the gradient estimator against exact enumeration on a small set-up.
     Gradcheck(gradcheck::GradcheckArgs),
+    /// Measure the speed of training against this machine's multiply-add peak.
+    Bench(bench::BenchArgs),
     /// Write a run's best policy to a file.
     Export(export::ExportArgs),
     /// Show what a policy file holds, and run its golden vectors.
@@ -74,6 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Eval(args) => eval::run(args),
         Command::Reference(args) => reference::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Firmware(args) => firmware::run(args),

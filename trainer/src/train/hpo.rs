@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::policy::model::Group;
-use crate::train::adam::{Adam, clip_norm};
+use crate::train::adam::{Adam, CHUNK, clip_norm};
 use crate::train::critic::Critic;
 use crate::train::estimator::ChoiceLoss;
 use crate::train::initial;
+use crate::train::phases::{Phase, PhaseClock};
 use crate::train::settings::{Settings, Variant};
 use crate::train::shard::{Context, Detached, Differentiate, Regress, RollOut, Shard};
 
@@ -83,6 +84,8 @@ pub struct Hpo<'a, P> {
     seed: u64,
     shards: Vec<Shard>,
     arch: Arch,
+    /// Where the time goes, for whoever measures it; `None`: no clock is read.
+    pub clock: Option<PhaseClock>,
 }
 
 impl<'a, P: Plant<f32>> Hpo<'a, P> {
@@ -109,6 +112,14 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
             seed,
             shards,
             arch: Arch::new(),
+            clock: None,
+        }
+    }
+
+    /// Books the time since the last call on `phase`.
+    fn lap(&mut self, phase: Phase) {
+        if let Some(clock) = &mut self.clock {
+            clock.lap(phase);
         }
     }
 
@@ -139,7 +150,9 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
         let decay = train.entropy_end / train.entropy_start;
         let entropy = train.entropy_start * libm::pow(decay, progress);
 
+        self.lap(Phase::Other);
         self.roll_out(state, index);
+        self.lap(Phase::Rollout);
         state.env_steps += self.shards.iter().map(|s| s.calls).sum::<u64>();
         let loss = self.choice_loss(entropy);
         self.for_each_shard(state, |shard, context, arch| {
@@ -149,6 +162,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                 loss,
             });
         });
+        self.lap(Phase::Attached);
         let (selector_gradient, law_gradient) = self.step(state, step, true);
         for _ in 1..train.passes {
             self.detached_pass(state, step, loss);
@@ -241,14 +255,24 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
     /// two norms before clipping. Without `laws` only the selector moves.
     fn step(&mut self, state: &mut State, factor: f32, laws: bool) -> (f64, f64) {
         let train = &self.settings.train;
-        let mut gradient = sum_in_order(&mut self.shards, |s| &mut s.gradient);
         let groups = self.model.groups();
         let selector_end = groups[1].1.end;
+        let summed = if laws {
+            self.model.parameters()
+        } else {
+            selector_end
+        };
+        let mut gradient = sum_in_order(
+            &mut self.shards,
+            summed,
+            |s| &mut s.gradient,
+            |s| &s.gradient,
+        );
         let limit = match train.variant {
             Variant::Exact => f32::INFINITY,
             Variant::Practical => train.gradient_norm as f32,
         };
-        let (selector, law) = gradient.split_at_mut(selector_end);
+        let (selector, law) = gradient[..summed].split_at_mut(selector_end);
         let norms = (clip_norm(selector, limit), clip_norm(law, limit));
         state.adam.step(
             &mut state.parameters,
@@ -259,6 +283,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                 .map(|(group, range)| (range, factor * train.step_size(group) as f32)),
         );
         self.shards[0].gradient = gradient;
+        self.lap(Phase::Step);
         (f64::from(norms.0), f64::from(norms.1))
     }
 
@@ -278,6 +303,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                     range: range.clone(),
                 });
             });
+            self.lap(Phase::Detached);
             self.step(state, factor, false);
         }
     }
@@ -298,12 +324,19 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                 if pass == 0 {
                     first += self.shards.iter().map(|s| s.critic_loss).sum::<f32>();
                 }
-                let gradient = sum_in_order(&mut self.shards, |s| &mut s.critic_gradient);
+                self.lap(Phase::Critic);
+                let gradient = sum_in_order(
+                    &mut self.shards,
+                    state.critic.len(),
+                    |s| &mut s.critic_gradient,
+                    |s| &s.critic_gradient,
+                );
                 let all = 0..gradient.len();
                 state
                     .critic_adam
                     .step(&mut state.critic, &gradient, [(all, step)].into_iter());
                 self.shards[0].critic_gradient = gradient;
+                self.lap(Phase::Step);
             }
         }
         first
@@ -318,13 +351,27 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
     }
 }
 
-/// Takes the first shard's vector and adds the others to it, in order.
-fn sum_in_order(shards: &mut [Shard], vector: impl Fn(&mut Shard) -> &mut Vec<f32>) -> Vec<f32> {
-    let mut sum = std::mem::take(vector(&mut shards[0]));
-    for shard in &mut shards[1..] {
-        for (sum, &g) in sum.iter_mut().zip(vector(shard).iter()) {
-            *sum += g;
+/// Takes the first shard's vector and adds the first `len` entries of the others' to it, in order.
+fn sum_in_order(
+    shards: &mut [Shard],
+    len: usize,
+    take: impl Fn(&mut Shard) -> &mut Vec<f32>,
+    read: impl Fn(&Shard) -> &Vec<f32> + Sync,
+) -> Vec<f32> {
+    let mut sum = std::mem::take(take(&mut shards[0]));
+    let others = &shards[1..];
+    let add = |(index, sum): (usize, &mut [f32])| {
+        let range = index * CHUNK..index * CHUNK + sum.len();
+        for shard in others {
+            for (sum, &g) in sum.iter_mut().zip(&read(shard)[range.clone()]) {
+                *sum += g;
+            }
         }
+    };
+    if len < 2 * CHUNK {
+        sum[..len].chunks_mut(CHUNK).enumerate().for_each(add);
+    } else {
+        sum[..len].par_chunks_mut(CHUNK).enumerate().for_each(add);
     }
     sum
 }

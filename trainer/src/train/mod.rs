@@ -9,6 +9,7 @@ pub mod gradcheck;
 pub mod hpo;
 pub mod initial;
 mod metrics;
+pub mod phases;
 pub mod rollout;
 pub mod run;
 pub mod settings;

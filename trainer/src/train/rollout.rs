@@ -215,6 +215,14 @@ impl<T: Real> Worker<T> {
         gradient: &mut [T],
     ) {
         let steps = self.tape.steps();
+        let cross_term = objective.cross_term > T::default();
+        model.selector_adjoint(
+            parameters,
+            &mut self.tape,
+            0..steps,
+            cross_term,
+            &mut self.adjoint,
+        );
         self.d_state.fill(Lanes::default());
         for t in (0..steps).rev() {
             let d_cost = objective.cost_weight * power(objective.discount, t);
@@ -253,7 +261,6 @@ impl<T: Real> Worker<T> {
             for (d, &w) in self.d_control.iter_mut().zip(perturbation) {
                 *d = w * weight(t);
             }
-            self.tape.d_logits.at_mut(t).fill(Lanes::default());
             model.adjoint(
                 parameters,
                 &mut self.tape,
@@ -267,10 +274,15 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
-    /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
+    /// Deltas of the selector at every step of `steps` from `tape.d_logits`, without the state's derivative.
     #[inline(always)]
-    pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
-        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+    pub fn detached_selector_adjoint(
+        &mut self,
+        model: &Model,
+        parameters: &[T],
+        steps: std::ops::Range<usize>,
+    ) {
+        model.selector_adjoint(parameters, &mut self.tape, steps, false, &mut self.adjoint);
     }
 
     /// Fills `d_state` and `d_control` from `d_next`; each lane through its own mode.
