@@ -1,10 +1,11 @@
 //! Hybrid Policy Optimization (Alvo, Russo, Kanoria, arXiv 2605.14297), read from top to bottom:
 //! roll out, differentiate, step; then further passes on detached data and the critic's regression.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::numeric::arch;
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::policy::model::Group;
@@ -359,14 +360,13 @@ fn sum_in_order(
     read: impl Fn(&Shard) -> &Vec<f32> + Sync,
 ) -> Vec<f32> {
     let mut sum = std::mem::take(take(&mut shards[0]));
-    let others = &shards[1..];
+    let others: Vec<&[f32]> = shards[1..].iter().map(|s| &read(s)[..len]).collect();
     let add = |(index, sum): (usize, &mut [f32])| {
-        let range = index * CHUNK..index * CHUNK + sum.len();
-        for shard in others {
-            for (sum, &g) in sum.iter_mut().zip(&read(shard)[range.clone()]) {
-                *sum += g;
-            }
-        }
+        arch().dispatch(Sum {
+            others: &others,
+            from: index * CHUNK,
+            sum,
+        });
     };
     if len < 2 * CHUNK {
         sum[..len].chunks_mut(CHUNK).enumerate().for_each(add);
@@ -374,6 +374,30 @@ fn sum_in_order(
         sum[..len].par_chunks_mut(CHUNK).enumerate().for_each(add);
     }
     sum
+}
+
+/// Adds a stretch of the other shards' vectors to the first one's.
+struct Sum<'a> {
+    others: &'a [&'a [f32]],
+    from: usize,
+    sum: &'a mut [f32],
+}
+
+impl WithSimd for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        // Short enough that the sum stays in the first-level cache.
+        for (index, sum) in self.sum.chunks_mut(2048).enumerate() {
+            let from = self.from + index * 2048;
+            for other in self.others {
+                for (sum, &g) in sum.iter_mut().zip(&other[from..]) {
+                    *sum += g;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
