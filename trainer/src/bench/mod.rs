@@ -113,6 +113,12 @@ pub fn bench(config: &BenchConfig, progress: &mut dyn FnMut(&str)) -> Result<Ben
     {
         share.figure *= 100.0 / peaks.all_cores;
     }
+    let cpu_shares = entries
+        .iter_mut()
+        .filter(|e| e.name.ends_with("/share-of-peak-cpu"));
+    for share in cpu_shares {
+        share.figure *= 100.0 / peaks.one_core;
+    }
     Ok(BenchReport {
         instruction_set,
         threads: pool.current_num_threads(),
@@ -161,9 +167,10 @@ fn measure(
     let mut state = State::new(&model, &critic, settings, 1);
     let start = Instant::now();
     // The first epoch touches fresh memory: it warms up, and counts only where there is time for no other.
-    let first = Instant::now();
+    let (first, first_cpu) = (Instant::now(), cpu_seconds());
     pool.install(|| hpo.epoch(&mut state));
     let mut seconds = vec![first.elapsed().as_secs_f64()];
+    let mut cpu = cpu_seconds() - first_cpu;
     let calls = state.env_steps;
     let mut before = peaks.measure(pool);
     let mut ratios = vec![flop / seconds[0] / before];
@@ -171,14 +178,16 @@ fn measure(
     while start.elapsed().as_secs_f64() + seconds[seconds.len() - 1] < budget {
         if rounds == 0 {
             (seconds.clear(), ratios.clear());
+            cpu = f64::INFINITY;
             hpo.clock = Some(PhaseClock::default());
         }
         if let Some(clock) = &mut hpo.clock {
             clock.lap(Phase::Other);
             clock.forget(Phase::Other);
         }
-        let begin = Instant::now();
+        let (begin, begin_cpu) = (Instant::now(), cpu_seconds());
         pool.install(|| hpo.epoch(&mut state));
+        cpu = cpu.min(cpu_seconds() - begin_cpu);
         let elapsed = begin.elapsed().as_secs_f64();
         let after = peaks.measure(pool);
         seconds.push(elapsed);
@@ -199,6 +208,8 @@ fn measure(
         one("rate", flop / best, "GFLOP/s"),
         one("share-of-peak", flop / best, "%"),
         one("share-of-peak-median", 100.0 * median(&mut ratios), "%"),
+        one("cpu", cpu, "s"),
+        one("share-of-peak-cpu", flop / cpu, "%"),
         one("simulator-calls", calls as f64, "calls"),
         one("environment-steps", calls as f64 / best, "1/s"),
         one("rounds", seconds.len() as f64, "rounds"),
@@ -210,6 +221,12 @@ fn measure(
         }));
     }
     entries
+}
+
+/// Processor time of this process so far, all threads: what other programs take does not count.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 fn median(values: &mut [f64]) -> f64 {
