@@ -177,7 +177,8 @@ fn measure(
     let mut rounds = 0;
     while start.elapsed().as_secs_f64() + seconds[seconds.len() - 1] < budget {
         if rounds == 0 {
-            (seconds.clear(), ratios.clear());
+            seconds.clear();
+            ratios.clear();
             cpu = f64::INFINITY;
             hpo.clock = Some(PhaseClock::default());
         }
