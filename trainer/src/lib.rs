@@ -2,6 +2,7 @@
 //!
 //! Data flows plant -> train -> evaluate -> export -> device; each step is one module.
 
+pub mod bench;
 pub mod cli;
 pub mod compare;
 pub mod device;

@@ -11,6 +11,7 @@ macro_rules! println {
 }
 
 pub mod compare;
+pub mod bench;
 pub mod demo;
 pub mod eval;
 pub mod export;
@@ -56,6 +57,8 @@ pub enum Command {
     Report(report::ReportArgs),
     /// Check the gradient estimator against exact enumeration on a small set-up.
     Gradcheck(gradcheck::GradcheckArgs),
+    /// Measure the speed of training against this machine's multiply-add peak.
+    Bench(bench::BenchArgs),
     /// Write a run's best policy to a file.
     Export(export::ExportArgs),
     /// Show what a policy file holds, and run its golden vectors.
@@ -82,6 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Firmware(args) => firmware::run(args),

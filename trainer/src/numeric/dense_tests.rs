@@ -17,6 +17,12 @@ const TREE: Tree = |values| {
     values[0]
 };
 
+fn same_bits(a: &[Lanes<f32>], b: &[Lanes<f32>]) -> bool {
+    a.iter()
+        .zip(b)
+        .all(|(a, b)| a.0.map(f32::to_bits) == b.0.map(f32::to_bits))
+}
+
 proptest! {
     // Sizes reach beyond two tiles in each direction, so that every remainder occurs.
     #[test]
@@ -52,9 +58,9 @@ proptest! {
 
     #[test]
     fn gradient_is_a_plain_loop(
-        out in 1_usize..10,
-        inputs in 1_usize..7,
-        steps in 1_usize..6,
+        out in 1_usize..19,
+        inputs in 1_usize..70,
+        steps in 1_usize..20,
         from in 0_usize..3,
         seed: u64,
     ) {
@@ -78,13 +84,17 @@ proptest! {
         for o in 0..out {
             let d = |t: usize, lane: usize| dy[t * wide_out + 2 + o].0[lane];
             for i in 0..inputs {
-                let mut sums = [0.0_f32; crate::numeric::LANES];
-                for t in range.clone() {
-                    for (lane, sum) in sums.iter_mut().enumerate() {
-                        *sum = d(t, lane).mul_add(x[t * wide_in + 1 + i].0[lane], *sum);
+                // The stated order: stretches of steps, in each steps and then lanes ascending.
+                let mut expected = before[o * inputs + i];
+                for start in range.clone().step_by(GRADIENT_STEPS) {
+                    let mut sum = 0.0_f32;
+                    for t in start..range.end.min(start + GRADIENT_STEPS) {
+                        for lane in 0..LANES {
+                            sum = d(t, lane).mul_add(x[t * wide_in + 1 + i].0[lane], sum);
+                        }
                     }
+                    expected += sum;
                 }
-                let expected = before[o * inputs + i] + TREE(&sums);
                 prop_assert_eq!(after[o * inputs + i].to_bits(), expected.to_bits());
             }
             let mut sums = [0.0_f32; crate::numeric::LANES];
@@ -95,6 +105,103 @@ proptest! {
             }
             let expected = before[out * inputs + o] + TREE(&sums);
             prop_assert_eq!(after[out * inputs + o].to_bits(), expected.to_bits());
+        }
+    }
+
+    /// Many steps give the bits of one step at a time, on every instruction set of this machine, with
+    /// vectors apart or side by side in one array; nothing else is written.
+    #[test]
+    fn steps_sets_and_places_do_not_matter(
+        out in 1_usize..37,
+        inputs in 1_usize..37,
+        deep in 0_usize..3,
+        steps in 1_usize..6,
+        from in 0_usize..3,
+        tanh: bool,
+        seed: u64,
+    ) {
+        // Beyond one stretch of inputs now and then.
+        let inputs = if deep == 0 { inputs + DEPTH } else { inputs };
+        let mut stream = stream(seed);
+        let range = from.min(steps - 1)..steps;
+        let w: Vec<f32> = vector(&mut stream, out * inputs, 1.0);
+        let b: Vec<f32> = vector(&mut stream, out, 1.0);
+        let stride = 1 + inputs + out;
+        let both = lanes::<f32>(&mut stream, steps * stride);
+
+        let mut expected = both.clone();
+        for t in range.clone() {
+            let (x, y) = expected[t * stride + 1..][..inputs + out].split_at_mut(inputs);
+            forward(&w, &b, x, y);
+            if tanh {
+                y.iter_mut().for_each(|y| *y = y.map(Real::tanh));
+            }
+        }
+        let mut expected_back = both.clone();
+        for t in range.clone() {
+            let (dx, dy) = expected_back[t * stride + 1..][..inputs + out].split_at_mut(inputs);
+            backward_input(&w, dy, dx);
+        }
+        for (name, arch) in crate::numeric::arch::available() {
+            for beside in [false, true] {
+                let own = both.clone();
+                let source = |offset, len| if beside {
+                    Source::Beside(offset)
+                } else {
+                    Source::Apart(Steps { data: &own, stride, offset, len })
+                };
+                let mut found = both.clone();
+                arch.dispatch(Forward {
+                    w: &w,
+                    b: &b,
+                    x: source(1, inputs),
+                    inputs,
+                    y: Target { data: &mut found, stride, offset: 1 + inputs },
+                    steps: range.clone(),
+                    tanh,
+                });
+                prop_assert!(same_bits(&found, &expected), "forward, {}", name);
+                let mut found = both.clone();
+                arch.dispatch(Backward {
+                    w: &w,
+                    dy: source(1 + inputs, out),
+                    out,
+                    dx: Target { data: &mut found, stride, offset: 1 },
+                    inputs,
+                    steps: range.clone(),
+                });
+                prop_assert!(same_bits(&found, &expected_back), "backward, {}", name);
+            }
+        }
+    }
+
+    /// The weight gradient has the same bits on every instruction set of this machine.
+    #[test]
+    fn gradient_does_not_depend_on_the_instruction_set(
+        out in 1_usize..20,
+        inputs in 1_usize..70,
+        steps in 1_usize..12,
+        seed: u64,
+    ) {
+        let mut stream = stream(seed);
+        let dy = lanes::<f32>(&mut stream, steps * out);
+        let x = lanes::<f32>(&mut stream, steps * inputs);
+        let part = |data, len| Steps { data, stride: len, offset: 0, len };
+        let mut results = Vec::new();
+        for (_, arch) in crate::numeric::arch::available() {
+            let mut all = vec![0.5_f32; out * inputs + out];
+            let (dw, db) = all.split_at_mut(out * inputs);
+            arch.dispatch(Gradient {
+                steps: 0..steps,
+                dy: part(&dy, out),
+                x: part(&x, inputs),
+                dw,
+                db: Some(db),
+            });
+            results.push(all.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        }
+        for result in &results {
+            prop_assert_eq!(result, &results[0]);
         }
     }
 

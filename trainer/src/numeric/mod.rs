@@ -3,10 +3,12 @@
 //! Everything here gives the same bits on every CPU: lanes are processed element by element
 //! with fused multiply-add, so the vector width of the machine does not change a result.
 
+pub mod arch;
 pub mod dense;
 pub mod elementary;
 pub mod random;
 pub mod scalar;
 
+pub use arch::arch;
 pub use random::{Purpose, Stream};
 pub use scalar::{LANES, Lanes, Real, Scalar};

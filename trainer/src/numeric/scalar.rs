@@ -5,6 +5,8 @@
 
 use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
+use pulp::Simd;
+
 /// Trajectories processed side by side in one [`Lanes`] value.
 pub const LANES: usize = 16;
 
@@ -45,6 +47,28 @@ pub trait Real:
     fn abs(self) -> Self;
     /// Whether the value is neither NaN nor infinite.
     fn is_finite(self) -> bool;
+
+    /// A vector register of the instruction set `S`: 1 to [`LANES`] numbers, a power of two.
+    type Register<S: Simd>: Copy;
+    /// Numbers as the registers that they fill, without a rest that does not fill one.
+    fn registers<S: Simd>(values: &[Self]) -> &[Self::Register<S>];
+    /// As [`Real::registers`], to be written.
+    fn registers_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Register<S>];
+    /// `value` in every element of a register.
+    fn register_splat<S: Simd>(simd: S, value: Self) -> Self::Register<S>;
+    /// `a + b`, element by element.
+    fn register_add<S: Simd>(
+        simd: S,
+        a: Self::Register<S>,
+        b: Self::Register<S>,
+    ) -> Self::Register<S>;
+    /// Fused `a * b + c`, element by element.
+    fn register_mul_add<S: Simd>(
+        simd: S,
+        a: Self::Register<S>,
+        b: Self::Register<S>,
+        c: Self::Register<S>,
+    ) -> Self::Register<S>;
 }
 
 /// What a plant equation may compute with: a value over the coefficients `T`.
@@ -71,7 +95,8 @@ pub trait Scalar<T>:
 }
 
 macro_rules! real {
-    ($t:ty, $sqrt:path, $exp:path, $ln:path, $tanh:path) => {
+    ($t:ty, $sqrt:path, $exp:path, $ln:path, $tanh:path,
+     $register:ident, $view:ident, $view_mut:ident, $splat:ident, $add:ident, $mul_add:ident) => {
         impl Real for $t {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -108,6 +133,33 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
+            }
+
+            type Register<S: Simd> = S::$register;
+            #[inline(always)]
+            fn registers<S: Simd>(values: &[Self]) -> &[S::$register] {
+                S::$view(values).0
+            }
+            #[inline(always)]
+            fn registers_mut<S: Simd>(values: &mut [Self]) -> &mut [S::$register] {
+                S::$view_mut(values).0
+            }
+            #[inline(always)]
+            fn register_splat<S: Simd>(simd: S, value: Self) -> S::$register {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn register_add<S: Simd>(simd: S, a: S::$register, b: S::$register) -> S::$register {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn register_mul_add<S: Simd>(
+                simd: S,
+                a: S::$register,
+                b: S::$register,
+                c: S::$register,
+            ) -> S::$register {
+                simd.$mul_add(a, b, c)
             }
         }
 
@@ -146,9 +198,27 @@ real!(
     f32::sqrt,
     super::elementary::exp,
     libm::logf,
-    super::elementary::tanh
+    super::elementary::tanh,
+    f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    add_f32s,
+    mul_add_f32s
 );
-real!(f64, f64::sqrt, libm::exp, libm::log, libm::tanh);
+real!(
+    f64,
+    f64::sqrt,
+    libm::exp,
+    libm::log,
+    libm::tanh,
+    f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    add_f64s,
+    mul_add_f64s
+);
 
 /// [`LANES`] numbers, one per trajectory, on which every operation acts element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]

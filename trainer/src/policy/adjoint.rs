@@ -10,10 +10,10 @@ use crate::policy::{InputKind, Model, input};
 impl Model {
     /// Adjoint of one step of the policy.
     ///
-    /// On entry `d_applied` `[m]` is the loss derivative of the applied control and
-    /// `tape.d_logits[t]` that of the logits. Fills the tape's deltas of step `t` and adds the
-    /// derivative of the state to `d_x` `[n]`: through the control always, through the selector
-    /// scaled by `cross_term` (1 on, 0 off).
+    /// On entry `d_applied` `[m]` is the loss derivative of the applied control; unless `cross_term` is 0,
+    /// [`Model::selector_adjoint`] must have been there for the step. Fills the laws' deltas of step `t` and
+    /// adds the derivative of the state to `d_x` `[n]`: through the control always, through the
+    /// selector scaled by `cross_term` (1 on, 0 off).
     #[expect(
         clippy::too_many_arguments,
         reason = "a step's arguments plus its cotangents"
@@ -30,11 +30,13 @@ impl Model {
         scratch: &mut AdjointScratch<T>,
     ) {
         scratch.d_input.fill(Lanes::default());
-        scratch.d_direction.fill(Lanes::default());
         let mut d_norm = Lanes::default();
-        self.selector_adjoint(parameters, tape, t, cross_term > T::default(), scratch);
-        for d in &mut scratch.d_direction {
-            *d = *d * cross_term;
+        if cross_term > T::default() {
+            for (d, &selector) in scratch.d_direction.iter_mut().zip(tape.d_direction.at(t)) {
+                *d = selector * cross_term;
+            }
+        } else {
+            scratch.d_direction.fill(Lanes::default());
         }
 
         let d_law = tape.d_law.at_mut(t);
@@ -55,6 +57,13 @@ impl Model {
         }
         scratch.d_hidden.fill(Lanes::default());
         for choice in 0..self.shape.choices() {
+            if self.one_law() {
+                if let Some((weights, _)) = self.head(choice) {
+                    let d_head = tape.d_head.at(t);
+                    dense::backward_input(&parameters[weights], d_head, &mut scratch.d_hidden);
+                }
+                break;
+            }
             let Some(mask) = mask::<T>(&choices, choice) else {
                 continue;
             };
@@ -104,71 +113,103 @@ impl Model {
         }
     }
 
-    /// Adjoint of the selector at step `t`: fills its deltas from `tape.d_logits[t]`; with
-    /// `to_direction` adds the derivative of the direction to `scratch.d_direction`.
+    /// Adjoint of the selector at every step of `steps`: fills its deltas from `tape.d_logits`; with
+    /// `to_direction` also `tape.d_direction`.
     #[inline(always)]
     pub fn selector_adjoint<T: Real>(
         &self,
         parameters: &[T],
         tape: &mut Tape<T>,
-        t: usize,
+        steps: Range<usize>,
         to_direction: bool,
         scratch: &mut AdjointScratch<T>,
     ) {
-        if let (Some(scores), true) = (&self.scores, to_direction) {
-            scratch.d_monomials.fill(Lanes::default());
-            scores.backward_linear(parameters, tape.d_logits.at(t), &mut scratch.d_monomials);
-            input::monomials_adjoint(
-                tape.direction.at(t),
-                &scratch.d_monomials,
-                &mut scratch.d_direction,
-            );
+        if to_direction {
+            for t in steps.clone() {
+                tape.d_direction.at_mut(t).fill(Lanes::default());
+                if let Some(scores) = &self.scores {
+                    scratch.d_monomials.fill(Lanes::default());
+                    scores.backward_linear(
+                        parameters,
+                        tape.d_logits.at(t),
+                        &mut scratch.d_monomials,
+                    );
+                    input::monomials_adjoint(
+                        tape.direction.at(t),
+                        &scratch.d_monomials,
+                        tape.d_direction.at_mut(t),
+                    );
+                }
+            }
         }
         if let Some(selector) = &self.selector {
-            let deltas = tape.d_selector.at_mut(t);
-            deltas[selector.output()].copy_from_slice(tape.d_logits.at(t));
-            let d_direction = to_direction.then_some(scratch.d_direction.as_mut_slice());
-            selector.backward(parameters, tape.selector.at(t), deltas, d_direction);
+            for t in steps.clone() {
+                tape.d_selector.at_mut(t)[selector.output()].copy_from_slice(tape.d_logits.at(t));
+            }
+            let d_direction = to_direction.then_some(&mut tape.d_direction);
+            selector.backward_steps(
+                parameters,
+                &tape.selector,
+                &mut tape.d_selector,
+                d_direction,
+                steps,
+            );
         }
     }
 
-    /// Adjoint of the laws alone at step `t`: fills the control network's deltas from `tape.d_law` (the loss
-    /// derivative of the law before bounds), without the state's derivative.
+    /// Adjoint of the laws alone at every step of `steps`: fills the control network's deltas from `tape.d_law`
+    /// (the loss derivative of the law before bounds), without the state's derivative.
     #[inline(always)]
     pub fn law_adjoint<T: Real>(
         &self,
         parameters: &[T],
         tape: &mut Tape<T>,
-        t: usize,
+        steps: Range<usize>,
         scratch: &mut AdjointScratch<T>,
     ) {
         if self.shape.heads() == 0 {
             return;
         }
-        let scale = self.head_scale(tape, t);
-        for (d_head, &d) in tape.d_head.at_mut(t).iter_mut().zip(tape.d_law.at(t)) {
-            *d_head = d * scale;
+        for t in steps.clone() {
+            let scale = self.head_scale(tape, t);
+            for (d_head, &d) in tape.d_head.at_mut(t).iter_mut().zip(tape.d_law.at(t)) {
+                *d_head = d * scale;
+            }
         }
         let Some(trunk) = &self.trunk else {
             return;
         };
-        scratch.d_hidden.fill(Lanes::default());
-        let choices = tape.choice[t];
-        for choice in 0..self.shape.choices() {
-            let (Some(mask), Some((weights, _))) = (mask::<T>(&choices, choice), self.head(choice))
-            else {
-                continue;
-            };
-            masked(tape.d_head.at(t), mask, &mut scratch.d_masked);
-            dense::backward_input(
-                &parameters[weights],
-                &scratch.d_masked,
-                &mut scratch.d_hidden,
-            );
+        for t in steps.clone() {
+            scratch.d_hidden.fill(Lanes::default());
+            let choices = tape.choice[t];
+            for choice in 0..self.shape.choices() {
+                let Some((weights, _)) = self.head(choice) else {
+                    continue;
+                };
+                if self.one_law() {
+                    let d_head = tape.d_head.at(t);
+                    dense::backward_input(&parameters[weights], d_head, &mut scratch.d_hidden);
+                    break;
+                }
+                let Some(mask) = mask::<T>(&choices, choice) else {
+                    continue;
+                };
+                masked(tape.d_head.at(t), mask, &mut scratch.d_masked);
+                dense::backward_input(
+                    &parameters[weights],
+                    &scratch.d_masked,
+                    &mut scratch.d_hidden,
+                );
+            }
+            tape.d_control.at_mut(t)[trunk.output()].copy_from_slice(&scratch.d_hidden);
         }
-        let deltas = tape.d_control.at_mut(t);
-        deltas[trunk.output()].copy_from_slice(&scratch.d_hidden);
-        trunk.backward(parameters, tape.control.at(t), deltas, None);
+        trunk.backward_steps(
+            parameters,
+            &tape.control,
+            &mut tape.d_control,
+            None,
+            steps,
+        );
     }
 
     /// Adds the selector's parameter gradient over `steps` to `gradient`.
@@ -223,6 +264,11 @@ impl Model {
                     Some(trunk) => tape.control.part(trunk.output()),
                     None => tape.direction.all(),
                 };
+                if self.one_law() {
+                    let (dw, db) = gradient[weights.start..bias.end].split_at_mut(weights.len());
+                    dense::gradient(steps.clone(), tape.d_head.all(), input, dw, Some(db));
+                    break;
+                }
                 if mask_steps(tape, choice, &tape.d_head, masked_steps) {
                     let (dw, db) = gradient[weights.start..bias.end].split_at_mut(weights.len());
                     dense::gradient(steps.clone(), masked_steps.all(), input, dw, Some(db));

@@ -179,21 +179,38 @@ impl Model {
     /// Selector probabilities of step `t` from its direction and monomials.
     #[inline(always)]
     pub fn select<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, t: usize) {
-        let logits = tape.logit.at_mut(t);
-        logits.fill(Lanes::default());
-        if let Some(scores) = &self.scores {
-            scores.forward(parameters, tape.monomials.at(t), logits);
-        }
-        if let Some(selector) = &self.selector {
-            let activations = tape.selector.at_mut(t);
-            selector.forward(parameters, tape.direction.at(t), activations);
-            for (logit, &y) in logits.iter_mut().zip(&activations[selector.output()]) {
-                *logit = *logit + y;
+        self.select_steps(parameters, tape, t..t + 1);
+    }
+
+    /// [`Model::select`] at every step of `steps`.
+    #[inline(always)]
+    pub fn select_steps<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, steps: Range<usize>) {
+        match &self.scores {
+            Some(scores) => {
+                let monomials = tape.monomials.all();
+                scores.forward_steps(parameters, monomials, &mut tape.logit, steps.clone());
+            }
+            None => {
+                for t in steps.clone() {
+                    tape.logit.at_mut(t).fill(Lanes::default());
+                }
             }
         }
-        let probabilities = tape.probability.at_mut(t);
-        probabilities.copy_from_slice(tape.logit.at(t));
-        softmax(probabilities);
+        if let Some(selector) = &self.selector {
+            let direction = tape.direction.all();
+            selector.forward_steps(parameters, direction, &mut tape.selector, steps.clone());
+            for t in steps.clone() {
+                let output = &tape.selector.at(t)[selector.output()];
+                for (logit, &y) in tape.logit.at_mut(t).iter_mut().zip(output) {
+                    *logit = *logit + y;
+                }
+            }
+        }
+        for t in steps {
+            let probabilities = tape.probability.at_mut(t);
+            probabilities.copy_from_slice(tape.logit.at(t));
+            softmax(probabilities);
+        }
     }
 
     /// Takes the choice with the greatest logit, the lowest index on ties.
@@ -238,6 +255,19 @@ impl Model {
         }
     }
 
+    /// [`Model::hidden`] at every step of `steps`.
+    #[inline(always)]
+    pub fn hidden_steps<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, steps: Range<usize>) {
+        if let Some(trunk) = &self.trunk {
+            trunk.forward_steps(
+                parameters,
+                tape.direction.all(),
+                &mut tape.control,
+                steps,
+            );
+        }
+    }
+
     #[inline(always)]
     fn head_input<'a, T: Real>(&self, tape: &'a Tape<T>, t: usize) -> &'a [Lanes<T>] {
         match &self.trunk {
@@ -279,6 +309,12 @@ impl Model {
         }
     }
 
+    /// Whether all choices have the same control law, so that it need not be computed by choice.
+    #[inline(always)]
+    pub(super) fn one_law(&self) -> bool {
+        self.shape.heads() == 1 && !self.shape.gains && !self.shape.gain_offsets()
+    }
+
     /// |xi| with unit-norm input, else 1.
     #[inline(always)]
     pub(super) fn head_scale<T: Real>(&self, tape: &Tape<T>, t: usize) -> Lanes<T> {
@@ -299,7 +335,11 @@ impl Model {
     ) {
         let choices = tape.choice[t];
         for choice in 0..self.shape.choices() {
-            let Some(mask) = mask::<T>(&choices, choice) else {
+            let mask = if self.one_law() {
+                splat(T::from_f64(1.0))
+            } else if let Some(mask) = mask::<T>(&choices, choice) {
+                mask
+            } else {
                 continue;
             };
             self.law(
@@ -315,6 +355,9 @@ impl Model {
             }
             for (old, &new) in tape.law.at_mut(t).iter_mut().zip(&scratch.law) {
                 *old = blend(mask, new, *old);
+            }
+            if self.one_law() {
+                break;
             }
         }
         let applied = tape.applied.at_mut(t);

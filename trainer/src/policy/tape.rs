@@ -43,6 +43,12 @@ impl<T: Real> Track<T> {
         (&before[t * self.width..], &mut after[..self.width])
     }
 
+    /// All vectors one behind the other, and the width of one.
+    #[inline(always)]
+    pub fn raw_mut(&mut self) -> (&mut [Lanes<T>], usize) {
+        (&mut self.data, self.width)
+    }
+
     /// A part of every step's vector.
     #[inline(always)]
     #[must_use]
@@ -139,6 +145,8 @@ pub struct Tape<T> {
     pub d_logits: Track<T>,
     /// Deltas of the selector network.
     pub d_selector: Track<T>,
+    /// Loss derivative of the selector input, through the selector alone `[n]`.
+    pub d_direction: Track<T>,
     /// Deltas of the control network's hidden layers.
     pub d_control: Track<T>,
     /// Loss derivative of the control network's output for the sampled choice `[m]`.
@@ -177,6 +185,7 @@ impl<T: Real> Tape<T> {
             successor_value: track(1),
             d_logits: track(choices),
             d_selector: track(model.selector_activations()),
+            d_direction: track(n),
             d_control: track(model.control_activations()),
             d_head: track(m),
             d_law: track(m),

@@ -62,6 +62,17 @@ impl Critic {
             .end()
     }
 
+    /// Every part of the critic: quadratic form, linear part, network.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> {
+        [
+            Some(&self.quadratic),
+            self.linear.as_ref(),
+            self.network.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     /// The network beside the quadratic, where there is one.
     #[must_use]
     pub fn network(&self) -> Option<&Network> {
@@ -155,6 +166,39 @@ impl Critic {
         }
     }
 
+    /// [`Critic::relative_value`] at every step of `steps`, with the same bits, to `memory.error`.
+    #[inline(always)]
+    fn relative_values<T: Real>(
+        &self,
+        parameters: &[T],
+        tape: &Tape<T>,
+        steps: std::ops::Range<usize>,
+        memory: &mut CriticMemory<T>,
+    ) {
+        let (monomials, direction) = (tape.monomials.all(), tape.direction.all());
+        self.quadratic
+            .forward_steps(parameters, monomials, &mut memory.error, steps.clone());
+        if let Some(linear) = &self.linear {
+            linear.forward_steps(parameters, direction, &mut memory.part, steps.clone());
+            for t in steps.clone() {
+                let value = &mut memory.error.at_mut(t)[0];
+                *value = *value + memory.part.at(t)[0];
+            }
+        }
+        if let Some(network) = &self.network {
+            let features = if self.homogeneous {
+                monomials
+            } else {
+                direction
+            };
+            network.forward_steps(parameters, features, &mut memory.activations, steps.clone());
+            for t in steps {
+                let value = &mut memory.error.at_mut(t)[0];
+                *value = *value + memory.activations.at(t)[network.output().start];
+            }
+        }
+    }
+
     /// Adds the gradient of `sum_t sum_lane (v - target)^2 / 2` over `steps` to `gradient`, and
     /// returns that sum. `target` `[1]` is relative to |xi|^2 where the critic is homogeneous.
     #[inline(always)]
@@ -166,22 +210,21 @@ impl Critic {
         memory: &mut CriticMemory<T>,
         gradient: &mut [T],
     ) -> T {
+        self.relative_values(parameters, tape, steps.clone(), memory);
         let mut loss = Lanes::default();
         for t in steps.clone() {
-            let value = self.relative_value(
-                parameters,
-                tape.direction.at(t),
-                tape.monomials.at(t),
-                memory.activations.at_mut(t),
-            );
+            // The values stand where the errors go.
+            let value = memory.error.at(t)[0];
             let error = (value - memory.target.at(t)[0]) * memory.weight.at(t)[0];
             loss = error.mul_add(error, loss);
             memory.error.at_mut(t)[0] = error;
             if let Some(network) = &self.network {
-                let deltas = memory.deltas.at_mut(t);
-                deltas[network.output().start] = error;
-                network.backward(parameters, memory.activations.at(t), deltas, None);
+                memory.deltas.at_mut(t)[network.output().start] = error;
             }
+        }
+        if let Some(network) = &self.network {
+            let (activations, deltas) = (&memory.activations, &mut memory.deltas);
+            network.backward_steps(parameters, activations, deltas, None, steps.clone());
         }
         let monomials = tape.monomials.all();
         self.quadratic.gradient(
@@ -228,6 +271,7 @@ pub struct CriticMemory<T> {
     activations: Track<T>,
     deltas: Track<T>,
     error: Track<T>,
+    part: Track<T>,
 }
 
 impl<T: Real> CriticMemory<T> {
@@ -240,6 +284,7 @@ impl<T: Real> CriticMemory<T> {
             activations: Track::new(steps, critic.activations()),
             deltas: Track::new(steps, critic.activations()),
             error: Track::new(steps, 1),
+            part: Track::new(steps, 1),
         }
     }
 }

@@ -218,9 +218,9 @@ pub fn surrogate<T: Real>(
     let mut divergence = Lanes::default();
     let mut clipped = 0;
     let steps = worker.tape.steps();
+    model.select_steps(parameters, &mut worker.tape, 0..steps);
+    model.hidden_steps(parameters, &mut worker.tape, 0..steps);
     for t in 0..steps {
-        model.select(parameters, &mut worker.tape, t);
-        model.hidden(parameters, &mut worker.tape, t);
         worker.act(model, parameters, t);
         let tape = &mut worker.tape;
         let (_, inverse) = radius(model, tape, t);
@@ -264,8 +264,9 @@ pub fn surrogate<T: Real>(
         tape.d_logits.at_mut(t).fill(Lanes::default());
         advantage::add_sampled(tape, t, factor);
         advantage::add_entropy(tape, t, weights.entropy);
-        worker.detached_adjoint(model, parameters, t);
     }
+    worker.detached_selector_adjoint(model, parameters, 0..steps);
+    worker.detached_law_adjoint(model, parameters, 0..steps);
     model.selector_gradient(&worker.tape, 0..steps, gradient);
     worker.law_gradient(model, gradient);
     SurrogateFigures {

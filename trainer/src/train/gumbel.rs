@@ -217,6 +217,7 @@ pub fn sweep<T: Real, P: Plant<T>>(
                 *y = *y * (q - mean) * inverse;
             }
             advantage::add_entropy(tape, t, relaxation.entropy);
+            worker.selector_adjoint(model, parameters, t);
         },
     );
     (steps * LANES * choices) as u64

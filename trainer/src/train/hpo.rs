@@ -8,6 +8,7 @@ use crate::policy::Model;
 use crate::train::critic::Critic;
 use crate::train::estimator::ChoiceLoss;
 use crate::train::learner::{Batch, EpochMetrics, Learner, State};
+use crate::train::phases::{Phase, PhaseClock};
 use crate::train::settings::{CrossTerm, Settings, Variant};
 use crate::train::shard::{Detached, Differentiate, RollOut};
 
@@ -30,6 +31,11 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
         Self {
             batch: Batch::new(plant, description, model, critic, settings, seed),
         }
+    }
+
+    /// Where the time goes, for whoever measures it: with `None` no clock is read.
+    pub fn clock(&mut self) -> &mut Option<PhaseClock> {
+        &mut self.batch.clock
     }
 
     /// Fresh trajectories with advantages and critic targets.
@@ -133,6 +139,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                     range: range.clone(),
                 });
             });
+            self.batch.lap(Phase::Detached);
             let all = 0..self.batch.shards.len();
             self.batch.step(all, state, factor, false);
         }
@@ -150,10 +157,13 @@ impl<P: Plant<f32>> Learner for Hpo<'_, P> {
 
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
         let schedule = self.batch.schedule(state);
+        self.batch.lap(Phase::Other);
         self.roll_out(state, index);
+        self.batch.lap(Phase::Rollout);
         state.env_steps += self.batch.calls();
         let loss = self.choice_loss(schedule.entropy);
         self.differentiate(state, loss, index.is_multiple_of(self.updates()));
+        self.batch.lap(Phase::Attached);
         let all = 0..self.batch.shards.len();
         let gradients = self.batch.step(all, state, schedule.step, true);
         for _ in 1..self.batch.settings.train.passes {

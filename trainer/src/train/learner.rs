@@ -5,20 +5,21 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::numeric::LANES;
+use crate::numeric::{LANES, arch};
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::policy::model::Group;
-use crate::train::adam::{Adam, clip_norm};
+use crate::train::adam::{Adam, CHUNK, clip_norm};
 use crate::train::critic::Critic;
 use crate::train::cross_term::CrossTermFactor;
 use crate::train::gumbel::Gumbel;
 use crate::train::hpo::Hpo;
 use crate::train::initial;
+use crate::train::phases::{Phase, PhaseClock};
 use crate::train::ppo::Ppo;
 use crate::train::reinforce::Reinforce;
 use crate::train::settings::{Algorithm, Settings, Variant};
@@ -177,6 +178,8 @@ pub(super) struct Batch<'a, P> {
     pub settings: &'a Settings,
     pub shards: Vec<Shard>,
     pub arch: Arch,
+    /// Where the time goes, for whoever measures it; `None`: no clock is read.
+    pub clock: Option<PhaseClock>,
     seed: u64,
 }
 
@@ -209,7 +212,15 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
             settings,
             shards,
             arch: Arch::new(),
+            clock: None,
             seed,
+        }
+    }
+
+    /// Books the time since the last call on `phase`.
+    pub fn lap(&mut self, phase: Phase) {
+        if let Some(clock) = &mut self.clock {
+            clock.lap(phase);
         }
     }
 
@@ -287,14 +298,24 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
     ) -> (f64, f64) {
         let train = &self.settings.train;
         let first = range.start;
-        let mut gradient = sum_in_order(&mut self.shards[range], |s| &mut s.gradient);
         let groups = self.model.groups();
         let selector_end = groups[1].1.end;
+        let summed = if laws {
+            self.model.parameters()
+        } else {
+            selector_end
+        };
+        let mut gradient = sum_in_order(
+            &mut self.shards[range],
+            summed,
+            |s| &mut s.gradient,
+            |s| &s.gradient,
+        );
         let limit = match train.variant {
             Variant::Exact => f32::INFINITY,
             Variant::Practical => train.gradient_norm as f32,
         };
-        let (selector, law) = gradient.split_at_mut(selector_end);
+        let (selector, law) = gradient[..summed].split_at_mut(selector_end);
         let norms = (clip_norm(selector, limit), clip_norm(law, limit));
         state.adam.step(
             &mut state.parameters,
@@ -305,6 +326,7 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
                 .map(|(group, range)| (range, factor * train.step_size(group) as f32)),
         );
         self.shards[first].gradient = gradient;
+        self.lap(Phase::Step);
         (f64::from(norms.0), f64::from(norms.1))
     }
 
@@ -325,12 +347,19 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
                 if pass == 0 {
                     first += self.shards.iter().map(|s| s.critic_loss).sum::<f32>();
                 }
-                let gradient = sum_in_order(&mut self.shards, |s| &mut s.critic_gradient);
+                self.lap(Phase::Critic);
+                let gradient = sum_in_order(
+                    &mut self.shards,
+                    state.critic.len(),
+                    |s| &mut s.critic_gradient,
+                    |s| &s.critic_gradient,
+                );
                 let all = 0..gradient.len();
                 state
                     .critic_adam
                     .step(&mut state.critic, &gradient, [(all, step)].into_iter());
                 self.shards[0].critic_gradient = gradient;
+                self.lap(Phase::Step);
             }
         }
         first
@@ -373,18 +402,52 @@ fn parts(total: usize, parts: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Takes the first shard's vector and adds the others to it, in order.
+/// Takes the first shard's vector and adds the first `len` entries of the others' to it, in order.
 pub(super) fn sum_in_order(
     shards: &mut [Shard],
-    vector: impl Fn(&mut Shard) -> &mut Vec<f32>,
+    len: usize,
+    take: impl Fn(&mut Shard) -> &mut Vec<f32>,
+    read: impl Fn(&Shard) -> &Vec<f32> + Sync,
 ) -> Vec<f32> {
-    let mut sum = std::mem::take(vector(&mut shards[0]));
-    for shard in &mut shards[1..] {
-        for (sum, &g) in sum.iter_mut().zip(vector(shard).iter()) {
-            *sum += g;
-        }
+    let mut sum = std::mem::take(take(&mut shards[0]));
+    let others: Vec<&[f32]> = shards[1..].iter().map(|s| &read(s)[..len]).collect();
+    let add = |(index, sum): (usize, &mut [f32])| {
+        arch().dispatch(Sum {
+            others: &others,
+            from: index * CHUNK,
+            sum,
+        });
+    };
+    if len < 2 * CHUNK {
+        sum[..len].chunks_mut(CHUNK).enumerate().for_each(add);
+    } else {
+        sum[..len].par_chunks_mut(CHUNK).enumerate().for_each(add);
     }
     sum
+}
+
+/// Adds a stretch of the other shards' vectors to the first one's.
+struct Sum<'a> {
+    others: &'a [&'a [f32]],
+    from: usize,
+    sum: &'a mut [f32],
+}
+
+impl WithSimd for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        // Short enough that the sum stays in the first-level cache.
+        for (index, sum) in self.sum.chunks_mut(2048).enumerate() {
+            let from = self.from + index * 2048;
+            for other in self.others {
+                for (sum, &g) in sum.iter_mut().zip(&other[from..]) {
+                    *sum += g;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

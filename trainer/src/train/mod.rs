@@ -13,6 +13,7 @@ pub mod hpo;
 pub mod initial;
 pub mod learner;
 mod metrics;
+pub mod phases;
 pub mod ppo;
 pub mod reinforce;
 pub mod rollout;

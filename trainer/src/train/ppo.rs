@@ -109,7 +109,12 @@ pub(super) fn move_noise<P: Plant<f32>>(
         return;
     }
     let first = range.start;
-    let gradient = sum_in_order(&mut batch.shards[range], |s| &mut s.gaussian.d_log_std);
+    let gradient = sum_in_order(
+        &mut batch.shards[range],
+        state.log_std.len(),
+        |s| &mut s.gaussian.d_log_std,
+        |s| &s.gaussian.d_log_std,
+    );
     let all = 0..gradient.len();
     let step = factor * train.step_noise as f32;
     state

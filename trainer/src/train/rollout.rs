@@ -220,12 +220,22 @@ impl<T: Real> Worker<T> {
         objective: Objective<T>,
         gradient: &mut [T],
     ) {
+        let cross_term = objective.cross_term > T::default();
+        let steps = 0..self.tape.steps();
+        model.selector_adjoint(
+            parameters,
+            &mut self.tape,
+            steps,
+            cross_term,
+            &mut self.adjoint,
+        );
         let nothing = |_: &mut Self, _: usize, _: Lanes<T>| {};
         self.sweep_with(plant, model, parameters, objective, gradient, nothing);
     }
 
     /// [`Worker::sweep`] with `before_step(self, t, d_cost)` called before step `t` is differentiated, where the
-    /// loss derivative of state t + 1 is known and `tape.d_logits` of step `t` may still be filled.
+    /// loss derivative of state t + 1 is known. It is for `before_step` to fill `tape.d_logits` of step `t` and to call
+    /// [`Worker::selector_adjoint`] on it.
     #[inline(always)]
     pub fn sweep_with<P: Plant<T>>(
         &mut self,
@@ -314,7 +324,6 @@ impl<T: Real> Worker<T> {
             for (d, &w) in self.d_control.iter_mut().zip(perturbation) {
                 *d = w * weight(t);
             }
-            self.tape.d_logits.at_mut(t).fill(Lanes::default());
             model.adjoint(
                 parameters,
                 &mut self.tape,
@@ -328,18 +337,38 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
-    /// Deltas of the selector at step `t` from `tape.d_logits`, without the state's derivative.
+    /// Deltas of the selector at every step of `steps` from `tape.d_logits`, without the state's derivative.
     #[inline(always)]
-    pub fn detached_selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
-        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
+    pub fn detached_selector_adjoint(
+        &mut self,
+        model: &Model,
+        parameters: &[T],
+        steps: std::ops::Range<usize>,
+    ) {
+        model.selector_adjoint(parameters, &mut self.tape, steps, false, &mut self.adjoint);
     }
 
-    /// Deltas of selector and laws at step `t` from `tape.d_logits` and `tape.d_law`, without the state's
-    /// derivative.
+    /// Deltas of the selector at step `t` from `tape.d_logits`, and the derivative of its input.
     #[inline(always)]
-    pub fn detached_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
-        model.selector_adjoint(parameters, &mut self.tape, t, false, &mut self.adjoint);
-        model.law_adjoint(parameters, &mut self.tape, t, &mut self.adjoint);
+    pub fn selector_adjoint(&mut self, model: &Model, parameters: &[T], t: usize) {
+        model.selector_adjoint(
+            parameters,
+            &mut self.tape,
+            t..t + 1,
+            true,
+            &mut self.adjoint,
+        );
+    }
+
+    /// Deltas of the laws at every step of `steps` from `tape.d_law`, without the state's derivative.
+    #[inline(always)]
+    pub fn detached_law_adjoint(
+        &mut self,
+        model: &Model,
+        parameters: &[T],
+        steps: std::ops::Range<usize>,
+    ) {
+        model.law_adjoint(parameters, &mut self.tape, steps, &mut self.adjoint);
     }
 
     /// Adds the laws' parameter gradient from the tape's deltas to `gradient`.

@@ -274,11 +274,14 @@ impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
             range,
         } = self;
         let (model, train, parameters) = (context.model, context.train, &context.state.parameters);
-        shard.gradient.fill(0.0);
+        // The laws' part is not touched and not summed.
+        let selector_end = model.groups()[1].1.end;
+        shard.gradient[..selector_end].fill(0.0);
         shard.clipped = 0;
+        let tape = &mut shard.worker.tape;
+        model.select_steps(parameters, tape, range.clone());
         for t in range.clone() {
             let tape = &mut shard.worker.tape;
-            model.select(parameters, tape, t);
             let old = Some(shard.old_probability.at(t));
             shard.clipped += estimator::fill_logits(
                 train,
@@ -289,8 +292,10 @@ impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
                 old,
                 t,
             );
-            shard.worker.detached_selector_adjoint(model, parameters, t);
         }
+        shard
+            .worker
+            .detached_selector_adjoint(model, parameters, range.clone());
         model.selector_gradient(&shard.worker.tape, range, &mut shard.gradient);
     }
 }

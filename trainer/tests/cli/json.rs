@@ -291,3 +291,39 @@ fn ready_plants_are_listed() {
         assert!(hpo.done(&["plants"]).contains(known.plant));
     }
 }
+
+#[test]
+fn bench_prints_its_figures() {
+    let hpo = Hpo::new();
+    let args = [
+        "bench",
+        "--filter",
+        "peak",
+        "--seconds",
+        "0",
+        "--threads",
+        "1",
+    ];
+    let report = hpo.json(&args);
+    check(
+        &report,
+        &[("instruction_set", Kind::Text), ("threads", Kind::Whole)],
+    );
+    let entries = report["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        check(
+            entry,
+            &[
+                ("name", Kind::Text),
+                ("figure", Kind::Number),
+                ("unit", Kind::Text),
+            ],
+        );
+        assert!(number(entry, "figure") > 0.0, "{entry}");
+    }
+    hpo.refuses(
+        &["bench", "--filter", "nothing"],
+        &["--filter: found nothing", "peak, paper-64"],
+    );
+}
