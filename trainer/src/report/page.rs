@@ -42,6 +42,15 @@ pub fn page(run: &RunRecord, figures: &Figures) -> Result<String> {
     ))
 }
 
+/// A reference's name on the command line as people write it.
+pub(super) fn controller_name(name: &str) -> String {
+    match name {
+        "averaged-riccati" => "averaged Riccati".into(),
+        "switched-riccati" => "switched Riccati".into(),
+        other => other.replace(['-', ':'], " "),
+    }
+}
+
 /// A figure with a caption; an empty caption is left out.
 pub(super) fn figure(svg: &str, caption: &str) -> String {
     if caption.is_empty() {
@@ -69,7 +78,7 @@ fn header(run: &RunRecord, title: &str) -> String {
         if description.is_empty() {
             String::new()
         } else {
-            format!("{} ", escape(description))
+            format!("{}. ", escape(description.trim_end_matches('.')))
         },
         dims.state,
         dims.control,
@@ -96,6 +105,11 @@ fn cost(value: f64) -> String {
     } else {
         format!("{value:.3e}")
     }
+}
+
+/// To three significant digits.
+fn rounded(value: f64) -> String {
+    short(format!("{value:.2e}").parse().unwrap_or(value))
 }
 
 fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
@@ -145,7 +159,7 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
         ),
         (
             "simulator calls",
-            last.map_or("0".into(), |e| short(e.env_steps as f64)),
+            last.map_or("0".into(), |e| rounded(e.env_steps as f64)),
             format!(
                 "{} epochs, look-ahead included",
                 last.map_or(0, |e| e.epoch)
@@ -331,11 +345,11 @@ fn maps(run: &RunRecord, figures: &Figures) -> String {
     if figures.slices.is_empty() {
         return String::new();
     }
-    let beside = figures.beside.unwrap_or("reference").replace('-', " ");
+    let beside = controller_name(figures.beside.unwrap_or("reference"));
     let mut text = format!(
         "<section><h2>Mode maps</h2>\n<p class=\"soft\">The mode over two coordinates of the state at t = 0, the others \
-         at the centre of the initial states: the policy (left) and {} (right). Ahead of the horizon the two may \
-         differ where two modes cost nearly the same.</p>\n",
+         at the centre of the initial states: the policy (left) and {} (right). Where they differ, two modes often \
+         cost nearly the same.</p>\n",
         escape(&beside)
     );
     let modes = run.plant.dims().modes;
@@ -343,19 +357,22 @@ fn maps(run: &RunRecord, figures: &Figures) -> String {
     text += &document(width, 20.0, "modes", &legend(modes, 4.0, 14.0));
     text += "<div class=\"maps\">\n";
     for slice in &figures.slices {
-        let size = 320.0;
-        let draw = |map: &super::modes::ModeMap, caption: &str| {
-            let svg = document(size, size + 18.0, &map.title, &map.elements(size));
-            figure(&svg, caption)
-        };
-        text += &draw(&slice.policy, "");
+        let size = 300.0;
+        let mut elements = slice.policy.elements(size);
+        let (mut width, mut caption) = (size, String::new());
         if let Some(reference) = &slice.reference {
-            let share = slice.policy.agreement_percent(reference);
-            text += &draw(
-                reference,
-                &format!("same mode on {share:.1} % of the slice"),
+            let _ = write!(
+                elements,
+                "<g transform=\"translate({size} 0)\">{}</g>",
+                reference.elements(size)
             );
+            width = 2.0 * size;
+            let share = slice.policy.agreement_percent(reference);
+            caption = format!("same mode on {share:.1} % of the slice");
         }
+        let label = format!("modes over {} and {}", slice.policy.x.0, slice.policy.y.0);
+        let svg = document(width, size + 18.0, &label, &elements);
+        text += &figure(&svg, &caption);
     }
     text += "</div></section>\n";
     text
@@ -376,7 +393,7 @@ fn robustness(figures: &Figures) -> String {
             .collect()
     });
     for name in &names {
-        let _ = write!(text, "<th>{}</th>", escape(&name.replace('-', " ")));
+        let _ = write!(text, "<th>{}</th>", escape(&controller_name(name)));
     }
     text += "</tr>\n";
     for scenario in &table.scenarios {
