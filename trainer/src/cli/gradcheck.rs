@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::plant::load_plant;
-use crate::train::gradcheck::{CaseReport, GradcheckReport, gradcheck};
+use crate::train::gradcheck::{CaseReport, GradcheckReport, PartReport, ResponsePoint, gradcheck};
 
 /// Check the gradient estimator against exact enumeration on a small set-up of the plant.
 #[derive(Args, Clone, Debug)]
@@ -17,6 +17,9 @@ pub struct GradcheckArgs {
     /// Seed of states, parameters and samples.
     #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
+    /// Sizes of the generator's family with two modes, to report variances against dimension.
+    #[arg(long, value_delimiter = ',', value_parser = super::count, allow_negative_numbers = true)]
+    pub dims: Vec<usize>,
     /// A setting of the plant, such as seed=3.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub sets: Vec<(String, String)>,
@@ -33,7 +36,7 @@ pub struct GradcheckArgs {
 pub fn run(args: &GradcheckArgs) -> Result<()> {
     super::only_plant_keys(&args.sets)?;
     let plant = load_plant(&args.plant, &args.sets)?;
-    let report = gradcheck(&plant, args.samples, args.seed)?;
+    let report = gradcheck(&plant, args.samples, args.seed, &args.dims)?;
     if args.json {
         super::output::print_json(&report)?;
     } else {
@@ -55,9 +58,67 @@ fn print(report: &GradcheckReport) {
         println!("  variance of the score function over the mixed gradient's, laws  {ratio:.1}");
     }
     print_case(
-        "near a discrete best response (trained policy)",
+        "near a discrete best response (the same laws, selector trained alone)",
         &report.near,
     );
+    print_path(&report.path);
+    if !report.dimensions.is_empty() {
+        print_dimensions(report);
+    }
+}
+
+fn print_path(path: &[ResponsePoint]) {
+    println!(
+        "\nfrom far to near: bias of the laws' gradient without the cross term, by enumeration; beside it the random \
+         selector made as sharp"
+    );
+    println!(
+        "  {:>10}{:>10}{:>14}{:>12}{:>10}{:>22}{:>12}{:>10}",
+        "excess, %",
+        "entropy",
+        "laws' grad.",
+        "cross term",
+        "bias",
+        "as sharp: excess, %",
+        "cross term",
+        "bias"
+    );
+    for point in path {
+        println!(
+            "  {:>10.3}{:>10.4}{:>14.4e}{:>12.4e}{:>10.5}{:>22.2}{:>12.4e}{:>10.5}",
+            point.excess_percent,
+            point.entropy,
+            point.laws_gradient,
+            point.cross_term,
+            point.relative_bias_of_laws,
+            point.as_sharp_excess_percent,
+            point.as_sharp_cross_term,
+            point.as_sharp_relative_bias_of_laws
+        );
+    }
+}
+
+fn print_dimensions(report: &GradcheckReport) {
+    println!("\nagainst dimension: switched-lqr-n-2, policies after ten epochs of training");
+    for row in &report.dimensions {
+        println!(
+            "  n = {}: {} parameters, {} steps, {} seeds",
+            row.n, row.parameters, row.horizon, row.seeds
+        );
+        print_parts(&row.parts);
+        for ratio in &row.variance_ratios {
+            println!(
+                "  score function over mixed, laws, control perturbed by {}: {:.1}",
+                ratio.deviation, ratio.ratio
+            );
+        }
+    }
+    for growth in &report.variance_ratio_growth {
+        println!(
+            "  control perturbed by {}: the ratio grows as n^{:.2}",
+            growth.deviation, growth.exponent
+        );
+    }
 }
 
 fn print_case(title: &str, case: &CaseReport) {
@@ -86,14 +147,21 @@ fn print_case(title: &str, case: &CaseReport) {
         "  without the cross term: bias, by enumeration                    {:.4}",
         case.relative_bias_without_cross_term
     );
+    print_parts(&case.parts);
+}
+
+fn print_parts(parts: &[PartReport]) {
     println!(
-        "  {:<30}{:>14}{:>18}",
-        "part", "variance", "signal to noise"
+        "  {:<30}{:>14}{:>18}{:>12}",
+        "part", "variance", "signal to noise", "alignment"
     );
-    for part in &case.parts {
+    for part in parts {
+        let alignment = part
+            .alignment
+            .map_or("-".to_owned(), |cosine| format!("{cosine:.4}"));
         println!(
-            "  {:<30}{:>14.4e}{:>18.4e}",
-            part.part, part.variance, part.signal_to_noise
+            "  {:<30}{:>14.4e}{:>18.4e}{:>12}",
+            part.part, part.variance, part.signal_to_noise, alignment
         );
     }
 }

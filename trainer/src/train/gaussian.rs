@@ -1,14 +1,14 @@
 //! Gaussian noise on the control, and the surrogate loss of score-function algorithms.
 //!
-//! The drawn control is u = mu(s, c) + sigma r w with w standard normal, sigma `[m]` per coordinate and r = |xi|
-//! with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
+//! The drawn control is u = mu(s, c) + sigma r w with w standard normal, sigma `[m]` per coordinate and r the root
+//! mean square |xi| / sqrt(n) with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
 //! bounds behind u do not depend on the parameters and leave the ratio of probabilities alone:
 //!
 //!     ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma r)
 
 use pulp::{Simd, WithSimd};
 
-use crate::numeric::{LANES, Lanes, Real};
+use crate::numeric::{LANES, Lanes, Real, Scalar};
 use crate::plant::Plant;
 use crate::policy::{InputKind, Model, Tape, Track};
 use crate::train::advantage::{self, sample_weight};
@@ -44,18 +44,18 @@ impl<T: Real> Gaussian<T> {
     }
 }
 
-/// |xi| with unit-norm input, else 1; and its inverse (0 at the origin).
+/// |xi| / sqrt(n) with unit-norm input, else 1; and its inverse (0 at the origin).
 #[inline(always)]
 fn radius<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> (Lanes<T>, Lanes<T>) {
     match model.shape().input {
-        InputKind::UnitNorm => (
-            tape.norm.at(t)[0],
-            advantage::safe_inverse(tape.norm.at(t)[1]),
-        ),
-        InputKind::Affine => (
-            Lanes([T::from_f64(1.0); LANES]),
-            Lanes([T::from_f64(1.0); LANES]),
-        ),
+        InputKind::UnitNorm => {
+            let root = libm::sqrt(model.shape().state as f64);
+            (
+                tape.norm.at(t)[0] * T::from_f64(1.0 / root),
+                advantage::safe_inverse(tape.norm.at(t)[1]) * T::from_f64(root),
+            )
+        }
+        InputKind::Affine => (Lanes([T::from_f64(1.0); LANES]), Lanes([T::from_f64(1.0); LANES])),
     }
 }
 
@@ -169,21 +169,116 @@ impl<P: Plant<f32>> WithSimd for Explore<'_, P> {
     }
 }
 
-/// Gradient of the surrogate loss `mean of A r` on one shard's own trajectories, states detached, with
-/// A normalised and r the ratio of present and rollout probabilities; PPO's clip where `clip` is given.
+/// Weights of [`surrogate`].
+#[derive(Clone, Copy, Debug)]
+pub struct SurrogateWeights<T> {
+    /// Mean that is taken off the advantages.
+    pub mean: T,
+    /// Inverse of the advantages' spread.
+    pub scale: T,
+    /// Weight of one sample.
+    pub share: T,
+    /// Weight of the entropy bonus.
+    pub entropy: T,
+    /// Greatest change of the ratio that is still rewarded (PPO's clip), where there is one.
+    pub clip: Option<T>,
+}
+
+/// What [`surrogate`] saw, summed over samples.
+#[derive(Clone, Copy, Debug)]
+pub struct SurrogateFigures<T> {
+    /// Samples whose gradient was clipped.
+    pub clipped: u32,
+    /// (r - 1) - ln r: an estimate of the divergence of the present policy from the rollout's.
+    pub divergence: T,
+}
+
+/// Adds the gradient of `sum over samples of share A r - entropy H` to `gradient` and writes that of ln sigma to
+/// `memory.d_log_std`: states and choices are the tape's, r is the ratio of present and rollout
+/// probability, A the advantage `[1]` less the mean, scaled. Where `clip` is given the sum is PPO's, of
+/// max(A r, A clip(r, 1 - clip, 1 + clip)) (Schulman et al. 2017, equation 7, for costs).
+#[expect(
+    clippy::too_many_arguments,
+    reason = "policy, noise and advantages of a rollout"
+)]
+#[inline(always)]
+pub fn surrogate<T: Real>(
+    worker: &mut Worker<T>,
+    memory: &mut Gaussian<T>,
+    model: &Model,
+    parameters: &[T],
+    log_std: &[T],
+    advantage: &Track<T>,
+    weights: SurrogateWeights<T>,
+    gradient: &mut [T],
+) -> SurrogateFigures<T> {
+    let one = T::from_f64(1.0);
+    memory.d_log_std.fill(T::default());
+    let log_stds = log_std.iter().fold(T::default(), |sum, &s| sum + s);
+    let mut divergence = Lanes::default();
+    let mut clipped = 0;
+    let steps = worker.tape.steps();
+    for t in 0..steps {
+        model.select(parameters, &mut worker.tape, t);
+        model.hidden(parameters, &mut worker.tape, t);
+        worker.act(model, parameters, t);
+        let tape = &mut worker.tape;
+        let (_, inverse) = radius(model, tape, t);
+        let mut square = Lanes::default();
+        for (i, z) in memory.z.iter_mut().enumerate() {
+            let per_std = inverse * (-log_std[i]).exp();
+            // d ln p / d mu = z / (sigma r); the sample's factor comes below, when it is known.
+            *z = (memory.control.at(t)[i] - tape.law.at(t)[i]) * per_std;
+            square = z.mul_add(*z, square);
+            tape.d_law.at_mut(t)[i] = *z * per_std;
+        }
+        let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
+        let log_ratio =
+            log_probability(choice, square, log_stds) - memory.log_probability.at(t)[0];
+        // Far beyond any clip, and short of overflow.
+        let log_ratio = Scalar::clamp(log_ratio, T::from_f64(-20.0), T::from_f64(20.0));
+        let ratio = log_ratio.map(T::exp);
+        divergence = divergence + (ratio - Lanes([one; LANES]) - log_ratio);
+        let a = (advantage.at(t)[0] - Lanes([weights.mean; LANES])) * weights.scale;
+        let mut factor = ratio * a * weights.share;
+        if let Some(clip) = weights.clip {
+            for lane in 0..LANES {
+                // Cost is minimised: a positive advantage asks for a smaller probability.
+                let done = if a.0[lane] > T::default() {
+                    ratio.0[lane] < one - clip
+                } else {
+                    ratio.0[lane] > one + clip
+                };
+                if done {
+                    factor.0[lane] = T::default();
+                    clipped += 1;
+                }
+            }
+        }
+        for d in tape.d_law.at_mut(t) {
+            *d = *d * factor;
+        }
+        for (d, z) in memory.d_log_std.iter_mut().zip(&memory.z) {
+            *d += ((*z * *z - Lanes([one; LANES])) * factor).sum();
+        }
+        tape.d_logits.at_mut(t).fill(Lanes::default());
+        advantage::add_sampled(tape, t, factor);
+        advantage::add_entropy(tape, t, weights.entropy);
+        worker.detached_adjoint(model, parameters, t);
+    }
+    model.selector_gradient(&worker.tape, 0..steps, gradient);
+    worker.law_gradient(model, gradient);
+    SurrogateFigures {
+        clipped,
+        divergence: divergence.sum(),
+    }
+}
+
+/// [`surrogate`] on one shard.
 pub(super) struct Surrogate<'a, P> {
     pub shard: &'a mut Shard,
     pub context: Context<'a, P>,
-    /// Mean of the weighted advantages, and the factor that makes their spread one.
-    pub mean: f32,
-    /// Inverse of the advantages' spread.
-    pub scale: f32,
-    /// Weight of one sample.
-    pub share: f32,
-    /// Weight of the entropy bonus.
-    pub entropy: f32,
-    /// Greatest change of the ratio that is still rewarded.
-    pub clip: Option<f32>,
+    pub weights: SurrogateWeights<f32>,
 }
 
 impl<P: Plant<f32>> WithSimd for Surrogate<'_, P> {
@@ -191,74 +286,24 @@ impl<P: Plant<f32>> WithSimd for Surrogate<'_, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let (shard, model) = (self.shard, self.context.model);
-        let state = self.context.state;
-        let parameters = &state.parameters;
+        let (shard, state) = (self.shard, self.context.state);
         shard.gradient.fill(0.0);
-        shard.clipped = 0;
-        let memory = &mut shard.gaussian;
-        memory.d_log_std.fill(0.0);
-        let log_stds: f32 = state.log_std.iter().sum();
-        let mut divergence = Lanes::default();
-        for t in 0..shard.worker.tape.steps() {
-            let tape = &mut shard.worker.tape;
-            model.select(parameters, tape, t);
-            model.hidden(parameters, tape, t);
-            shard.worker.act(model, parameters, t);
-            let tape = &mut shard.worker.tape;
-            let (_, inverse) = radius(model, tape, t);
-            let mut square = Lanes::default();
-            for (i, z) in memory.z.iter_mut().enumerate() {
-                let per_std = inverse * (-state.log_std[i]).exp();
-                // d ln p / d mu = z / (sigma r); the sample's factor comes below, when it is known.
-                *z = (memory.control.at(t)[i] - tape.law.at(t)[i]) * per_std;
-                square = z.mul_add(*z, square);
-                tape.d_law.at_mut(t)[i] = *z * per_std;
-            }
-            let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
-            let log_ratio =
-                log_probability(choice, square, log_stds) - memory.log_probability.at(t)[0];
-            let a = (shard.advantages.advantage.at(t)[0] - Lanes([self.mean; LANES])) * self.scale;
-            let mut factor = Lanes::<f32>::default();
-            for lane in 0..LANES {
-                // Far beyond any clip, and short of overflow.
-                let log_ratio = log_ratio.0[lane].clamp(-20.0, 20.0);
-                let ratio = Real::exp(log_ratio);
-                divergence.0[lane] += (ratio - 1.0) - log_ratio;
-                // Cost is minimised: a positive advantage asks for a smaller probability.
-                let done = self.clip.is_some_and(|clip| {
-                    if a.0[lane] > 0.0 {
-                        ratio < 1.0 - clip
-                    } else {
-                        ratio > 1.0 + clip
-                    }
-                });
-                shard.clipped += u32::from(done);
-                factor.0[lane] = if done {
-                    0.0
-                } else {
-                    ratio * a.0[lane] * self.share
-                };
-            }
-            for d in tape.d_law.at_mut(t) {
-                *d = *d * factor;
-            }
-            for (d, z) in memory.d_log_std.iter_mut().zip(&memory.z) {
-                *d += ((*z * *z - Lanes([1.0; LANES])) * factor).sum();
-            }
-            tape.d_logits.at_mut(t).fill(Lanes::default());
-            advantage::add_sampled(tape, t, factor);
-            advantage::add_entropy(tape, t, self.entropy);
-            shard.worker.detached_adjoint(model, parameters, t);
-        }
-        shard.divergence = divergence.sum();
-        let steps = shard.worker.tape.steps();
-        model.selector_gradient(&shard.worker.tape, 0..steps, &mut shard.gradient);
-        shard.worker.law_gradient(model, &mut shard.gradient);
+        let figures = surrogate(
+            &mut shard.worker,
+            &mut shard.gaussian,
+            self.context.model,
+            &state.parameters,
+            &state.log_std,
+            &shard.advantages.advantage,
+            self.weights,
+            &mut shard.gradient,
+        );
+        shard.clipped = figures.clipped;
+        shard.divergence = figures.divergence;
     }
 }
 
-/// Clip and scale of a batch's advantages: their mean and the inverse of their spread.
+/// Mean of a batch's advantages, and the inverse of their spread.
 pub(super) fn normalisation(shards: &[Shard], samples: f32) -> (f32, f32) {
     let mean = shards.iter().map(|s| s.advantage).sum::<f32>() / samples;
     let square = shards.iter().map(|s| s.spread).sum::<f32>() / samples;

@@ -1,1 +1,153 @@
+//! The surrogate's gradient is that of the surrogate.
 
+use super::*;
+use crate::train::testing::{
+    Case, Sizes, Structure, assert_close, differences, lanes, stream, vector,
+};
+use proptest::prelude::*;
+
+/// A rolled-out case, its noise, standard deviations and advantages.
+struct Rolled {
+    case: Case,
+    worker: Worker<f64>,
+    memory: Gaussian<f64>,
+    log_std: Vec<f64>,
+    advantage: Track<f64>,
+}
+
+fn rolled(seed: u64) -> Rolled {
+    let mut stream = stream(seed);
+    let structure = Structure::number(stream.below(Structure::COUNT as u64) as usize);
+    let case = Case::new(&structure, Sizes::random(&mut stream), seed);
+    let mut worker = case.worker.clone();
+    let (steps, controls) = (worker.tape.steps(), case.model.shape().control);
+    for t in 0..steps {
+        worker.tape.uniform.at_mut(t)[0] =
+            Lanes(std::array::from_fn(|_| stream.uniform()));
+    }
+    let mut memory = Gaussian::new(steps, controls);
+    let mut advantage = Track::new(steps, 1);
+    for t in 0..steps {
+        let noise = lanes(&mut stream, controls);
+        memory.perturbation.at_mut(t).copy_from_slice(&noise);
+        advantage.at_mut(t).copy_from_slice(&lanes(&mut stream, 1));
+    }
+    let log_std = vector(&mut stream, controls, 0.3);
+    rollout(
+        &mut worker,
+        &mut memory,
+        &case.plant,
+        &case.model,
+        &case.parameters,
+        &log_std,
+    );
+    Rolled {
+        case,
+        worker,
+        memory,
+        log_std,
+        advantage,
+    }
+}
+
+impl Rolled {
+    /// ln p(choice, control | state) of a sample, written out anew.
+    fn log_probability(&self, parameters: &[f64], log_std: &[f64], t: usize, lane: usize) -> f64 {
+        let mut worker = self.worker.clone();
+        self.case.model.select(parameters, &mut worker.tape, t);
+        self.case.model.hidden(parameters, &mut worker.tape, t);
+        worker.act(&self.case.model, parameters, t);
+        let tape = &worker.tape;
+        let choice = usize::from(tape.choice[t][lane]);
+        let r = match self.case.model.shape().input {
+            InputKind::UnitNorm => {
+                tape.norm.at(t)[0].0[lane] / (self.case.model.shape().state as f64).sqrt()
+            }
+            InputKind::Affine => 1.0,
+        };
+        let mut sum = tape.probability.at(t)[choice].0[lane].ln();
+        for i in 0..log_std.len() {
+            let z = (self.memory.control.at(t)[i].0[lane] - tape.law.at(t)[i].0[lane])
+                / (log_std[i].exp() * r);
+            sum -= 0.5 * z * z + log_std[i];
+        }
+        sum
+    }
+
+    /// sum of share max(A r, A clip(r)), written out anew.
+    fn loss(&self, parameters: &[f64], log_std: &[f64], clip: Option<f64>) -> f64 {
+        let mut sum = 0.0;
+        for t in 0..self.worker.tape.steps() {
+            for lane in 0..LANES {
+                let old = self.log_probability(&self.case.parameters, &self.log_std, t, lane);
+                let ratio = (self.log_probability(parameters, log_std, t, lane) - old).exp();
+                let a = (self.advantage.at(t)[0].0[lane] - WEIGHTS.mean) * WEIGHTS.scale;
+                let clipped = clip.map_or(ratio, |c| ratio.clamp(1.0 - c, 1.0 + c));
+                sum += WEIGHTS.share * (a * ratio).max(a * clipped);
+            }
+        }
+        sum
+    }
+}
+
+const WEIGHTS: SurrogateWeights<f64> = SurrogateWeights {
+    mean: 0.2,
+    scale: 1.3,
+    share: 0.25,
+    entropy: 0.0,
+    clip: None,
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn surrogate_gradient_is_the_gradient_of_the_surrogate(seed in 0_u64..1_000_000, clip in any::<bool>()) {
+        let rolled = rolled(seed);
+        let clip = clip.then_some(0.2);
+        // Away from the rollout's parameters, so that ratios differ from one and some are clipped.
+        let mut noise = stream(seed + 1);
+        let near = |x: &[f64], noise: &mut crate::numeric::random::Stream| -> Vec<f64> {
+            x.iter().map(|v| v + 0.05 * noise.normal()).collect()
+        };
+        let parameters = near(&rolled.case.parameters, &mut noise);
+        let log_std = near(&rolled.log_std, &mut noise);
+        let mut worker = rolled.worker.clone();
+        let mut memory = rolled.memory.clone();
+        let mut gradient = vec![0.0; parameters.len()];
+        surrogate(
+            &mut worker,
+            &mut memory,
+            &rolled.case.model,
+            &parameters,
+            &log_std,
+            &rolled.advantage,
+            SurrogateWeights { clip, ..WEIGHTS },
+            &mut gradient,
+        );
+        let expected = differences(&parameters, |p| rolled.loss(p, &log_std, clip));
+        rolled.case.assert_close("surrogate", &gradient, &expected, 1e-5);
+        let expected = differences(&log_std, |l| rolled.loss(&parameters, l, clip));
+        assert_close("ln sigma", &memory.d_log_std, &expected, 1e-5);
+    }
+
+    /// Before the first step all ratios are one: nothing is clipped, nothing has diverged.
+    #[test]
+    fn first_pass_is_not_clipped(seed in 0_u64..1_000_000) {
+        let Rolled { case, mut worker, mut memory, log_std, advantage } = rolled(seed);
+        let mut gradient = vec![0.0; case.model.parameters()];
+        let weights = SurrogateWeights { clip: Some(1e-9), ..WEIGHTS };
+        let figures = surrogate(
+            &mut worker,
+            &mut memory,
+            &case.model,
+            &case.parameters,
+            &log_std,
+            &advantage,
+            weights,
+            &mut gradient,
+        );
+        prop_assert_eq!(figures.clipped, 0);
+        prop_assert!(figures.divergence.abs() < 1e-9);
+    }
+}

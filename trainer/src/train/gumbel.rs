@@ -7,7 +7,7 @@
 //! are treated as if they could be mixed) and there is no critic. Every branch of the sweep counts as a
 //! simulator call. The temperature tau is annealed (ibid., section 3).
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::numeric::{LANES, Lanes, Real};
 use crate::plant::{Plant, PlantModel};
@@ -45,6 +45,10 @@ impl<'a, P: Plant<f32>> Gumbel<'a, P> {
 impl<P: Plant<f32>> Learner for Gumbel<'_, P> {
     fn updates(&self) -> usize {
         self.batch.settings.train.batches_per_epoch
+    }
+
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
     }
 
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {

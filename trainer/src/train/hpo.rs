@@ -1,6 +1,8 @@
 //! Hybrid Policy Optimization (Alvo, Russo, Kanoria, arXiv 2605.14297), read from top to bottom:
 //! roll out, differentiate, step; then further passes on detached data and the critic's regression.
 
+use pulp::Arch;
+
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
@@ -140,6 +142,10 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
 impl<P: Plant<f32>> Learner for Hpo<'_, P> {
     fn updates(&self) -> usize {
         self.batch.settings.train.batches_per_epoch
+    }
+
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
     }
 
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {

@@ -103,6 +103,9 @@ pub trait Learner {
     /// Updates per epoch.
     fn updates(&self) -> usize;
 
+    /// Takes another instruction set than the machine's best; the bits do not depend on it.
+    fn use_instructions(&mut self, arch: Arch);
+
     /// Runs one epoch on the current thread pool; the result does not depend on its size.
     fn epoch(&mut self, state: &mut State) -> EpochMetrics {
         let updates = self.updates();
@@ -383,3 +386,7 @@ pub(super) fn sum_in_order(
     }
     sum
 }
+
+#[cfg(test)]
+#[path = "learner_tests.rs"]
+mod tests;

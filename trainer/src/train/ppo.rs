@@ -8,10 +8,12 @@
 //! Stable-Baselines' `target_kl`), standard deviation independent of the state (Andrychowicz et al. 2021, arXiv 2006.05990,
 //! section 3.2), learned or fixed.
 
+use pulp::Arch;
+
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
-use crate::train::gaussian::{Explore, Surrogate, normalisation};
+use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
 use crate::train::learner::{Batch, EpochMetrics, Learner, State, sum_in_order};
 use crate::train::settings::Settings;
 
@@ -42,6 +44,10 @@ impl<P: Plant<f32>> Learner for Ppo<'_, P> {
         self.batch.settings.train.batches_per_epoch
     }
 
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
+    }
+
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
         let batch = &mut self.batch;
         let train = &batch.settings.train;
@@ -63,11 +69,13 @@ impl<P: Plant<f32>> Learner for Ppo<'_, P> {
                     arch.dispatch(Surrogate {
                         shard,
                         context,
-                        mean,
-                        scale,
-                        share,
-                        entropy: schedule.entropy as f32 * share,
-                        clip: Some(train.clip as f32),
+                        weights: SurrogateWeights {
+                            mean,
+                            scale,
+                            share,
+                            entropy: schedule.entropy as f32 * share,
+                            clip: Some(train.clip as f32),
+                        },
                     });
                 });
                 divergence += batch.shards[range.clone()]

@@ -5,10 +5,12 @@
 //! `advantage = monte-carlo`. Advantages are divided by their spread and centred over the batch, the entropy bonus and
 //! the norm clip are as for the other algorithms; those bias the gradient.
 
+use pulp::Arch;
+
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::train::critic::Critic;
-use crate::train::gaussian::{Explore, Surrogate, normalisation};
+use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
 use crate::train::learner::{Batch, EpochMetrics, Learner, State};
 use crate::train::ppo::move_noise;
 use crate::train::settings::Settings;
@@ -40,6 +42,10 @@ impl<P: Plant<f32>> Learner for Reinforce<'_, P> {
         self.batch.settings.train.batches_per_epoch
     }
 
+    fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
+    }
+
     fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
         let batch = &mut self.batch;
         let schedule = batch.schedule(state);
@@ -56,12 +62,14 @@ impl<P: Plant<f32>> Learner for Reinforce<'_, P> {
             arch.dispatch(Surrogate {
                 shard,
                 context,
-                mean,
-                scale,
-                share,
-                entropy: schedule.entropy as f32 * share,
-                // Before the first step every ratio is one: this is the score function itself.
-                clip: None,
+                weights: SurrogateWeights {
+                    mean,
+                    scale,
+                    share,
+                    entropy: schedule.entropy as f32 * share,
+                    // Before the first step every ratio is one: this is the score function itself.
+                    clip: None,
+                },
             });
         });
         let all = 0..batch.shards.len();

@@ -1,6 +1,7 @@
 //! Settings: defaults, `--set`, and messages that name key, finding and what is allowed.
 
 use super::*;
+use crate::error::{Error, Result};
 
 const SMOOTH: PlantTraits = PlantTraits {
     homogeneous: true,
@@ -226,5 +227,72 @@ fn settings_survive_their_own_text() {
                 assert_eq!(same.expect("its own value"), settings, "{section}.{key}");
             }
         }
+    }
+}
+
+/// Every preset is allowed as it stands, on both kinds of plants, and survives its own text.
+#[test]
+fn presets_are_allowed() {
+    use clap::ValueEnum as _;
+    for plant in [SMOOTH, ROUGH] {
+        for algo in Algorithm::value_variants() {
+            for structure in Structure::value_variants() {
+                let sets = [
+                    ("train.algo", algo.name()),
+                    ("policy.structure", structure.name()),
+                ];
+                let settings = resolve(plant, &sets).expect("a preset");
+                assert_eq!(settings, Settings::preset(*algo, *structure, plant));
+                assert_eq!(settings.train.algo, *algo);
+                assert_eq!(settings.policy.structure, *structure);
+                let networks = *structure != Structure::Quadratic || !plant.homogeneous;
+                assert_eq!(settings.policy.selector_hidden.is_some(), networks);
+                let text = toml::to_string(&settings).expect("text");
+                assert_eq!(toml::from_str::<Settings>(&text).expect("settings"), settings);
+            }
+        }
+    }
+}
+
+/// The preset of the last word wins, and what is set by hand wins over the preset.
+#[test]
+fn sets_win_over_the_preset() {
+    let sets = [
+        ("policy.structure", "plain"),
+        ("policy.gains", "true"),
+        ("algo", "hpo"),
+        ("train.algo", "ppo"),
+        ("train.passes", "3"),
+    ];
+    let settings = resolve(SMOOTH, &sets).expect("settings");
+    assert_eq!(settings.train.algo, Algorithm::Ppo);
+    assert_eq!(settings.train.passes, 3);
+    assert_eq!(settings.train.advantage, Advantage::Gae);
+    assert!(settings.policy.gains && !settings.policy.scores);
+}
+
+#[test]
+fn unknown_presets_are_refused() {
+    assert_names(
+        &refusal(SMOOTH, &[("train.algo", "trpo")]),
+        &["train.algo", "trpo", "allowed", "`ppo`"],
+    );
+    assert_names(
+        &refusal(SMOOTH, &[("policy.structure", "deep")]),
+        &["policy.structure", "deep", "allowed", "`plain`"],
+    );
+}
+
+/// What an algorithm cannot do is refused instead of ignored.
+#[test]
+fn combinations_of_algorithms_are_checked() {
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("train.algo", "ppo"), ("train.advantage", "look-ahead")], "look-ahead"),
+        (&[("train.algo", "reinforce"), ("train.passes", "2")], "passes"),
+        (&[("train.algo", "gumbel"), ("train.variant", "exact")], "exact"),
+        (&[("train.algo", "gumbel"), ("train.cross_term", "off")], "cross_term"),
+    ];
+    for (sets, part) in cases {
+        assert_names(&refusal(SMOOTH, sets), &["allowed", part]);
     }
 }

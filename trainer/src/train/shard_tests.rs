@@ -5,7 +5,7 @@ use crate::numeric::Real;
 use crate::numeric::dense::splat;
 use crate::plant::load_plant;
 use crate::train::run::{plant_traits, policy_shape};
-use crate::train::settings::{Advantage, Settings};
+use crate::train::settings::{Advantage, Algorithm, Settings};
 use crate::train::testing::difference;
 use pulp::Arch;
 
@@ -31,7 +31,7 @@ fn with_shard(
     for (i, p) in state.parameters.iter_mut().enumerate() {
         *p += 0.2 * ((i * 7 % 11) as f32 / 11.0 - 0.5);
     }
-    let mut shard = Shard::new(&model, &critic, description.horizon(), 0);
+    let mut shard = Shard::new(&model, &critic, description.horizon(), 0, Algorithm::Hpo);
     shard.draw(&description, 3, 0, &mut [0.0; 3]);
     let context = Context {
         plant: &plant,
@@ -69,6 +69,7 @@ fn first_detached_pass_is_the_attached_one() {
                     shard,
                     context,
                     loss: LOSS,
+                    cross_term: f32::from(u8::from(cross_term == "on")),
                 });
                 let attached = shard.gradient.clone();
                 Arch::Scalar.dispatch(Detached {
@@ -135,6 +136,7 @@ fn single_precision_follows_double() {
                 shard,
                 context,
                 loss: LOSS,
+                cross_term: 1.0,
             });
             let (model, critic, train) = (context.model, context.critic, context.train);
             let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
@@ -188,7 +190,7 @@ fn single_precision_follows_double() {
 #[test]
 fn draws_belong_to_the_trajectory() {
     with_shard(&[], |shard, context, description| {
-        let mut other = Shard::new(context.model, context.critic, 6, 0);
+        let mut other = Shard::new(context.model, context.critic, 6, 0, Algorithm::Hpo);
         other.draw(description, 3, 1, &mut [0.0; 3]);
         assert_ne!(other.worker.tape.state.at(0), shard.worker.tape.state.at(0));
         assert_ne!(

@@ -1,0 +1,134 @@
+//! What holds for every algorithm.
+
+use super::*;
+use crate::plant::load_plant;
+use crate::train::run::{plant_traits, policy_shape};
+use crate::train::settings::Structure;
+
+fn pairs(sets: &[(&str, &str)]) -> Vec<(String, String)> {
+    sets.iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// State and figures after two epochs of two updates on a small plant, and the settings.
+fn trained(
+    algo: Algorithm,
+    structure: Structure,
+    arch: Arch,
+    threads: usize,
+) -> (State, EpochMetrics, Settings) {
+    let description = load_plant("switched-lqr-5-2", &pairs(&[("horizon", "7")])).expect("a plant");
+    let sets = [
+        ("train.algo", algo.name()),
+        ("policy.structure", structure.name()),
+        ("train.batch", "80"),
+        ("train.batches_per_epoch", "2"),
+        ("train.epochs", "2"),
+    ];
+    let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
+    let model = Model::new(policy_shape(&description, &settings));
+    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let plant = description.build::<f32>();
+    let mut state = State::new(&model, &critic, &settings, 5);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("threads");
+    let mut metrics = EpochMetrics::default();
+    let mut learner = learner_on(&plant, &description, &model, &critic, &settings, arch);
+    for _ in 0..2 {
+        metrics = pool.install(|| learner.epoch(&mut state));
+    }
+    assert!(state.is_finite());
+    drop(learner);
+    (state, metrics, settings)
+}
+
+fn learner_on<'a, P: Plant<f32>>(
+    plant: &'a P,
+    description: &'a PlantModel,
+    model: &'a Model,
+    critic: &'a Critic,
+    settings: &'a Settings,
+    arch: Arch,
+) -> Box<dyn Learner + Send + 'a> {
+    let mut learner = learner(plant, description, model, critic, settings, 5);
+    learner.use_instructions(arch);
+    learner
+}
+
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::Hpo,
+    Algorithm::Ppo,
+    Algorithm::Reinforce,
+    Algorithm::Gumbel,
+];
+const STRUCTURES: [Structure; 3] = [
+    Structure::Quadratic,
+    Structure::Plain,
+    Structure::Structured,
+];
+
+/// On a machine without vector instructions both runs take the same path; CI machines have them.
+#[test]
+fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
+    for algo in ALGORITHMS {
+        for structure in STRUCTURES {
+            let (state, metrics, _) = trained(algo, structure, Arch::Scalar, 1);
+            let found = trained(algo, structure, Arch::new(), 3);
+            assert_eq!((&found.0, &found.1), (&state, &metrics), "{algo:?} {structure:?}");
+        }
+    }
+}
+
+/// Every simulator call counts, and the number that an epoch will make is known before.
+#[test]
+fn every_simulator_call_counts() {
+    for algo in ALGORITHMS {
+        for structure in STRUCTURES {
+            let (state, _, mut settings) = trained(algo, structure, Arch::new(), 1);
+            let choices = 2 * settings.policy.laws_per_mode as u64;
+            let calls = match algo {
+                Algorithm::Hpo => choices,
+                Algorithm::Gumbel => 1 + choices,
+                Algorithm::Ppo | Algorithm::Reinforce => 1,
+            };
+            assert_eq!(state.env_steps, 2 * 2 * 80 * 7 * calls, "{algo:?} {structure:?}");
+            assert_eq!(settings.env_steps_per_epoch(2, 7) * 2, state.env_steps);
+            settings
+                .limit_env_steps(state.env_steps * 3 / 2 + 1, 2, 7)
+                .expect("three epochs");
+            assert_eq!(settings.train.epochs, 3);
+            let error = settings.limit_env_steps(100, 2, 7).expect_err("too few");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}
+
+/// Costs fall with every algorithm and structure (a short run on an easy plant).
+#[test]
+fn every_algorithm_learns() {
+    let description = load_plant("switched-lqr-3-2", &[]).expect("a ready plant");
+    for algo in ALGORITHMS {
+        for structure in STRUCTURES {
+            let sets = [
+                ("train.algo", algo.name()),
+                ("policy.structure", structure.name()),
+                ("train.epochs", "12"),
+            ];
+            let settings =
+                Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
+            let model = Model::new(policy_shape(&description, &settings));
+            let critic = Critic::new(model.shape(), &settings.critic.hidden);
+            let plant = description.build::<f32>();
+            let mut state = State::new(&model, &critic, &settings, 5);
+            let mut learner = learner(&plant, &description, &model, &critic, &settings, 5);
+            let costs: Vec<f64> = (0..12).map(|_| learner.epoch(&mut state).cost).collect();
+            assert!(
+                costs[11] < 0.5 * costs[0],
+                "{algo:?} {structure:?}: {costs:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Tuned defaults of every algorithm and structure.
+
+use crate::error::{Error, Result};
+use crate::policy::InputKind;
+use crate::train::settings::{
+    Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure,
+};
+
+impl Settings {
+    /// Tuned defaults of an algorithm with a structure on a plant.
+    #[must_use]
+    pub fn preset(algo: Algorithm, structure: Structure, plant: PlantTraits) -> Self {
+        let mut settings = Self::default();
+        let (train, policy, critic) = (
+            &mut settings.train,
+            &mut settings.policy,
+            &mut settings.critic,
+        );
+        train.algo = algo;
+        train.minibatches = train.minibatches.min(plant.horizon);
+        policy.structure = structure;
+        if structure != Structure::Quadratic {
+            policy.laws_per_mode = 1;
+            policy.selector_hidden = Some(vec![64, 64]);
+            policy.control_hidden = Some(vec![64, 64]);
+        }
+        if structure == Structure::Plain {
+            policy.input = InputKind::Affine;
+            policy.scores = false;
+            policy.gains = false;
+            critic.hidden = vec![64, 64];
+        }
+        if !plant.homogeneous {
+            policy.input = InputKind::Affine;
+            if structure == Structure::Quadratic {
+                policy.selector_hidden = Some(vec![32, 32]);
+                policy.control_hidden = Some(vec![32, 32]);
+            }
+        }
+        match algo {
+            Algorithm::Hpo => {}
+            Algorithm::Ppo => {
+                train.advantage = Advantage::Gae;
+                train.gae_lambda = 0.95;
+                train.passes = 5;
+                train.clip = 0.2;
+                train.entropy_start = 0.01;
+                train.entropy_end = 1e-3;
+                train.step_networks = 1e-3;
+                train.step_gains = 0.01;
+                train.step_scores = 0.01;
+                train.step_noise = 1e-3;
+            }
+            Algorithm::Reinforce => {
+                train.advantage = Advantage::MonteCarlo;
+                train.entropy_start = 0.01;
+                train.entropy_end = 1e-3;
+                train.step_noise = 1e-3;
+            }
+            Algorithm::Gumbel => {
+                train.cross_term = CrossTerm::On;
+                train.critic_passes = 0;
+            }
+        }
+        settings
+    }
+
+    /// Simulator calls of one epoch on a plant with `modes` modes and `horizon` steps an episode.
+    #[must_use]
+    pub fn env_steps_per_epoch(&self, modes: usize, horizon: usize) -> u64 {
+        let train = &self.train;
+        let choices = modes * self.policy.laws_per_mode;
+        let calls = match train.algo {
+            Algorithm::Hpo if train.advantage == Advantage::LookAhead => choices,
+            Algorithm::Hpo | Algorithm::Ppo | Algorithm::Reinforce => 1,
+            Algorithm::Gumbel => 1 + choices,
+        };
+        [train.batch, train.batches_per_epoch, horizon, calls]
+            .into_iter()
+            .fold(1, |product, factor| product.saturating_mul(factor as u64))
+    }
+
+    /// Sets the number of epochs to the greatest that makes at most `limit` simulator calls.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if not even one epoch fits.
+    pub fn limit_env_steps(&mut self, limit: u64, modes: usize, horizon: usize) -> Result<()> {
+        let epoch = self.env_steps_per_epoch(modes, horizon);
+        if limit < epoch {
+            return Err(Error::Usage(format!(
+                "--env-steps: found {limit}; allowed: {epoch} or more, the simulator calls of one epoch"
+            )));
+        }
+        self.train.epochs = (limit / epoch).min(1_000_000) as usize;
+        Ok(())
+    }
+}
