@@ -37,7 +37,7 @@ pub struct CompareArgs {
         default_value = "hpo"
     )]
     pub algo: Vec<Algorithm>,
-    /// Structures of `hpo train --structure` [default: the training command's default].
+    /// Structures of the policy, as of hpo train [default: its default].
     #[arg(long, value_name = "STRUCTURE", value_delimiter = ',')]
     pub structure: Vec<String>,
     /// Hidden widths of a selector and a control network, such as 64,64; several times for several sizes.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{Figures, Pair};
 use super::modes::{legend, ribbon};
-use super::page::{CHART, chart, figure};
+use super::page::{CHART, chart, controller_name, figure};
 use super::run::RunRecord;
 use super::svg::{Axis, Chart, Series, document, escape, text};
 use super::trace::Trace;
@@ -16,7 +16,7 @@ const BESIDE: usize = 1;
 
 /// The section of the page; empty without episodes.
 pub(super) fn section(run: &RunRecord, figures: &Figures) -> String {
-    let beside = figures.beside.map(|name| name.replace('-', " "));
+    let beside = figures.beside.map(controller_name);
     let mut out = String::from("<section><h2>Episodes</h2>\n");
     let _ = writeln!(
         out,

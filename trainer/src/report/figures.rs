@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::modes::ModeMap;
+use super::page::controller_name;
 use super::run::RunRecord;
 use super::trace::{Actor as _, LoadedPolicy, ReferenceActor, Trace, trace};
 use crate::compare::cell::{EVALUATION_SEED, test_states};
@@ -18,8 +19,6 @@ use crate::plant::PlantModel;
 const EPISODES: usize = 3;
 /// Cells of a mode map along each side.
 const CELLS: usize = 120;
-/// Slices of the state space that are shown.
-const SLICES: usize = 3;
 /// Cells of the maps, of all of them together, from which the best known control is made.
 const MAP_POINTS: usize = 240;
 /// Test states of the robustness table.
@@ -143,7 +142,7 @@ pub fn compute(run: &RunRecord, progress: &(dyn Fn(ReportStage) + Sync)) -> Resu
         .map(|plane| Slice {
             policy: plane.map("policy", plant, |x, u| loaded.actor().act(0, x, u)),
             reference: reference.as_deref().map(|policy| {
-                let title = beside.unwrap_or_default().replace('-', " ");
+                let title = controller_name(beside.unwrap_or_default());
                 plane.map(&title, plant, |x, u| policy.act(0, x, u))
             }),
         })
@@ -197,23 +196,23 @@ fn controller(
 }
 
 /// Two coordinates of the state, the others at the centre of the initial states.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Plane {
     x: usize,
     y: usize,
 }
 
-/// Pairs of neighbours, spread over the state.
+/// Pairs of coordinates far from each other: on a plant of switched actuators they belong to different modes.
 fn planes(plant: &PlantModel) -> Vec<Plane> {
     let n = plant.dims().state;
-    let pairs: Vec<Plane> = match n {
-        0 | 1 => Vec::new(),
-        2 => vec![Plane { x: 0, y: 1 }],
-        // The first coordinate against the others shows how the groups of a switched plant meet.
-        _ => (1..n).map(|y| Plane { x: 0, y }).collect(),
-    };
-    let every = pairs.len().div_ceil(SLICES).max(1);
-    pairs.into_iter().step_by(every).collect()
+    let mut planes: Vec<Plane> = Vec::new();
+    for (x, y) in [(0, n.saturating_sub(1)), (0, n / 2), (n / 4, 3 * n / 4)] {
+        let plane = Plane { x, y };
+        if x < y && !planes.contains(&plane) {
+            planes.push(plane);
+        }
+    }
+    planes
 }
 
 impl Plane {

@@ -157,6 +157,8 @@ impl ModeMap {
         let (left, top, side) = (44.0, 28.0, size - 56.0);
         let rows = self.modes.len().max(1);
         let height = side / rows as f64;
+        // Cells meet without seams.
+        out.push_str("<g shape-rendering=\"crispEdges\">");
         for (index, row) in self.modes.iter().enumerate() {
             let y = top + side - (index + 1) as f64 * height;
             let width = side / row.len().max(1) as f64;
@@ -179,7 +181,7 @@ impl ModeMap {
         }
         let _ = write!(
             out,
-            "<rect x=\"{left}\" y=\"{top}\" width=\"{side:.1}\" height=\"{side:.1}\" fill=\"none\" stroke=\"#9ca3af\"/>"
+            "</g><rect x=\"{left}\" y=\"{top}\" width=\"{side:.1}\" height=\"{side:.1}\" fill=\"none\" stroke=\"#9ca3af\"/>"
         );
         let bottom = top + side;
         for (share, anchor) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use policy_format::InputKind;
-
 use super::episodes;
 use super::figures::Figures;
 use super::modes::legend;
 use super::run::RunRecord;
 use super::svg::{Axis, Chart, Scale, Series, document, escape, short};
+use super::tables;
 use super::trace::LoadedPolicy;
 use crate::error::Result;
 
@@ -30,8 +29,8 @@ pub fn page(run: &RunRecord, figures: &Figures) -> Result<String> {
     body += &learning(run);
     body += &episodes::section(run, figures);
     body += &maps(run, figures);
-    body += &robustness(figures);
-    body += &structure(run)?;
+    body += &tables::robustness(figures);
+    body += &tables::structure(run)?;
     body += &settings(run);
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -40,6 +39,15 @@ pub fn page(run: &RunRecord, figures: &Figures) -> Result<String> {
          <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         escape(&title)
     ))
+}
+
+/// A reference's name on the command line as people write it.
+pub(super) fn controller_name(name: &str) -> String {
+    match name {
+        "averaged-riccati" => "averaged Riccati".into(),
+        "switched-riccati" => "switched Riccati".into(),
+        other => other.replace(['-', ':'], " "),
+    }
 }
 
 /// A figure with a caption; an empty caption is left out.
@@ -69,7 +77,7 @@ fn header(run: &RunRecord, title: &str) -> String {
         if description.is_empty() {
             String::new()
         } else {
-            format!("{} ", escape(description))
+            format!("{}. ", escape(description.trim_end_matches('.')))
         },
         dims.state,
         dims.control,
@@ -81,7 +89,7 @@ fn header(run: &RunRecord, title: &str) -> String {
     text
 }
 
-fn percent(value: Option<f64>) -> String {
+pub(super) fn percent(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
         Some(v) if v.abs() >= 1e5 => format!("{v:+.1e} %"),
@@ -96,6 +104,11 @@ fn cost(value: f64) -> String {
     } else {
         format!("{value:.3e}")
     }
+}
+
+/// To three significant digits.
+fn rounded(value: f64) -> String {
+    short(format!("{value:.2e}").parse().unwrap_or(value))
 }
 
 fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
@@ -145,7 +158,7 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
         ),
         (
             "simulator calls",
-            last.map_or("0".into(), |e| short(e.env_steps as f64)),
+            last.map_or("0".into(), |e| rounded(e.env_steps as f64)),
             format!(
                 "{} epochs, look-ahead included",
                 last.map_or(0, |e| e.epoch)
@@ -331,11 +344,11 @@ fn maps(run: &RunRecord, figures: &Figures) -> String {
     if figures.slices.is_empty() {
         return String::new();
     }
-    let beside = figures.beside.unwrap_or("reference").replace('-', " ");
+    let beside = controller_name(figures.beside.unwrap_or("reference"));
     let mut text = format!(
         "<section><h2>Mode maps</h2>\n<p class=\"soft\">The mode over two coordinates of the state at t = 0, the others \
-         at the centre of the initial states: the policy (left) and {} (right). Ahead of the horizon the two may \
-         differ where two modes cost nearly the same.</p>\n",
+         at the centre of the initial states: the policy (left) and {} (right). Where they differ, two modes often \
+         cost nearly the same.</p>\n",
         escape(&beside)
     );
     let modes = run.plant.dims().modes;
@@ -343,161 +356,25 @@ fn maps(run: &RunRecord, figures: &Figures) -> String {
     text += &document(width, 20.0, "modes", &legend(modes, 4.0, 14.0));
     text += "<div class=\"maps\">\n";
     for slice in &figures.slices {
-        let size = 320.0;
-        let draw = |map: &super::modes::ModeMap, caption: &str| {
-            let svg = document(size, size + 18.0, &map.title, &map.elements(size));
-            figure(&svg, caption)
-        };
-        text += &draw(&slice.policy, "");
+        let size = 300.0;
+        let mut elements = slice.policy.elements(size);
+        let (mut width, mut caption) = (size, String::new());
         if let Some(reference) = &slice.reference {
-            let share = slice.policy.agreement_percent(reference);
-            text += &draw(
-                reference,
-                &format!("same mode on {share:.1} % of the slice"),
+            let _ = write!(
+                elements,
+                "<g transform=\"translate({size} 0)\">{}</g>",
+                reference.elements(size)
             );
+            width = 2.0 * size;
+            let share = slice.policy.agreement_percent(reference);
+            caption = format!("same mode on {share:.1} % of the slice");
         }
+        let label = format!("modes over {} and {}", slice.policy.x.0, slice.policy.y.0);
+        let svg = document(width, size + 18.0, &label, &elements);
+        text += &figure(&svg, &caption);
     }
     text += "</div></section>\n";
     text
-}
-
-fn robustness(figures: &Figures) -> String {
-    let table = &figures.robustness;
-    let mut text = format!(
-        "<section><h2>When plant and model differ</h2>\n<p class=\"soft\">Mean cost over {} test states when \
-         something goes wrong that no controller knows of; the same draws for each. Under it: percent above the same \
-         controller's cost without perturbation.</p>\n<div class=\"scroll\"><table>\n<tr><th>perturbation</th>",
-        table.episodes
-    );
-    let names: Vec<&str> = table.scenarios.first().map_or_else(Vec::new, |s| {
-        s.controllers
-            .iter()
-            .map(|c| c.controller.as_str())
-            .collect()
-    });
-    for name in &names {
-        let _ = write!(text, "<th>{}</th>", escape(&name.replace('-', " ")));
-    }
-    text += "</tr>\n";
-    for scenario in &table.scenarios {
-        let specification = if scenario.perturb == scenario.scenario {
-            String::new()
-        } else {
-            format!(
-                "<br><span class=\"soft\">{}</span>",
-                escape(&scenario.perturb)
-            )
-        };
-        let _ = write!(
-            text,
-            "<tr><td>{}{specification}</td>",
-            escape(&scenario.scenario)
-        );
-        let best = scenario
-            .controllers
-            .iter()
-            .map(|c| c.mean_cost)
-            .fold(f64::INFINITY, f64::min);
-        for row in &scenario.controllers {
-            let value = if row.mean_cost < 1e5 {
-                format!("{:.2}", row.mean_cost)
-            } else {
-                format!("{:.1e}", row.mean_cost)
-            };
-            let value = if row.mean_cost <= best {
-                format!("<b>{value}</b>")
-            } else {
-                value
-            };
-            let more = percent(row.nominal_percent);
-            let clamped = if row.clamped_episodes > 0 {
-                format!(", {} diverged", row.clamped_episodes)
-            } else {
-                String::new()
-            };
-            let _ = write!(
-                text,
-                "<td>{value}<br><span class=\"soft\">{more}{clamped}</span></td>"
-            );
-        }
-        text += "</tr>\n";
-    }
-    text += "</table></div>\n";
-    for note in &table.notes {
-        let _ = writeln!(text, "<div class=\"note\">{}</div>", escape(note));
-    }
-    text += "</section>\n";
-    text
-}
-
-fn structure(run: &RunRecord) -> Result<String> {
-    let loaded = LoadedPolicy::new(&run.policy)?;
-    let policy = loaded.policy();
-    let network = |hidden: Option<&[u16]>| match hidden {
-        None => "none".to_owned(),
-        Some(widths) => {
-            let widths: Vec<String> = widths.iter().map(u16::to_string).collect();
-            format!("tanh, {}", widths.join(" x "))
-        }
-    };
-    let size = |blocks: &mut dyn Iterator<Item = policy_format::Block<'_>>| -> usize {
-        blocks.map(|b| b.rows() * (b.columns() + 1)).sum()
-    };
-    let gains = &mut (0..policy.choices()).filter_map(|c| policy.gain(c));
-    let rows = [
-        (
-            "input",
-            match policy.input_kind() {
-                InputKind::Affine => "shifted and scaled state".into(),
-                InputKind::UnitNorm => "direction of the state, control scaled by its norm".into(),
-            },
-            String::new(),
-        ),
-        (
-            "quadratic scores",
-            if policy.has_scores() {
-                "one per choice".into()
-            } else {
-                "none".into()
-            },
-            size(&mut policy.scores().into_iter()).to_string(),
-        ),
-        (
-            "selector network",
-            network(policy.selector_hidden()),
-            size(&mut policy.selector_blocks()).to_string(),
-        ),
-        (
-            "linear gains",
-            if policy.has_gains() {
-                "one per choice".into()
-            } else {
-                "none".into()
-            },
-            size(gains).to_string(),
-        ),
-        (
-            "control network",
-            network(policy.control_hidden()),
-            size(&mut policy.control_blocks()).to_string(),
-        ),
-    ];
-    let mut text = format!(
-        "<section><h2>The policy</h2>\n<p class=\"soft\">{} bytes in f32, {} choices for {} modes.</p>\n\
-         <div class=\"scroll\"><table><tr><th>part</th><th>what</th><th>numbers</th></tr>\n",
-        run.policy.bytes().len(),
-        policy.choices(),
-        policy.modes()
-    );
-    for (part, what, numbers) in rows {
-        let _ = writeln!(
-            text,
-            "<tr><td>{part}</td><td>{}</td><td>{numbers}</td></tr>",
-            escape(&what)
-        );
-    }
-    text += "</table></div></section>\n";
-    Ok(text)
 }
 
 fn settings(run: &RunRecord) -> String {

@@ -87,7 +87,7 @@ fn a_plant_without_a_valid_reference_is_said_to_have_none() {
         "No reference for the optimum is valid on this plant",
         "no valid reference on this plant",
         "noisy &lt;plant&gt;",
-        "averaged riccati",
+        "averaged Riccati (dashed)",
         "not valid",
     ] {
         assert!(html.contains(part), "no `{part}`");

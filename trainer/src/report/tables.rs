@@ -1,0 +1,156 @@
+//! Tables of the report: perturbations, and the parts of the policy.
+
+use std::fmt::Write as _;
+
+use policy_format::InputKind;
+
+use super::figures::Figures;
+use super::page::{controller_name, percent};
+use super::run::RunRecord;
+use super::svg::escape;
+use super::trace::LoadedPolicy;
+use crate::error::Result;
+
+/// Costs under the standard perturbations, controller by controller.
+pub(super) fn robustness(figures: &Figures) -> String {
+    let table = &figures.robustness;
+    let mut text = format!(
+        "<section><h2>When plant and model differ</h2>\n<p class=\"soft\">Mean cost over {} test states when \
+         something goes wrong that no controller knows of; the same draws for each. Under it: percent above the same \
+         controller's cost without perturbation.</p>\n<div class=\"scroll\"><table>\n<tr><th>perturbation</th>",
+        table.episodes
+    );
+    let names: Vec<&str> = table.scenarios.first().map_or_else(Vec::new, |s| {
+        s.controllers
+            .iter()
+            .map(|c| c.controller.as_str())
+            .collect()
+    });
+    for name in &names {
+        let _ = write!(text, "<th>{}</th>", escape(&controller_name(name)));
+    }
+    text += "</tr>\n";
+    for scenario in &table.scenarios {
+        let specification = if scenario.perturb == scenario.scenario {
+            String::new()
+        } else {
+            format!(
+                "<br><span class=\"soft\">{}</span>",
+                escape(&scenario.perturb)
+            )
+        };
+        let _ = write!(
+            text,
+            "<tr><td>{}{specification}</td>",
+            escape(&scenario.scenario)
+        );
+        let best = scenario
+            .controllers
+            .iter()
+            .map(|c| c.mean_cost)
+            .fold(f64::INFINITY, f64::min);
+        for row in &scenario.controllers {
+            let value = if row.mean_cost < 1e5 {
+                format!("{:.2}", row.mean_cost)
+            } else {
+                format!("{:.1e}", row.mean_cost)
+            };
+            let value = if row.mean_cost <= best {
+                format!("<b>{value}</b>")
+            } else {
+                value
+            };
+            let more = percent(row.nominal_percent);
+            let clamped = if row.clamped_episodes > 0 {
+                format!(", {} diverged", row.clamped_episodes)
+            } else {
+                String::new()
+            };
+            let _ = write!(
+                text,
+                "<td>{value}<br><span class=\"soft\">{more}{clamped}</span></td>"
+            );
+        }
+        text += "</tr>\n";
+    }
+    text += "</table></div>\n";
+    for note in &table.notes {
+        let _ = writeln!(text, "<div class=\"note\">{}</div>", escape(note));
+    }
+    text += "</section>\n";
+    text
+}
+
+/// The policy's parts and their sizes.
+///
+/// # Errors
+/// [`crate::Error::Usage`] if the policy is not valid.
+pub(super) fn structure(run: &RunRecord) -> Result<String> {
+    let loaded = LoadedPolicy::new(&run.policy)?;
+    let policy = loaded.policy();
+    let network = |hidden: Option<&[u16]>| match hidden {
+        None => "none".to_owned(),
+        Some(widths) => {
+            let widths: Vec<String> = widths.iter().map(u16::to_string).collect();
+            format!("tanh, {}", widths.join(" x "))
+        }
+    };
+    let size = |blocks: &mut dyn Iterator<Item = policy_format::Block<'_>>| -> usize {
+        blocks.map(|b| b.rows() * (b.columns() + 1)).sum()
+    };
+    let gains = &mut (0..policy.choices()).filter_map(|c| policy.gain(c));
+    let rows = [
+        (
+            "input",
+            match policy.input_kind() {
+                InputKind::Affine => "shifted and scaled state".into(),
+                InputKind::UnitNorm => "direction of the state, control scaled by its norm".into(),
+            },
+            String::new(),
+        ),
+        (
+            "quadratic scores",
+            if policy.has_scores() {
+                "one per choice".into()
+            } else {
+                "none".into()
+            },
+            size(&mut policy.scores().into_iter()).to_string(),
+        ),
+        (
+            "selector network",
+            network(policy.selector_hidden()),
+            size(&mut policy.selector_blocks()).to_string(),
+        ),
+        (
+            "linear gains",
+            if policy.has_gains() {
+                "one per choice".into()
+            } else {
+                "none".into()
+            },
+            size(gains).to_string(),
+        ),
+        (
+            "control network",
+            network(policy.control_hidden()),
+            size(&mut policy.control_blocks()).to_string(),
+        ),
+    ];
+    let mut text = format!(
+        "<section><h2>The policy</h2>\n<p class=\"soft\">{} bytes in f32, {} choices for {} modes.</p>\n\
+         <div class=\"scroll\"><table><tr><th>part</th><th>what</th><th>numbers</th></tr>\n",
+        run.policy.bytes().len(),
+        policy.choices(),
+        policy.modes()
+    );
+    for (part, what, numbers) in rows {
+        let _ = writeln!(
+            text,
+            "<tr><td>{part}</td><td>{}</td><td>{numbers}</td></tr>",
+            escape(&what)
+        );
+    }
+    text += "</table></div></section>\n";
+    Ok(text)
+}
