@@ -71,6 +71,8 @@ pub struct EpochMetrics {
     pub law_gradient: f64,
     /// Coordinates at the state clamp, summed.
     pub clamped: u64,
+    /// The update, from 0, whose cost or parameters were not finite; the epoch ends there.
+    pub failed_update: Option<usize>,
 }
 
 /// The learner: plant, model, settings, and the memory of its shards.
@@ -125,6 +127,10 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
             sum.selector_gradient += metrics.selector_gradient * share;
             sum.law_gradient += metrics.law_gradient * share;
             sum.clamped += metrics.clamped;
+            if !metrics.cost.is_finite() || !state.is_finite() {
+                sum.failed_update = Some(update);
+                break;
+            }
         }
         state.epoch += 1;
         sum
@@ -168,6 +174,7 @@ impl<'a, P: Plant<f32>> Hpo<'a, P> {
                 .iter()
                 .map(|s| u64::from(s.worker.tape.clamped))
                 .sum(),
+            failed_update: None,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod adam;
 pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
+mod divergence;
 pub mod estimator;
 pub mod gradcheck;
 pub mod hpo;
@@ -13,6 +14,7 @@ pub mod rollout;
 pub mod run;
 pub mod settings;
 mod shard;
+pub mod start;
 pub mod statistics;
 pub mod validate;
 

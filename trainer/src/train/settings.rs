@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::numeric::LANES;
 use crate::policy::InputKind;
 use crate::policy::model::Group;
+use crate::train::start::Start;
 
 /// How the advantage of a choice is estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ pub enum ChoiceWeight {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSettings {
+    /// Where parameters come from before the first epoch: `scratch`, `averaged-riccati`, `switched-riccati`, or
+    /// the path of a policy.
+    pub start: Start,
     /// Exact or practical.
     pub variant: Variant,
     /// Number of epochs, at least 1; training stops here and never by the clock.
@@ -118,6 +122,7 @@ pub struct TrainSettings {
 impl Default for TrainSettings {
     fn default() -> Self {
         Self {
+            start: Start::Scratch,
             variant: Variant::Practical,
             epochs: 300,
             batch: 128,
@@ -261,6 +266,7 @@ impl Settings {
             settings.policy.selector_hidden = Some(vec![32, 32]);
             settings.policy.control_hidden = Some(vec![32, 32]);
         }
+        Start::among(sets).defaults(&mut settings);
         let exact = sets
             .iter()
             .rfind(|(key, _)| matches!(key.as_str(), "variant" | "train.variant"))

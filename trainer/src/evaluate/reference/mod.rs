@@ -16,4 +16,4 @@ pub use report::{ReferenceEvent, ReferenceReport, compute};
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
 pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate};
-pub use switched::{Law, SwitchedBudget, SwitchedRiccati};
+pub use switched::{Law, SwitchedBudget, SwitchedRiccati, visited_states};
