@@ -4,26 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::eval::{self, Reference};
 use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Selection, evaluate_policy};
-use crate::export::{self, PolicyBuffer};
-use crate::plant::{PlantModel, is_plant_key, load_plant};
-use crate::policy::Model;
-use crate::train::initial;
+use crate::export::PolicyBuffer;
+use crate::plant::{is_plant_key, load_plant};
 use crate::train::run::{self, TrainConfig, TrainEvent, TrainReport};
 use crate::train::settings::{Algorithm, CrossTerm, Settings, Structure};
-
-/// Where parameters come from before the first epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Start {
-    /// Random numbers; no number of the plant.
-    Scratch,
-}
 
 /// Train a policy on a plant and write a run directory.
 #[derive(Args, Clone, Debug)]
@@ -36,9 +27,10 @@ pub struct TrainArgs {
     /// Structure of the policy [default: quadratic].
     #[arg(long, value_enum)]
     pub structure: Option<Structure>,
-    /// Where parameters come from before the first epoch.
-    #[arg(long, value_enum, default_value = "scratch")]
-    pub start: Start,
+    /// Where parameters come from before the first epoch: scratch, averaged-riccati, switched-riccati, or a
+    /// policy file or run directory [default: scratch].
+    #[arg(long, value_name = "START")]
+    pub start: Option<String>,
     /// Run directory [default: runs/PLANT-ALGO-seedN].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -81,7 +73,7 @@ pub struct TrainSummary {
     /// Seed.
     pub seed: u64,
     /// Where parameters came from.
-    pub start: &'static str,
+    pub start: String,
     /// Epochs done.
     pub epochs: usize,
     /// Epoch of the exported policy.
@@ -92,6 +84,8 @@ pub struct TrainSummary {
     pub gap_percent: Option<f64>,
     /// The same gap before the first epoch.
     pub gap_percent_start: Option<f64>,
+    /// Share of that gap that training removed, in percent; null where there was none.
+    pub gap_removed_percent: Option<f64>,
     /// Seconds of training in this session.
     pub seconds: f64,
     /// Simulator calls, look-ahead branches included.
@@ -141,6 +135,12 @@ pub fn resolve(args: &TrainArgs) -> Result<TrainConfig> {
         let list = format!("{hidden:?}");
         sets.push(("policy.selector_hidden".into(), list.clone()));
         sets.push(("policy.control_hidden".into(), list));
+    }
+    if let Some(start) = &args.start {
+        sets.push((
+            "train.start".into(),
+            toml::Value::from(start.as_str()).to_string(),
+        ));
     }
     if let Some(epochs) = args.epochs {
         sets.push(("train.epochs".into(), epochs.to_string()));
@@ -237,19 +237,26 @@ fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary>
         Ok(evaluation.mean_cost)
     };
     let policy = PolicyBuffer::read(&report.policy)?;
-    let start = PolicyBuffer::new(&start_policy(plant, &config.settings, config.seed)?);
+    let start = PolicyBuffer::read(&report.out.join(run::START_FILE))?;
     let (mean_cost, start_cost) = (cost(&policy)?, cost(&start)?);
     let reference = Reference::of(plant, &states, plant.horizon(), config.seed);
+    let (gap, gap_start) = (
+        reference.gap_percent(mean_cost),
+        reference.gap_percent(start_cost),
+    );
     Ok(TrainSummary {
         plant: plant.name().to_owned(),
         algo: config.settings.train.algo.name(),
         seed: config.seed,
-        start: "scratch",
+        start: config.settings.train.start.to_string(),
         epochs: report.epochs,
         best_epoch: report.best_epoch,
         mean_cost,
-        gap_percent: reference.gap_percent(mean_cost),
-        gap_percent_start: reference.gap_percent(start_cost),
+        gap_percent: gap,
+        gap_percent_start: gap_start,
+        gap_removed_percent: gap
+            .zip(gap_start.filter(|&start| start > 0.0))
+            .map(|(gap, start)| 100.0 * (1.0 - gap / start)),
         seconds: report.seconds,
         env_steps: report.env_steps,
         env_steps_per_second: report.session_env_steps as f64 / report.seconds.max(1e-9),
@@ -257,13 +264,6 @@ fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary>
         policy_sha256: report.policy_sha256.clone(),
         out: report.out.clone(),
     })
-}
-
-/// The policy before the first epoch.
-fn start_policy(plant: &PlantModel, settings: &Settings, seed: u64) -> Result<Vec<u8>> {
-    let model = Model::new(run::policy_shape(plant, settings));
-    let parameters = initial::policy(&model, seed, settings.policy.score_spread);
-    export::policy_file(plant, &model, &parameters)
 }
 
 fn print(report: &TrainReport, summary: &TrainSummary) {
@@ -285,7 +285,14 @@ fn print(report: &TrainReport, summary: &TrainSummary) {
         summary.mean_cost,
         percent(summary.gap_percent)
     );
-    println!("start      {}", percent(summary.gap_percent_start));
+    let removed = summary.gap_removed_percent.map_or(String::new(), |share| {
+        format!(", of which training removed {share:.1} %")
+    });
+    println!(
+        "start      {}: {}{removed}",
+        summary.start,
+        percent(summary.gap_percent_start)
+    );
     println!(
         "training   {:.1} s, {} simulator calls, {:.2e} per second",
         report.seconds, report.env_steps, summary.env_steps_per_second

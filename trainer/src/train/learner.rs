@@ -94,6 +94,8 @@ pub struct EpochMetrics {
     pub law_gradient: f64,
     /// Coordinates at the state clamp, summed.
     pub clamped: u64,
+    /// The update, from 0, whose cost or parameters were not finite; the epoch ends there.
+    pub failed_update: Option<usize>,
 }
 
 /// A training algorithm.
@@ -120,6 +122,10 @@ pub trait Learner {
             sum.selector_gradient += metrics.selector_gradient * share;
             sum.law_gradient += metrics.law_gradient * share;
             sum.clamped += metrics.clamped;
+            if !metrics.cost.is_finite() || !state.is_finite() {
+                sum.failed_update = Some(update);
+                break;
+            }
         }
         state.epoch += 1;
         sum
@@ -391,6 +397,7 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
                 .iter()
                 .map(|s| u64::from(s.worker.tape.clamped))
                 .sum(),
+            failed_update: None,
         }
     }
 }

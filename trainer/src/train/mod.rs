@@ -5,6 +5,7 @@ pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
 pub mod cross_term;
+mod divergence;
 pub mod estimator;
 mod gaussian;
 pub mod gradcheck;
@@ -20,6 +21,7 @@ pub mod rollout;
 pub mod run;
 pub mod settings;
 mod shard;
+pub mod start;
 pub mod statistics;
 pub mod validate;
 

@@ -15,9 +15,11 @@ use crate::plant::PlantModel;
 use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
 use crate::train::critic::Critic;
+use crate::train::divergence;
 use crate::train::learner::{EpochMetrics, State, learner};
 use crate::train::metrics::Metrics;
 use crate::train::settings::{PlantTraits, Settings};
+use crate::train::start::StartingPoint;
 use crate::train::validate::Validation;
 
 /// Seconds between checkpoints, so that a kill loses little; the last epoch before an end is always written.
@@ -155,12 +157,14 @@ pub fn train(
         .num_threads(config.threads)
         .build()
         .map_err(|error| Error::Environment(format!("cannot start threads: {error}")))?;
-    let model = Model::new(policy_shape(&config.plant, &config.settings));
+    let beginning =
+        pool.install(|| StartingPoint::new(&config.plant, &config.settings, config.seed))?;
+    let model = Model::new(beginning.shape.clone());
     // A structure that cannot be exported is refused before anything is written or trained.
-    export::policy_file(&config.plant, &model, &vec![0.0; model.parameters()])?;
+    let start_file = beginning.policy_file(&config.plant)?;
     let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
     check_memory(config, &model, &critic)?;
-    let directory = RunDirectory::open(config)?;
+    let directory = RunDirectory::open(config, &start_file)?;
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
     let mut learner = learner(
@@ -181,7 +185,8 @@ pub fn train(
     let mut progress = match directory.checkpoint(config)? {
         Some(checkpoint) => checkpoint,
         None => {
-            let state = State::new(&model, &critic, &config.settings, config.seed);
+            let mut state = State::new(&model, &critic, &config.settings, config.seed);
+            state.parameters.clone_from(&beginning.parameters);
             let cost = pool.install(|| validation.cost(&plant, &model, &state.parameters));
             Checkpoint {
                 seed: config.seed,
@@ -218,15 +223,23 @@ pub fn train(
         }
         let state = &mut progress.state;
         let epoch = pool.install(|| learner.epoch(state));
-        if !state.is_finite() || !epoch.cost.is_finite() {
+        if epoch.failed_update.is_some() {
             directory.save_policy(config, &model, &progress.best)?;
-            return Err(diverged(config, &progress));
+            return Err(divergence::error(config, &model, &progress, &epoch, None));
         }
         let due = state.epoch.is_multiple_of(train.validate_every) || state.epoch == train.epochs;
         let cost = due.then(|| pool.install(|| validation.cost(&plant, &model, &state.parameters)));
-        if cost.is_some_and(|cost| !cost.is_finite()) {
+        if let Some(cost) =
+            cost.filter(|&cost| divergence::blows_up(cost, progress.start_cost, &epoch))
+        {
             directory.save_policy(config, &model, &progress.best)?;
-            return Err(diverged(config, &progress));
+            return Err(divergence::error(
+                config,
+                &model,
+                &progress,
+                &epoch,
+                Some(cost),
+            ));
         }
         if let Some(cost) = cost
             && cost < progress.best.cost
@@ -266,9 +279,12 @@ pub fn train(
     })
 }
 
+/// The policy before the first epoch.
+pub const START_FILE: &str = "start.hpo";
 /// Files of a run beside `settings.toml`.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "plant.toml",
+    START_FILE,
     "run.json",
     "metrics.csv",
     "metrics.jsonl",
@@ -309,7 +325,7 @@ struct RunDirectory {
 
 impl RunDirectory {
     /// Creates the directory and its descriptions, or checks that it holds this very run.
-    fn open(config: &TrainConfig) -> Result<Self> {
+    fn open(config: &TrainConfig, start: &[u8]) -> Result<Self> {
         let path = config.out.clone();
         let settings_path = path.join("settings.toml");
         let settings = toml::to_string(&config.settings)
@@ -332,7 +348,7 @@ impl RunDirectory {
                 ));
             }
             let directory = Self { path };
-            directory.check_identity(config)?;
+            directory.check_identity(config, start)?;
             return Ok(directory);
         }
         if config.resume {
@@ -355,9 +371,11 @@ impl RunDirectory {
             &path.join("plant.toml"),
             config.plant.resolved_toml().as_bytes(),
         )?;
+        write_atomically(&path.join(START_FILE), start)?;
         let run = json!({
             "plant": config.plant.name(),
             "seed": config.seed,
+            "start": config.settings.train.start.to_string(),
             "hpo_version": env!("CARGO_PKG_VERSION"),
             "commit": commit(),
         });
@@ -369,7 +387,7 @@ impl RunDirectory {
 
     /// Checks that plant and seed are the run's own; a run killed before its first checkpoint has
     /// nothing else that says so.
-    fn check_identity(&self, config: &TrainConfig) -> Result<()> {
+    fn check_identity(&self, config: &TrainConfig, start: &[u8]) -> Result<()> {
         let read = |name: &str| {
             let path = self.path.join(name);
             match fs::read_to_string(&path) {
@@ -381,6 +399,14 @@ impl RunDirectory {
         if plant != config.plant.resolved_toml() {
             let allowed = "the plant the run was started with";
             return Err(Error::input(path, "plant", "another plant", allowed));
+        }
+        let path = self.path.join(START_FILE);
+        let old = fs::read(&path).map_err(|error| Error::io(&path, "cannot read", error))?;
+        if old != start {
+            let found = "another policy than the start gives now";
+            let allowed =
+                "the same start; a policy file that a run started from must stay as it was";
+            return Err(Error::input(path, "train.start", found, allowed));
         }
         let (path, run) = read("run.json")?;
         let run: serde_json::Value = serde_json::from_str(&run)
@@ -443,15 +469,6 @@ fn fingerprint(config: &TrainConfig) -> [u8; 32] {
             .as_bytes(),
     );
     digest.finalize().into()
-}
-
-fn diverged(config: &TrainConfig, progress: &Checkpoint) -> Error {
-    Error::Negative(format!(
-        "training diverged in epoch {}: a parameter or cost is not finite; the likely cause is a step size too \
-         great for this plant (train.step_gains, train.step_networks). The best policy so far is policy.hpo in {}",
-        progress.state.epoch,
-        config.out.display()
-    ))
 }
 
 /// Commit of the project's checkout and whether it had changes, where git knows.

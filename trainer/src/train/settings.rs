@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::InputKind;
 use crate::policy::model::Group;
+use crate::train::start::Start;
 
 /// Training algorithms, each read from top to bottom in a file of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -133,6 +134,9 @@ pub enum ChoiceWeight {
 pub struct TrainSettings {
     /// The algorithm.
     pub algo: Algorithm,
+    /// Where parameters come from before the first epoch: `scratch`, `averaged-riccati`, `switched-riccati`, or
+    /// the path of a policy.
+    pub start: Start,
     /// HPO: exact or practical.
     pub variant: Variant,
     /// Number of epochs, at least 1; training stops here and never by the clock.
@@ -204,6 +208,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             algo: Algorithm::Hpo,
+            start: Start::Scratch,
             variant: Variant::Practical,
             epochs: 300,
             batch: 128,

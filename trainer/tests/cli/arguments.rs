@@ -180,15 +180,18 @@ fn numbers_that_are_out_of_range() {
 #[test]
 fn what_does_not_exist_yet_is_refused() {
     let hpo = Hpo::new();
-    for (option, value) in [
-        ("--algo", "ppo"),
-        ("--start", "averaged-riccati"),
-        ("--cross-term", "auto"),
-    ] {
+    for (option, value) in [("--algo", "ppo"), ("--cross-term", "auto")] {
         let part = format!("invalid value '{value}' for '{option}");
         let args = ["train", PLANT, "--out", "run", option, value];
         hpo.refuses(&args, &[&part, "possible values: "]);
     }
+    hpo.refuses(
+        &["train", PLANT, "--out", "run", "--start", "nowhere.hpo"],
+        &[
+            "train.start: found `nowhere.hpo`",
+            "allowed: scratch, averaged-riccati, switched-riccati, a policy file",
+        ],
+    );
     hpo.refuses(
         &["export", "run", "--precision", "int8"],
         &["invalid value 'int8'", "possible values: f32"],

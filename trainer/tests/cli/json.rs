@@ -66,7 +66,7 @@ const REFERENCE: [(&str, Kind); 8] = [
     ("seconds", Kind::Number),
 ];
 
-const TRAIN: [(&str, Kind); 12] = [
+const TRAIN: [(&str, Kind); 13] = [
     ("plant", Kind::Text),
     ("algo", Kind::Text),
     ("seed", Kind::Whole),
@@ -75,6 +75,7 @@ const TRAIN: [(&str, Kind); 12] = [
     ("mean_cost", Kind::Number),
     ("gap_percent", Kind::NumberOrNull),
     ("gap_percent_start", Kind::NumberOrNull),
+    ("gap_removed_percent", Kind::NumberOrNull),
     ("seconds", Kind::Number),
     ("env_steps", Kind::Whole),
     ("env_steps_per_second", Kind::Number),

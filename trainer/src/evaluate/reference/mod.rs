@@ -18,4 +18,4 @@ pub use report::{ReferenceEvent, ReferenceReport, compute};
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
 pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate, simulate_trial};
-pub use switched::{Law, SwitchedBudget, SwitchedRiccati};
+pub use switched::{Law, SwitchedBudget, SwitchedRiccati, visited_states};

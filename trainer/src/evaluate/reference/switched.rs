@@ -17,6 +17,9 @@ use super::simulate::{ReferencePolicy, simulate_one};
 use crate::numeric::{Purpose, Stream};
 use crate::plant::PlantModel;
 
+/// Greatest number of points on which [`SwitchedRiccati::thinned`] compares laws.
+const STATIONARY_POINTS: usize = 2048;
+
 /// One member of a value set: its form, the mode that it begins with, and that mode's gain.
 #[derive(Clone, Debug)]
 pub struct Law {
@@ -126,6 +129,57 @@ impl SwitchedRiccati {
         &self.stages
     }
 
+    /// At most `cap` laws of the first step, where the most steps are still to go, that describe its value best:
+    /// chosen one by one so that the mean over `points` of the least `x'Px / x'x` falls the most. In the order
+    /// in which they were chosen; fewer where no further one lowers the mean.
+    ///
+    /// `points`: (homogeneous) states step by step, as [`visited_states`] gives them; those at 0 do not count.
+    #[must_use]
+    pub fn thinned(&self, points: &[Vec<Vec<f64>>], cap: usize) -> Vec<&Law> {
+        let stage: &[Law] = self.stages.first().map_or(&[], Vec::as_slice);
+        let directions: Vec<Vec<f64>> = points
+            .iter()
+            .flatten()
+            .filter_map(|x| {
+                let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
+                (norm > 0.0).then(|| x.iter().map(|v| v / norm).collect())
+            })
+            .collect();
+        // Evenly spread over steps and states.
+        let stride = directions.len().div_ceil(STATIONARY_POINTS).max(1);
+        let chosen_points: Vec<&[f64]> = directions
+            .iter()
+            .step_by(stride)
+            .map(Vec::as_slice)
+            .collect();
+        let forms: Vec<DMatrix<f64>> = stage.iter().map(|law| law.p.clone()).collect();
+        let values = Points::new(self.lift.state(), chosen_points.into_iter()).values(&forms);
+        let mut least = vec![f64::MAX; values.first().map_or(0, Vec::len)];
+        let mut kept = Vec::new();
+        while kept.len() < cap {
+            let totals: Vec<f64> = values
+                .par_iter()
+                .map(|v| {
+                    v.iter()
+                        .zip(&least)
+                        .map(|(a, b)| a.min(*b) / least.len() as f64)
+                        .sum()
+                })
+                .collect();
+            let best = (0..totals.len()).min_by(|&a, &b| totals[a].total_cmp(&totals[b]));
+            let Some(best) = best else { break };
+            let now: f64 = least.iter().map(|b| b / least.len() as f64).sum();
+            if totals[best] >= now {
+                break;
+            }
+            for (least, &value) in least.iter_mut().zip(&values[best]) {
+                *least = least.min(value);
+            }
+            kept.push(&stage[best]);
+        }
+        kept
+    }
+
     /// The law that acts at state `x` (length n) and step `t`.
     #[must_use]
     pub fn law(&self, t: usize, x: &[f64]) -> &Law {
@@ -151,6 +205,18 @@ impl ReferencePolicy for SwitchedRiccati {
         }
         law.mode
     }
+}
+
+/// The (homogeneous) states that a policy visits from `states` (each of length n), step by step over
+/// `horizon` steps, without noise.
+#[must_use]
+pub fn visited_states(
+    model: &PlantModel,
+    policy: &SwitchedRiccati,
+    states: &[Vec<f64>],
+    horizon: usize,
+) -> Vec<Vec<Vec<f64>>> {
+    visit(model, policy, policy.lift, states, horizon)
 }
 
 /// The (homogeneous) states that a policy visits, step by step, without noise.

@@ -38,6 +38,14 @@ impl Settings {
             }
         }
         match algo {
+            // Networks want more updates than scores and gains do, from fewer simulator calls each.
+            Algorithm::Hpo if structure != Structure::Quadratic => {
+                train.batch = 32;
+                train.batches_per_epoch = 32;
+                if structure == Structure::Plain {
+                    train.step_networks = 1e-2;
+                }
+            }
             Algorithm::Hpo => {}
             Algorithm::Ppo => {
                 train.advantage = Advantage::Gae;

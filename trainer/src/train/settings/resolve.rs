@@ -3,6 +3,7 @@
 use clap::ValueEnum as _;
 
 use crate::error::{Error, Result};
+use crate::train::start::Start;
 use crate::train::settings::{
     Advantage, Algorithm, ChoiceWeight, CrossTerm, PlantTraits, Settings, Structure,
 };
@@ -31,6 +32,7 @@ impl Settings {
             structure.unwrap_or(Structure::Quadratic),
             plant,
         );
+        Start::among(sets).defaults(&mut settings);
         if exact {
             settings.train.advantage = Advantage::LookAhead;
             settings.train.cross_term = CrossTerm::On;
