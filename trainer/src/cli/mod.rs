@@ -10,8 +10,8 @@ macro_rules! println {
     ($($argument:tt)*) => { $crate::cli::output::print_line(format_args!($($argument)*)) };
 }
 
-pub mod compare;
 pub mod bench;
+pub mod compare;
 pub mod demo;
 pub mod eval;
 pub mod export;

@@ -203,13 +203,7 @@ impl Model {
             }
             tape.d_control.at_mut(t)[trunk.output()].copy_from_slice(&scratch.d_hidden);
         }
-        trunk.backward_steps(
-            parameters,
-            &tape.control,
-            &mut tape.d_control,
-            None,
-            steps,
-        );
+        trunk.backward_steps(parameters, &tape.control, &mut tape.d_control, None, steps);
     }
 
     /// Adds the selector's parameter gradient over `steps` to `gradient`.

@@ -259,12 +259,7 @@ impl Model {
     #[inline(always)]
     pub fn hidden_steps<T: Real>(&self, parameters: &[T], tape: &mut Tape<T>, steps: Range<usize>) {
         if let Some(trunk) = &self.trunk {
-            trunk.forward_steps(
-                parameters,
-                tape.direction.all(),
-                &mut tape.control,
-                steps,
-            );
+            trunk.forward_steps(parameters, tape.direction.all(), &mut tape.control, steps);
         }
     }
 

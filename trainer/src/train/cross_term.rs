@@ -95,9 +95,16 @@ mod tests {
             }
             // The sum of 8 shards has mean 8 signal and variance 8 noise^2 in each component.
             let (square, variance) = (64.0 * signal * signal, 8.0 * noise * noise);
-            let best = if square > 0.0 { square / (square + variance) } else { 0.0 };
+            let best = if square > 0.0 {
+                square / (square + variance)
+            } else {
+                0.0
+            };
             let found = f64::from(factor.factor());
-            assert!((found - best).abs() < 0.15, "{signal} {noise}: {found} against {best}");
+            assert!(
+                (found - best).abs() < 0.15,
+                "{signal} {noise}: {found} against {best}"
+            );
         }
     }
 

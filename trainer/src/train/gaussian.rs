@@ -55,7 +55,10 @@ fn radius<T: Real>(model: &Model, tape: &Tape<T>, t: usize) -> (Lanes<T>, Lanes<
                 advantage::safe_inverse(tape.norm.at(t)[1]) * T::from_f64(root),
             )
         }
-        InputKind::Affine => (Lanes([T::from_f64(1.0); LANES]), Lanes([T::from_f64(1.0); LANES])),
+        InputKind::Affine => (
+            Lanes([T::from_f64(1.0); LANES]),
+            Lanes([T::from_f64(1.0); LANES]),
+        ),
     }
 }
 
@@ -233,8 +236,7 @@ pub fn surrogate<T: Real>(
             tape.d_law.at_mut(t)[i] = *z * per_std;
         }
         let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
-        let log_ratio =
-            log_probability(choice, square, log_stds) - memory.log_probability.at(t)[0];
+        let log_ratio = log_probability(choice, square, log_stds) - memory.log_probability.at(t)[0];
         // Far beyond any clip, and short of overflow.
         let log_ratio = Scalar::clamp(log_ratio, T::from_f64(-20.0), T::from_f64(20.0));
         let ratio = log_ratio.map(T::exp);

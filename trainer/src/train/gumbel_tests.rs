@@ -62,8 +62,9 @@ fn relaxed_cost(
                 &mut next,
             );
             // The laws of other choices have weight zero and no derivative: only their values count.
-            let onehot =
-                Lanes(std::array::from_fn(|lane| f64::from(usize::from(tape.choice[t][lane]) == c)));
+            let onehot = Lanes(std::array::from_fn(|lane| {
+                f64::from(usize::from(tape.choice[t][lane]) == c)
+            }));
             let h = onehot + (y[c] - y0[t][c]);
             stage = stage + h * l;
             for (s, &x) in successor.iter_mut().zip(&next) {

@@ -77,7 +77,11 @@ fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
         for structure in STRUCTURES {
             let (state, metrics, _) = trained(algo, structure, Arch::Scalar, 1);
             let found = trained(algo, structure, Arch::new(), 3);
-            assert_eq!((&found.0, &found.1), (&state, &metrics), "{algo:?} {structure:?}");
+            assert_eq!(
+                (&found.0, &found.1),
+                (&state, &metrics),
+                "{algo:?} {structure:?}"
+            );
         }
     }
 }
@@ -94,7 +98,11 @@ fn every_simulator_call_counts() {
                 Algorithm::Gumbel => 1 + choices,
                 Algorithm::Ppo | Algorithm::Reinforce => 1,
             };
-            assert_eq!(state.env_steps, 2 * 2 * 80 * 7 * calls, "{algo:?} {structure:?}");
+            assert_eq!(
+                state.env_steps,
+                2 * 2 * 80 * 7 * calls,
+                "{algo:?} {structure:?}"
+            );
             assert_eq!(settings.env_steps_per_epoch(2, 7) * 2, state.env_steps);
             settings
                 .limit_env_steps(state.env_steps * 3 / 2 + 1, 2, 7)

@@ -248,7 +248,10 @@ fn presets_are_allowed() {
                 let networks = *structure != Structure::Quadratic || !plant.homogeneous;
                 assert_eq!(settings.policy.selector_hidden.is_some(), networks);
                 let text = toml::to_string(&settings).expect("text");
-                assert_eq!(toml::from_str::<Settings>(&text).expect("settings"), settings);
+                assert_eq!(
+                    toml::from_str::<Settings>(&text).expect("settings"),
+                    settings
+                );
             }
         }
     }
@@ -287,10 +290,22 @@ fn unknown_presets_are_refused() {
 #[test]
 fn combinations_of_algorithms_are_checked() {
     let cases: [(&[(&str, &str)], &str); 4] = [
-        (&[("train.algo", "ppo"), ("train.advantage", "look-ahead")], "look-ahead"),
-        (&[("train.algo", "reinforce"), ("train.passes", "2")], "passes"),
-        (&[("train.algo", "gumbel"), ("train.variant", "exact")], "exact"),
-        (&[("train.algo", "gumbel"), ("train.cross_term", "off")], "cross_term"),
+        (
+            &[("train.algo", "ppo"), ("train.advantage", "look-ahead")],
+            "look-ahead",
+        ),
+        (
+            &[("train.algo", "reinforce"), ("train.passes", "2")],
+            "passes",
+        ),
+        (
+            &[("train.algo", "gumbel"), ("train.variant", "exact")],
+            "exact",
+        ),
+        (
+            &[("train.algo", "gumbel"), ("train.cross_term", "off")],
+            "cross_term",
+        ),
     ];
     for (sets, part) in cases {
         assert_names(&refusal(SMOOTH, sets), &["allowed", part]);

@@ -227,3 +227,52 @@ fn bad_input_is_refused_before_anything_is_written() {
         &["out/results.jsonl: line 1: found", "choose another --out"],
     );
 }
+
+/// One cell of the comparison that docs/results keeps, trained again: the command of docs/benchmarks.md still
+/// gives what stands there.
+#[test]
+fn a_cell_of_the_stored_comparison_is_reproduced() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/results/hpo-ppo/results.jsonl"
+    );
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let stored = |algo: &str| {
+        let is = |line: &&Value| {
+            line["plant"] == "switched-lqr-8-2"
+                && line["algo"] == algo
+                && line["structure"] == "structured"
+                && line["seed"] == 1
+        };
+        lines.iter().find(is).unwrap()
+    };
+    let cell = stored("hpo");
+    let found = Hpo::new().json(&[
+        "train",
+        "switched-lqr-8-2",
+        "--algo",
+        "hpo",
+        "--structure",
+        "structured",
+        "--hidden",
+        "64,64",
+        "--env-steps",
+        "3000000",
+        "--seed",
+        "1",
+        "--json",
+    ]);
+    assert_eq!(found["env_steps"], cell["env_steps"]);
+    let gap = |line: &Value| line["gap_percent"].as_f64().unwrap();
+    assert!(
+        (gap(&found) - gap(cell)).abs() < 0.02,
+        "{} against {} in docs/results",
+        gap(&found),
+        gap(cell)
+    );
+    assert!(gap(&found) < gap(stored("ppo")));
+}

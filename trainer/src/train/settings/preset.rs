@@ -2,9 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::policy::InputKind;
-use crate::train::settings::{
-    Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure,
-};
+use crate::train::settings::{Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure};
 
 impl Settings {
     /// Tuned defaults of an algorithm with a structure on a plant.

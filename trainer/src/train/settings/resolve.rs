@@ -3,10 +3,10 @@
 use clap::ValueEnum as _;
 
 use crate::error::{Error, Result};
-use crate::train::start::Start;
 use crate::train::settings::{
     Advantage, Algorithm, ChoiceWeight, CrossTerm, PlantTraits, Settings, Structure,
 };
+use crate::train::start::Start;
 
 impl Settings {
     /// Defaults for a plant, then `sets` (`train.epochs` = `300`, values in TOML), then the checks.
@@ -25,7 +25,8 @@ impl Settings {
         };
         // Words that name no preset are refused below, where the error can name their key.
         let algo = word("train", "algo").and_then(|w| Algorithm::from_str(&w, false).ok());
-        let structure = word("policy", "structure").and_then(|w| Structure::from_str(&w, false).ok());
+        let structure =
+            word("policy", "structure").and_then(|w| Structure::from_str(&w, false).ok());
         let exact = word("train", "variant").is_some_and(|w| w == "exact");
         let mut settings = Self::preset(
             algo.unwrap_or(Algorithm::Hpo),
