@@ -161,6 +161,10 @@ impl<P: Plant<f32>> Learner for Hpo<'_, P> {
         self.roll_out(state, index);
         self.batch.lap(Phase::Rollout);
         state.env_steps += self.batch.calls();
+        if state.epoch < self.batch.settings.train.critic_warmup {
+            let critic_loss = self.batch.regress(state, schedule.step);
+            return self.batch.metrics(critic_loss, (0.0, 0.0));
+        }
         let loss = self.choice_loss(schedule.entropy);
         self.differentiate(state, loss, index.is_multiple_of(self.updates()));
         self.batch.lap(Phase::Attached);

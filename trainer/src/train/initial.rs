@@ -42,13 +42,22 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
     parameters
 }
 
-/// Quadratic part one (a state's own cost is of that order), network as in [`policy`].
+/// Quadratic part one (a state's own cost is of that order), network as in [`policy`], its first layer scaled
+/// by the number of states where the critic is homogeneous: products of two coordinates of a unit vector are of
+/// order 1/n, and units that see only such numbers stay linear, which the quadratic part is already.
 #[must_use]
 pub fn critic(critic: &Critic, seed: u64) -> Vec<f32> {
     let mut parameters = vec![0.0; critic.parameters()];
     let mut stream = Stream::new(seed, Purpose::Parameters, 1);
     if let Some(net) = critic.network() {
         network(net, &mut stream, 0.01, &mut parameters);
+        if let (true, Some((inputs, _, weights, _))) = (critic.homogeneous(), net.layers().next()) {
+            // n of n (n + 1) / 2 products.
+            let states = ((8.0 * inputs as f64 + 1.0).sqrt() - 1.0) / 2.0;
+            for w in &mut parameters[weights] {
+                *w *= states as f32;
+            }
+        }
     }
     parameters
 }
