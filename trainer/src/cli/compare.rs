@@ -55,8 +55,8 @@ pub struct CompareArgs {
     /// A setting of every run, as of `hpo train`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub sets: Vec<(String, String)>,
-    /// A setting of one algorithm's runs.
-    #[arg(long = "set-for", value_name = "ALGO:KEY=VALUE", value_parser = setting_for)]
+    /// A setting of one algorithm's runs, of one structure or plant alone where these are named.
+    #[arg(long = "set-for", value_name = "ALGO[/STRUCTURE][@PLANT]:KEY=VALUE", value_parser = setting_for)]
     pub sets_for: Vec<(String, String, String)>,
     /// Runs at a time; the processors are shared out evenly, and the results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = super::count, allow_negative_numbers = true)]

@@ -24,7 +24,8 @@ pub struct Grid {
     pub seeds: u64,
     /// Settings for every cell.
     pub sets: Vec<(String, String)>,
-    /// Settings for the cells of one algorithm: (algorithm, key, value). They stand behind `sets`.
+    /// Settings for the cells of one algorithm: (selector, key, value). They stand behind `sets`. A selector is the
+    /// algorithm's name, then, where the setting is not for all of its cells, `/STRUCTURE` and `@PLANT`.
     pub sets_for: Vec<(String, String, String)>,
 }
 
@@ -66,15 +67,18 @@ impl Grid {
                 return usage(format!("{name}: found none; allowed: at least one"));
             }
         }
-        if let Some((algorithm, ..)) = self
-            .sets_for
-            .iter()
-            .find(|(algorithm, ..)| !self.algorithms.contains(algorithm))
-        {
-            return usage(format!(
-                "--set-for: found {algorithm}; allowed: {}, the algorithms of this comparison",
-                self.algorithms.join(", ")
-            ));
+        for (selector, ..) in &self.sets_for {
+            let Selector { algorithm, structure, plant } = Selector::parse(selector);
+            let unknown = |word: Option<&str>, known: &[String], what: &str| match word {
+                Some(word) if known.iter().all(|k| k != word) => usage(format!(
+                    "--set-for: found {word}; allowed: {}, the {what} of this comparison",
+                    known.join(", ")
+                )),
+                _ => Ok(Vec::new()),
+            };
+            unknown(Some(algorithm), &self.algorithms, "algorithms")?;
+            unknown(structure, &self.structures, "structures")?;
+            unknown(plant, &self.plants, "plants")?;
         }
         let mut cells = Vec::new();
         for seed in 1..=self.seeds {
@@ -82,7 +86,9 @@ impl Grid {
                 for structure in &self.structures {
                     for hidden in &self.hidden {
                         for algorithm in &self.algorithms {
-                            let own = self.sets_for.iter().filter(|(a, ..)| a == algorithm);
+                            let own = self.sets_for.iter().filter(|(selector, ..)| {
+                                Selector::parse(selector).takes(algorithm, structure, plant)
+                            });
                             let own = own.map(|(_, key, value)| (key.clone(), value.clone()));
                             cells.push(CellSpec {
                                 plant: plant.clone(),
@@ -98,6 +104,37 @@ impl Grid {
             }
         }
         Ok(cells)
+    }
+}
+
+/// Which cells a `--set-for` is for: `ALGO[/STRUCTURE][@PLANT]`.
+struct Selector<'a> {
+    algorithm: &'a str,
+    structure: Option<&'a str>,
+    plant: Option<&'a str>,
+}
+
+impl<'a> Selector<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (rest, plant) = match text.split_once('@') {
+            Some((rest, plant)) => (rest, Some(plant)),
+            None => (text, None),
+        };
+        let (algorithm, structure) = match rest.split_once('/') {
+            Some((algorithm, structure)) => (algorithm, Some(structure)),
+            None => (rest, None),
+        };
+        Self {
+            algorithm,
+            structure,
+            plant,
+        }
+    }
+
+    fn takes(&self, algorithm: &str, structure: &str, plant: &str) -> bool {
+        self.algorithm == algorithm
+            && self.structure.is_none_or(|s| s == structure)
+            && self.plant.is_none_or(|p| p == plant)
     }
 }
 
@@ -195,6 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_may_be_for_one_structure_and_plant() {
+        let mut grid = grid();
+        let structure = grid.structures[0].clone();
+        let plant = grid.plants[1].clone();
+        for selector in [
+            format!("b/{structure}"),
+            format!("b@{plant}"),
+            format!("b/{structure}@{plant}"),
+        ] {
+            grid.sets_for = vec![(selector.clone(), "train.clip".into(), "0.3".into())];
+            for cell in grid.cells().unwrap() {
+                let set = cell.sets.iter().any(|(key, _)| key == "train.clip");
+                let is = cell.algorithm == "b"
+                    && (!selector.contains('/') || cell.structure == structure)
+                    && (!selector.contains('@') || cell.plant == plant);
+                assert_eq!(set, is, "{selector}: {cell:?}");
+            }
+        }
+    }
+
+    #[test]
     fn empty_axes_and_unknown_algorithms_are_refused() {
         let fails = |change: fn(&mut Grid), part: &str| {
             let mut grid = grid();
@@ -208,6 +266,14 @@ mod tests {
         fails(
             |g| g.sets_for[0].0 = "c".into(),
             "--set-for: found c; allowed: a, b",
+        );
+        fails(
+            |g| g.sets_for[0].0 = "b@nowhere".into(),
+            "--set-for: found nowhere; allowed",
+        );
+        fails(
+            |g| g.sets_for[0].0 = "b/nothing".into(),
+            "--set-for: found nothing; allowed",
         );
     }
 }
