@@ -68,7 +68,11 @@ impl Grid {
             }
         }
         for (selector, ..) in &self.sets_for {
-            let Selector { algorithm, structure, plant } = Selector::parse(selector);
+            let Selector {
+                algorithm,
+                structure,
+                plant,
+            } = Selector::parse(selector);
             let unknown = |word: Option<&str>, known: &[String], what: &str| match word {
                 Some(word) if known.iter().all(|k| k != word) => usage(format!(
                     "--set-for: found {word}; allowed: {}, the {what} of this comparison",

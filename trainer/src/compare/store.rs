@@ -34,7 +34,7 @@ impl Store {
             .write(true)
             .open(&lock_path)
             .map_err(|e| Error::io(&lock_path, "cannot write", e))?;
-        lock.try_lock().map_err(|error| match error {
+        lock_soon(&lock).map_err(|error| match error {
             fs::TryLockError::WouldBlock => Error::Usage(format!(
                 "--out: another hpo compare works in {}; allowed: one at a time",
                 folder.display()
@@ -122,6 +122,20 @@ fn read_lines(path: &Path, bytes: &[u8]) -> Result<(Vec<CellResult>, usize)> {
         at += line.len();
     }
     Ok((results, at))
+}
+
+/// Locks, waiting for half a second at most: a process that this one has just forked holds a copy of the lock
+/// until it becomes another program.
+fn lock_soon(lock: &File) -> std::result::Result<(), fs::TryLockError> {
+    for _ in 0..10 {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
 
 #[cfg(test)]

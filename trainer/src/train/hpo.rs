@@ -161,7 +161,8 @@ impl<P: Plant<f32>> Learner for Hpo<'_, P> {
         self.roll_out(state, index);
         self.batch.lap(Phase::Rollout);
         state.env_steps += self.batch.calls();
-        if state.epoch < self.batch.settings.train.critic_warmup {
+        let train = &self.batch.settings.train;
+        if state.epoch < (train.critic_warmup * train.epochs as f64) as usize {
             let critic_loss = self.batch.regress(state, schedule.step);
             return self.batch.metrics(critic_loss, (0.0, 0.0));
         }

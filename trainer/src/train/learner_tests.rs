@@ -114,6 +114,25 @@ fn every_simulator_call_counts() {
     }
 }
 
+/// While the critic warms up it alone changes; then the policy does.
+#[test]
+fn critic_warms_up_alone() {
+    let description = load_plant("switched-lqr-3-2", &[]).expect("a ready plant");
+    let sets = [("train.epochs", "4"), ("train.critic_warmup", "0.5")];
+    let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
+    let model = Model::new(policy_shape(&description, &settings));
+    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let plant = description.build::<f32>();
+    let mut state = State::new(&model, &critic, &settings, 5);
+    let start = state.clone();
+    let mut learner = learner(&plant, &description, &model, &critic, &settings, 5);
+    for epoch in 0..3 {
+        learner.epoch(&mut state);
+        assert_eq!(state.parameters == start.parameters, epoch < 2);
+        assert_ne!(state.critic, start.critic);
+    }
+}
+
 /// Costs fall with every algorithm and structure (a short run on an easy plant).
 #[test]
 fn every_algorithm_learns() {

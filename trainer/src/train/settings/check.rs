@@ -47,7 +47,6 @@ impl Settings {
         )?;
         count("train.passes", train.passes, 1, 100)?;
         count("train.minibatches", train.minibatches, 1, plant.horizon)?;
-        count("train.critic_warmup", train.critic_warmup, 0, train.epochs.saturating_sub(1))?;
         count("train.critic_passes", train.critic_passes, 0, 100)?;
         count("train.validate_every", train.validate_every, 1, 1_000_000)?;
         count(
@@ -74,6 +73,12 @@ impl Settings {
             train.gae_lambda,
             unit(train.gae_lambda),
             "0 to 1",
+        )?;
+        number(
+            "train.critic_warmup",
+            train.critic_warmup,
+            (0.0..1.0).contains(&train.critic_warmup),
+            "0 to below 1",
         )?;
         for (key, value) in [
             ("train.clip", train.clip),
