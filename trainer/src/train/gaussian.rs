@@ -4,7 +4,9 @@
 //! mean square |xi| / sqrt(n) with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
 //! bounds behind u do not depend on the parameters and leave the ratio of probabilities alone:
 //!
-//!     ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma r)
+//! ```text
+//! ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma r)
+//! ```
 
 use pulp::{Simd, WithSimd};
 

@@ -400,14 +400,6 @@ impl RunDirectory {
             let allowed = "the plant the run was started with";
             return Err(Error::input(path, "plant", "another plant", allowed));
         }
-        let path = self.path.join(START_FILE);
-        let old = fs::read(&path).map_err(|error| Error::io(&path, "cannot read", error))?;
-        if old != start {
-            let found = "another policy than the start gives now";
-            let allowed =
-                "the same start; a policy file that a run started from must stay as it was";
-            return Err(Error::input(path, "train.start", found, allowed));
-        }
         let (path, run) = read("run.json")?;
         let run: serde_json::Value = serde_json::from_str(&run)
             .map_err(|error| Error::input(&path, "JSON", error, "the file as hpo wrote it"))?;
@@ -417,6 +409,14 @@ impl RunDirectory {
                 run["seed"], config.seed
             );
             return Err(Error::input(path, "seed", found, "the same seed in both"));
+        }
+        let path = self.path.join(START_FILE);
+        let old = fs::read(&path).map_err(|error| Error::io(&path, "cannot read", error))?;
+        if old != start {
+            let found = "another policy than the start gives now";
+            let allowed =
+                "the same start; a policy file that a run started from must stay as it was";
+            return Err(Error::input(path, "train.start", found, allowed));
         }
         Ok(())
     }

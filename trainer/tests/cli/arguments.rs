@@ -180,7 +180,7 @@ fn numbers_that_are_out_of_range() {
 #[test]
 fn what_does_not_exist_yet_is_refused() {
     let hpo = Hpo::new();
-    for (option, value) in [("--algo", "ppo"), ("--cross-term", "auto")] {
+    for (option, value) in [("--algo", "trpo"), ("--cross-term", "half")] {
         let part = format!("invalid value '{value}' for '{option}");
         let args = ["train", PLANT, "--out", "run", option, value];
         hpo.refuses(&args, &[&part, "possible values: "]);
