@@ -30,7 +30,7 @@ pub struct BenchArgs {
 /// Runs `hpo bench`.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`bench()`].
 pub fn run(args: &BenchArgs) -> Result<()> {
     let config = BenchConfig {
         threads: args.threads,

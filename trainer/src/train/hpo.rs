@@ -162,7 +162,7 @@ impl<P: Plant<f32>> Learner for Hpo<'_, P> {
         self.batch.lap(Phase::Rollout);
         state.env_steps += self.batch.calls();
         let train = &self.batch.settings.train;
-        if state.epoch < (train.critic_warmup * train.epochs as f64) as usize {
+        if 100 * state.epoch < train.critic_warmup * train.epochs {
             let critic_loss = self.batch.regress(state, schedule.step);
             return self.batch.metrics(critic_loss, (0.0, 0.0));
         }

@@ -118,7 +118,7 @@ fn every_simulator_call_counts() {
 #[test]
 fn critic_warms_up_alone() {
     let description = load_plant("switched-lqr-3-2", &[]).expect("a ready plant");
-    let sets = [("train.epochs", "4"), ("train.critic_warmup", "0.5")];
+    let sets = [("train.epochs", "4"), ("train.critic_warmup", "50")];
     let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
     let model = Model::new(policy_shape(&description, &settings));
     let critic = Critic::new(model.shape(), &settings.critic.hidden);

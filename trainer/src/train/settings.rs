@@ -183,9 +183,9 @@ pub struct TrainSettings {
     pub step_final: f64,
     /// Passes of the critic's regression over each batch.
     pub critic_passes: usize,
-    /// HPO: share of the epochs, at the start, in which the critic alone learns, in [0, 1). A start that is worth
+    /// HPO: percent of the epochs, at the start, in which the critic alone learns, 0 to 99. A start that is worth
     /// keeping must not be judged by a critic that knows nothing yet.
-    pub critic_warmup: f64,
+    pub critic_warmup: usize,
     /// How much a sample's choice counts.
     pub choice_weight: ChoiceWeight,
     /// Epochs between validations, at least 1; the last epoch is always validated.
@@ -233,7 +233,7 @@ impl Default for TrainSettings {
             step_critic: 3e-3,
             step_final: 0.02,
             critic_passes: 2,
-            critic_warmup: 0.0,
+            critic_warmup: 0,
             choice_weight: ChoiceWeight::Direction,
             validate_every: 10,
             validation_states: 1024,

@@ -74,12 +74,7 @@ impl Settings {
             unit(train.gae_lambda),
             "0 to 1",
         )?;
-        number(
-            "train.critic_warmup",
-            train.critic_warmup,
-            (0.0..1.0).contains(&train.critic_warmup),
-            "0 to below 1",
-        )?;
+        count("train.critic_warmup", train.critic_warmup, 0, 99)?;
         for (key, value) in [
             ("train.clip", train.clip),
             ("train.entropy_start", train.entropy_start),

@@ -97,7 +97,7 @@ impl Start {
                 train.epochs = 150;
                 train.entropy_start = 0.1;
                 train.step_gains = 0.03;
-                train.critic_warmup = 0.02;
+                train.critic_warmup = 2;
             }
             // Near an optimum already: fine tuning.
             Self::SwitchedRiccati | Self::Policy(_) => {
@@ -105,7 +105,7 @@ impl Start {
                 train.entropy_start = 0.03;
                 train.step_gains = 0.01;
                 train.step_scores = 0.03;
-                train.critic_warmup = 0.03;
+                train.critic_warmup = 3;
             }
         }
     }
