@@ -18,6 +18,8 @@ use crate::evaluate::robustness::{
 use crate::numeric::random::{Purpose, Stream};
 use crate::plant::{PlantModel, load_plant, read_states};
 
+/// Greatest number of steps of an episode.
+const MAX_STEPS: usize = 100_000_000;
 /// Evaluation states where the plant ships none.
 const DRAWN_STATES: usize = 1024;
 /// Steps of all episodes together that runs beyond the horizon make by default, and the least number of episodes.
@@ -106,8 +108,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     super::only_plant_keys(&args.sets)?;
     let plant = load_plant(&args.plant, &args.sets)?;
     let steps = args.steps.unwrap_or(plant.horizon());
-    if steps == 0 {
-        return Err(Error::Usage("--steps: found 0; allowed: 1 or more".into()));
+    if steps == 0 || steps > MAX_STEPS {
+        return Err(Error::Usage(format!(
+            "--steps: found {steps}; allowed: 1 to {MAX_STEPS}"
+        )));
     }
     let all = args.perturb.as_deref() == Some(SUITE);
     let perturbation = match args.perturb.as_deref() {

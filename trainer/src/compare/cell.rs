@@ -196,7 +196,11 @@ pub(super) fn run_cell(
             epoch(*done);
         }
     });
-    let metrics = metrics(out)?;
+    let (outcome, metrics) = match outcome {
+        // What was refused has left no metrics, and says itself what is wrong.
+        Err(error) if !matches!(error, Error::Negative(_)) => return Err(error),
+        outcome => (outcome, metrics(out)?),
+    };
     let trained = match outcome {
         Ok(report) => Trained {
             epochs: report.epochs,

@@ -29,6 +29,9 @@ pub struct Grid {
     pub sets_for: Vec<(String, String, String)>,
 }
 
+/// Greatest number of seeds: more cells than anyone will wait for, and few enough to list.
+const MAX_SEEDS: u64 = 10_000;
+
 /// One training run of a comparison, by the words of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellSpec {
@@ -54,8 +57,11 @@ impl Grid {
     /// [`Error::Usage`] for an empty axis, zero seeds, or a setting for an algorithm that is not in the grid.
     pub fn cells(&self) -> Result<Vec<CellSpec>> {
         let usage = |text: String| Err(Error::Usage(text));
-        if self.seeds == 0 {
-            return usage("--seeds: found 0; allowed: 1 or more".into());
+        if self.seeds == 0 || self.seeds > MAX_SEEDS {
+            return usage(format!(
+                "--seeds: found {}; allowed: 1 to {MAX_SEEDS}",
+                self.seeds
+            ));
         }
         for (name, count) in [
             ("PLANT", self.plants.len()),
@@ -65,6 +71,15 @@ impl Grid {
         ] {
             if count == 0 {
                 return usage(format!("{name}: found none; allowed: at least one"));
+            }
+        }
+        let keys = self.sets.iter().map(|(key, _)| key);
+        for key in keys.chain(self.sets_for.iter().map(|(_, key, _)| key)) {
+            // What names a row must be what was run.
+            if matches!(key.as_str(), "algo" | "train.algo" | "policy.structure") {
+                return usage(format!(
+                    "--set: found {key}; allowed: other settings; --algo and --structure name the runs"
+                ));
             }
         }
         for (selector, ..) in &self.sets_for {
@@ -271,6 +286,15 @@ mod tests {
             |g| g.sets_for[0].0 = "c".into(),
             "--set-for: found c; allowed: a, b",
         );
+        fails(
+            |g| g.sets[0].0 = "train.algo".into(),
+            "--set: found train.algo; allowed",
+        );
+        fails(
+            |g| g.sets_for[0].1 = "policy.structure".into(),
+            "--set: found policy.structure; allowed",
+        );
+        fails(|g| g.seeds = 10_001, "--seeds: found 10001; allowed: 1 to");
         fails(
             |g| g.sets_for[0].0 = "b@nowhere".into(),
             "--set-for: found nowhere; allowed",

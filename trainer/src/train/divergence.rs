@@ -5,8 +5,8 @@ use crate::policy::Model;
 use crate::policy::model::Group;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::learner::EpochMetrics;
-use crate::train::run::TrainConfig;
-use crate::train::settings::TrainSettings;
+use crate::train::run::{TrainConfig, plant_traits};
+use crate::train::settings::{Algorithm, Settings, TrainSettings};
 
 /// A validated cost beyond this multiple of the start's, with states at the clamp, is taken for divergence:
 /// the clamp bounds every cost, so that none would ever be infinite.
@@ -26,6 +26,9 @@ pub(super) fn error(
     validation: Option<f64>,
 ) -> Error {
     let train = &config.settings.train;
+    let structure = config.settings.policy.structure;
+    let mut usual = Settings::preset(train.algo, structure, plant_traits(&config.plant));
+    train.start.defaults(&mut usual);
     let state = &progress.state;
     let mut bad: Vec<Group> = Vec::new();
     for (group, range) in model.groups() {
@@ -61,17 +64,22 @@ pub(super) fn error(
          policy.hpo in {}",
         state.epoch,
         seen.join(", "),
-        cause(train, &bad, critic, epoch.clamped),
+        cause(train, &usual.train, &bad, critic, epoch.clamped),
         progress.best.epoch,
         config.out.display()
     ))
 }
 
-/// What most likely made training diverge: a step size far above its default, else what failed first, else the
-/// plant.
-fn cause(train: &TrainSettings, bad: &[Group], critic: bool, clamped: u64) -> String {
-    let default = TrainSettings::default();
-    let steps = [
+/// What most likely made training diverge: a step size or noise above its default for this algorithm, structure and
+/// start, else what failed first, else the plant.
+fn cause(
+    train: &TrainSettings,
+    default: &TrainSettings,
+    bad: &[Group],
+    critic: bool,
+    clamped: u64,
+) -> String {
+    let mut steps = vec![
         ("train.step_gains", train.step_gains, default.step_gains),
         ("train.step_scores", train.step_scores, default.step_scores),
         (
@@ -81,12 +89,18 @@ fn cause(train: &TrainSettings, bad: &[Group], critic: bool, clamped: u64) -> St
         ),
         ("train.step_critic", train.step_critic, default.step_critic),
     ];
+    if matches!(train.algo, Algorithm::Ppo | Algorithm::Reinforce) {
+        steps.push(("train.noise_start", train.noise_start, default.noise_start));
+        if default.step_noise > 0.0 {
+            steps.push(("train.step_noise", train.step_noise, default.step_noise));
+        }
+    }
     let greatest = steps
         .into_iter()
         .max_by(|a, b| (a.1 / a.2).total_cmp(&(b.1 / b.2)));
     if let Some((key, value, usual)) = greatest.filter(|(_, value, usual)| value > usual) {
         return format!(
-            "a step size too great for this plant: {key} = {value:e}, {:.1e} times its default",
+            "a setting too great for this plant: {key} = {value:e}, {:.1e} times its default",
             value / usual
         );
     }
@@ -125,17 +139,20 @@ mod tests {
     #[test]
     fn causes_follow_what_was_seen() {
         let mut train = TrainSettings::default();
-        let clamped = cause(&train, &[Group::Gains], false, 7);
+        let usual = TrainSettings::default();
+        let clamped = cause(&train, &usual, &[Group::Gains], false, 7);
         assert!(
             clamped.contains("unstable mode") && clamped.contains("state_clamp"),
             "{clamped}"
         );
-        assert!(cause(&train, &[], true, 0).contains("train.step_critic"));
-        assert!(cause(&train, &[Group::Scores], false, 0).contains("train.step_scores = 0.1"));
-        assert!(cause(&train, &[], false, 0).contains("single precision"));
+        assert!(cause(&train, &usual, &[], true, 0).contains("train.step_critic"));
+        assert!(
+            cause(&train, &usual, &[Group::Scores], false, 0).contains("train.step_scores = 0.1")
+        );
+        assert!(cause(&train, &usual, &[], false, 0).contains("single precision"));
         train.step_networks = 2.0;
         assert!(
-            cause(&train, &[Group::Gains], true, 7)
+            cause(&train, &usual, &[Group::Gains], true, 7)
                 .contains("train.step_networks = 2e0, 1.0e3 times")
         );
     }

@@ -289,7 +289,7 @@ fn unknown_presets_are_refused() {
 /// What an algorithm cannot do is refused instead of ignored.
 #[test]
 fn combinations_of_algorithms_are_checked() {
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let cases: [(&[(&str, &str)], &str); 7] = [
         (
             &[("train.algo", "ppo"), ("train.advantage", "look-ahead")],
             "look-ahead",
@@ -305,6 +305,18 @@ fn combinations_of_algorithms_are_checked() {
         (
             &[("train.algo", "gumbel"), ("train.cross_term", "off")],
             "cross_term",
+        ),
+        (
+            &[("train.algo", "ppo"), ("train.cross_term", "auto")],
+            "cross_term",
+        ),
+        (
+            &[("train.algo", "ppo"), ("train.noise_start", "0.001")],
+            "noise_least",
+        ),
+        (
+            &[("train.cross_term", "auto"), ("train.batch", "16")],
+            "train.batch",
         ),
     ];
     for (sets, part) in cases {

@@ -120,7 +120,7 @@ fn numbers_that_are_out_of_range() {
     for (args, parts) in [
         (
             &["eval", "round-robin", "--plant", PLANT, "--steps", "0"][..],
-            &["--steps: found 0; allowed: 1 or more"][..],
+            &["--steps: found 0; allowed: 1 to 100000000"][..],
         ),
         (
             &["eval", "round-robin", "--plant", PLANT, "--steps", "-3"],

@@ -200,7 +200,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     refuses(&[PLANT, "--structure", "magic"], &["--structure"]);
     refuses(
         &[PLANT, "--seeds", "0"],
-        &["--seeds: found 0; allowed: 1 or more"],
+        &["--seeds: found 0; allowed: 1 to 10000"],
     );
     refuses(&[PLANT, "--jobs", "0"], &["--jobs: found 0"]);
     refuses(&[PLANT, "--hidden", "big"], &["--hidden: found big"]);

@@ -140,6 +140,24 @@ impl Settings {
                 "\"gae\" or \"monte-carlo\"",
             );
         }
+        if score_function && train.cross_term != CrossTerm::Off {
+            return refuse(
+                "train.cross_term other than off with ppo or reinforce",
+                "\"off\": their gradient has none",
+            );
+        }
+        if score_function && train.noise_start < train.noise_least {
+            return refuse(
+                "train.noise_start below train.noise_least",
+                "train.noise_start at or above it",
+            );
+        }
+        if train.cross_term == CrossTerm::Auto && train.batch < 2 * LANES {
+            return refuse(
+                "train.cross_term = \"auto\" with train.batch = 16",
+                "train.batch = 32 or more: its noise is seen between groups of sixteen",
+            );
+        }
         if train.algo == Algorithm::Reinforce && train.passes > 1 {
             return refuse("train.passes > 1 with reinforce", "1");
         }

@@ -59,6 +59,9 @@ impl Settings {
             }
             Algorithm::Reinforce => {
                 train.advantage = Advantage::MonteCarlo;
+                train.step_gains = 0.03;
+                train.step_scores = 0.03;
+                train.step_networks = 1e-3;
                 train.entropy_start = 0.01;
                 train.entropy_end = 1e-3;
                 train.step_noise = 1e-3;

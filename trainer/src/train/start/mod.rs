@@ -95,16 +95,16 @@ impl Start {
             Self::Scratch => {}
             Self::AveragedRiccati => {
                 train.epochs = 150;
-                train.entropy_start = 0.1;
-                train.step_gains = 0.03;
+                train.entropy_start = train.entropy_start.min(0.1);
+                train.step_gains = train.step_gains.min(0.03);
                 train.critic_warmup = 2;
             }
             // Near an optimum already: fine tuning.
             Self::SwitchedRiccati | Self::Policy(_) => {
                 train.epochs = 150;
-                train.entropy_start = 0.03;
-                train.step_gains = 0.01;
-                train.step_scores = 0.03;
+                train.entropy_start = train.entropy_start.min(0.03);
+                train.step_gains = train.step_gains.min(0.01);
+                train.step_scores = train.step_scores.min(0.03);
                 train.critic_warmup = 3;
             }
         }
