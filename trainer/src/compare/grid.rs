@@ -279,7 +279,7 @@ mod tests {
             let message = grid.cells().unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         };
-        fails(|g| g.seeds = 0, "--seeds: found 0; allowed: 1 or more");
+        fails(|g| g.seeds = 0, "--seeds: found 0; allowed: 1 to 10000");
         fails(|g| g.plants.clear(), "PLANT: found none");
         fails(|g| g.algorithms.clear(), "--algo: found none");
         fails(

@@ -264,7 +264,6 @@ fn a_cell_of_the_stored_comparison_is_reproduced() {
         "3000000",
         "--seed",
         "1",
-        "--json",
     ]);
     assert_eq!(found["env_steps"], cell["env_steps"]);
     let gap = |line: &Value| line["gap_percent"].as_f64().unwrap();
