@@ -21,13 +21,19 @@
 extern crate std;
 
 pub mod boot;
+pub mod control_loop;
 pub mod controller;
 pub mod fault;
+pub mod hal;
 pub mod link;
 pub mod serve;
+pub mod supervisor;
 
 pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
+pub use control_loop::{ControlLoop, ResetCause};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;
 pub use link::{Instruments, Link, LinkClosed};
+pub use hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
 pub use serve::{Memory, serve};
+pub use supervisor::{Command, Observation};

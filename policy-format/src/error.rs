@@ -290,4 +290,45 @@ format_errors! {
     };
     /// No golden vector holds a subnormal state, which a core that flushes to zero would betray itself by.
     42 GoldenWithoutSubnormal;
+    /// A rate limit is not positive.
+    60 RateLimit {
+        /// Control index.
+        index: usize,
+        /// Value found.
+        found: f32,
+    };
+    /// The control before the first period lies outside the control bounds.
+    61 StartControl {
+        /// Control index.
+        index: usize,
+        /// Value found.
+        found: f32,
+    };
+    /// The hysteresis is negative.
+    62 Hysteresis {
+        /// Value found.
+        found: f32,
+    };
+    /// A dwell time is not 1 to 1,000,000 periods.
+    63 DwellTime {
+        /// Mode.
+        mode: usize,
+        /// Value found.
+        found: u32,
+    };
+    /// A mode that can be held and that no choice may follow, or that dwells and no choice holds.
+    64 ModeTrap {
+        /// Mode.
+        mode: u16,
+    };
+    /// The envelope's bounds of a state are not in order.
+    65 EnvelopeOrder {
+        /// State index.
+        index: usize,
+    };
+    /// Words of a section of constraints that must be zero are not.
+    66 SafetyPadding {
+        /// The section.
+        section: SectionId,
+    };
 }

@@ -226,6 +226,32 @@ impl fmt::Display for FormatError {
             Self::GoldenWithoutSubnormal => {
                 write!(f, "no golden vector has a subnormal state value; one must")
             }
+            Self::RateLimit { index, found } => write!(
+                f,
+                "rate limit {index} is {found}; it must be positive"
+            ),
+            Self::StartControl { index, found } => write!(
+                f,
+                "start control {index} is {found}; it lies outside the control bounds"
+            ),
+            Self::Hysteresis { found } => {
+                write!(f, "hysteresis is {found}; it must be 0 or more")
+            }
+            Self::DwellTime { mode, found } => write!(
+                f,
+                "dwell time of mode {mode} is {found} periods; allowed are 1 to 1000000"
+            ),
+            Self::ModeTrap { mode } => write!(
+                f,
+                "no choice may follow mode {mode}, or none holds it while it dwells; each mode must be left"
+            ),
+            Self::EnvelopeOrder { index } => write!(
+                f,
+                "envelope of state {index} is not in order: lower <= typical lower <= typical upper <= upper"
+            ),
+            Self::SafetyPadding { section } => {
+                write!(f, "padding in section {section} is not zero")
+            }
         }
     }
 }

@@ -190,8 +190,9 @@ impl Policy<'_> {
         }
     }
 
-    /// Per factor the index of the greatest logit, as a mixed-radix number.
-    fn greatest_choice(&self, logits: &[f32]) -> usize {
+    /// Per factor the index of the greatest logit, as a mixed-radix number; `logits` are the L of a step.
+    #[must_use]
+    pub fn greatest_choice(&self, logits: &[f32]) -> usize {
         let mut rest = logits;
         let mut choice: usize = 0;
         for &size in self.factors() {

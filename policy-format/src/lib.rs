@@ -31,6 +31,7 @@ compile_error!(
 
 mod arithmetic;
 mod block;
+pub mod constraint;
 mod container;
 mod encode;
 mod encode_error;
@@ -42,6 +43,8 @@ pub mod message;
 mod meta;
 mod names;
 mod policy;
+mod safety;
+mod safety_encode;
 mod section;
 mod spec;
 mod validate;
@@ -49,6 +52,7 @@ mod writer;
 
 pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, normalise, tanh};
 pub use block::{Block, padded_rows};
+pub use constraint::{ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, reseal};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;
@@ -58,6 +62,8 @@ pub use golden::{Golden, GoldenError, GoldenVector};
 pub use meta::{Capacity, InputKind, MAX_FACTORS, MAX_HIDDEN_LAYERS};
 pub use names::{MAX_NAME_BYTES, NameError, NameKind, NameRecord, Names};
 pub use policy::{Bounds, FallbackLaw, Policy};
+pub use safety::{Envelope, FallbackKind, Limits, Safety, Supervision};
+pub use safety_encode::{encode_supervised, supervised_len};
 pub use section::SectionId;
 pub use spec::{BlockSpec, ControlSpec, FallbackSpec, GainsSpec, PolicySpec};
 pub use writer::ContainerWriter;

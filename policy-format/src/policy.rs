@@ -4,6 +4,7 @@ use crate::block::{Block, Blocks, block_len};
 use crate::golden::Golden;
 use crate::meta::{Capacity, InputKind, Meta};
 use crate::names::Names;
+use crate::safety::Safety;
 
 /// A checked policy, the only type that can act. Made by [`crate::RawPolicy::validate`].
 ///
@@ -25,6 +26,7 @@ pub struct Policy<'a> {
     pub(crate) control: Option<Network<'a>>,
     pub(crate) bounds: Option<Bounds<'a>>,
     pub(crate) fallback: FallbackLaw<'a>,
+    pub(crate) safety: Safety<'a>,
     /// Golden vectors behind their header.
     pub(crate) golden: &'a [u32],
     pub(crate) names: &'a [u8],

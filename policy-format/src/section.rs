@@ -30,6 +30,14 @@ impl SectionId {
     pub const GOLDEN: Self = Self(10);
     /// Names and units (optional, not read by devices).
     pub const NAMES: Self = Self(11);
+    /// Rate limits of the control.
+    pub const LIMITS: Self = Self(20);
+    /// Dwell time, hysteresis and masks of the modes.
+    pub const MODE_RULES: Self = Self(21);
+    /// Envelope of the state.
+    pub const ENVELOPE: Self = Self(22);
+    /// Monitors, fallback kind and rule of return.
+    pub const SUPERVISION: Self = Self(23);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -46,6 +54,10 @@ impl SectionId {
             9 => "FALLBACK",
             10 => "GOLDEN",
             11 => "NAMES",
+            20 => "LIMITS",
+            21 => "MODE_RULES",
+            22 => "ENVELOPE",
+            23 => "SUPERVISION",
             _ => "UNKNOWN",
         }
     }
@@ -53,13 +65,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11)
+        matches!(self.0, 1..=11 | 20..=23)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10)
+        matches!(self.0, 1..=10 | 20..=23)
     }
 }
 

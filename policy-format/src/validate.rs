@@ -7,6 +7,7 @@ use crate::error::FormatError;
 use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
 use crate::policy::{Bounds, FallbackLaw, Network, Policy, network_len};
+use crate::safety::Around;
 use crate::section::SectionId;
 
 /// Words of the header of the sections FALLBACK and GOLDEN.
@@ -65,6 +66,14 @@ impl<'a> RawPolicy<'a> {
         let fallback = self.fallback(meta.modes, n, m)?;
         check_fallback_constant(fallback.constant, bounds)?;
         let golden = self.golden(choices, n, m)?;
+        let safety = self.safety(&Around {
+            n,
+            m,
+            modes: meta.modes.into(),
+            bounds,
+            choice_modes,
+            fallback_mode: fallback.mode,
+        })?;
 
         Ok(Policy {
             target_class: self.target_class(),
@@ -79,6 +88,7 @@ impl<'a> RawPolicy<'a> {
             control,
             bounds,
             fallback,
+            safety,
             golden,
             names: self.section(SectionId::NAMES).unwrap_or_default(),
             dimensions: meta.capacity(),
@@ -229,7 +239,7 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Reads a section in place; its length must be exactly `expected` bytes.
-fn cast<T: bytemuck::AnyBitPattern>(
+pub(crate) fn cast<T: bytemuck::AnyBitPattern>(
     section: SectionId,
     bytes: &[u8],
     expected: u64,
@@ -242,7 +252,7 @@ fn cast<T: bytemuck::AnyBitPattern>(
     bytemuck::try_cast_slice(bytes).map_err(|_| error)
 }
 
-const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
+pub(crate) const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
     FormatError::SectionSize {
         section,
         found,
