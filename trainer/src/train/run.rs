@@ -118,6 +118,7 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
         bounds: plant
             .bounds()
             .map(|bounds| (bounds.lower.clone(), bounds.upper.clone())),
+        constraints: plant.constraints().clone(),
     }
 }
 
@@ -127,6 +128,7 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
     let data = plant.lqr_data();
     PlantTraits {
         homogeneous: plant.bounds().is_none()
+            && plant.constraints().rate.is_none()
             && data.affine.is_empty()
             && data.noise_std.is_empty(),
         horizon: plant.horizon(),

@@ -211,6 +211,7 @@ impl Case {
                 .bounds
                 .as_ref()
                 .map(|b| (b.lower.clone(), b.upper.clone())),
+            constraints: crate::plant::Constraints::default(),
         });
         let hidden: &[usize] = if seed.is_multiple_of(2) { &[3] } else { &[] };
         let critic = Critic::new(model.shape(), hidden);

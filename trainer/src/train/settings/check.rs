@@ -128,7 +128,7 @@ impl Settings {
         }
         if policy.input == InputKind::UnitNorm && !plant.homogeneous {
             return refuse(
-                "policy.input = \"unit-norm\" on a plant with bounds, affine terms or noise",
+                "policy.input = \"unit-norm\" on a plant with bounds, rate limits, affine terms or noise",
                 "\"affine\": the best mode of this plant depends on more than the direction",
             );
         }
