@@ -33,7 +33,7 @@ pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
 pub use control_loop::{ControlLoop, ResetCause};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;
-pub use link::{Instruments, Link, LinkClosed};
 pub use hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
+pub use link::{Instruments, Link, LinkClosed};
 pub use serve::{Memory, serve};
 pub use supervisor::{Command, Observation};

@@ -235,7 +235,12 @@ fn assert_admissible(
 }
 
 /// Runs `count` hostile steps of a policy and returns how many reached its networks, and the faults seen.
-fn run(structure: &Structure, kind: FallbackKind, recover_after: u32, count: usize) -> (usize, Vec<Fault>) {
+fn run(
+    structure: &Structure,
+    kind: FallbackKind,
+    recover_after: u32,
+    count: usize,
+) -> (usize, Vec<Fault>) {
     let owned = policy_of(structure, CLASS);
     let mut safety = OwnedSafety::of(&owned);
     safety.supervision.fallback = kind;
@@ -279,7 +284,11 @@ fn run(structure: &Structure, kind: FallbackKind, recover_after: u32, count: usi
         if mixture.below(8) != 0 {
             x = mixture.state();
         }
-        let length = if mixture.below(512) == 0 { x.len() - 1 } else { x.len() };
+        let length = if mixture.below(512) == 0 {
+            x.len() - 1
+        } else {
+            x.len()
+        };
         let history = state.history();
         let observation = Observation::new(&x[..length], measured, now);
         let command = step(&controller, &mut state, &observation, &mut scratch);
@@ -336,7 +345,10 @@ fn run(structure: &Structure, kind: FallbackKind, recover_after: u32, count: usi
 fn every_command_is_admissible_and_no_fault_is_missed() {
     let count = steps();
     let (reached, seen) = run(&structure(), FallbackKind::Gain, 1, count);
-    assert!(2 * reached >= count, "{reached} of {count} reached the policy");
+    assert!(
+        2 * reached >= count,
+        "{reached} of {count} reached the policy"
+    );
     for fault in [
         Fault::WRONG_LENGTH,
         Fault::NON_FINITE_INPUT,
@@ -365,7 +377,11 @@ fn every_kind_of_fallback_and_return_is_admissible() {
         ..structure()
     };
     for structure in [structure(), networks] {
-        for kind in [FallbackKind::Gain, FallbackKind::Hold, FallbackKind::Constant] {
+        for kind in [
+            FallbackKind::Gain,
+            FallbackKind::Hold,
+            FallbackKind::Constant,
+        ] {
             for recover_after in [0, 1, 3] {
                 run(&structure, kind, recover_after, steps() / 20);
             }
@@ -385,11 +401,21 @@ fn subnormal_and_huge_states_inside_the_envelope_are_no_fault() {
     let controller = boot(slot.bytes(), CLASS, &mut scratch);
     let mut state = SupervisorState::new();
     let tiny = [f32::from_bits(1); 8];
-    let command = step(&controller, &mut state, &Observation::lockstep(&tiny), &mut scratch);
+    let command = step(
+        &controller,
+        &mut state,
+        &Observation::lockstep(&tiny),
+        &mut scratch,
+    );
     assert_eq!(command.fault(), None);
     // Huge: the policy's own arithmetic overflows, which is a fault of its own; the fallback law acts at once.
     let huge = [f32::MAX; 8];
-    let command = step(&controller, &mut state, &Observation::lockstep(&huge), &mut scratch);
+    let command = step(
+        &controller,
+        &mut state,
+        &Observation::lockstep(&huge),
+        &mut scratch,
+    );
     let fault = command.fault().unwrap();
     assert!([Fault::NON_FINITE_INPUT, Fault::NON_FINITE_VALUE].contains(&fault));
     assert!(command.control().iter().all(|u| u.is_finite()));

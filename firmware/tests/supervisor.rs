@@ -106,18 +106,18 @@ fn after_a_reset_the_fallback_law_acts_in_the_first_period() {
     let controller = loaded.controller();
     let mut state = SupervisorState::after_reset(Fault::WATCHDOG_RESET);
     let commands = run(&controller, &mut state, &moving(5));
-    assert!(
-        commands
-            .iter()
-            .all(|c| c.2 == Some(Fault::WATCHDOG_RESET))
-    );
+    assert!(commands.iter().all(|c| c.2 == Some(Fault::WATCHDOG_RESET)));
     let policy = controller.as_ref().unwrap().policy();
     assert_eq!(commands[0].1, policy.fallback_law().mode);
 }
 
 #[test]
 fn each_kind_of_fallback_is_what_it_says() {
-    for kind in [FallbackKind::Gain, FallbackKind::Hold, FallbackKind::Constant] {
+    for kind in [
+        FallbackKind::Gain,
+        FallbackKind::Hold,
+        FallbackKind::Constant,
+    ] {
         let loaded = Loaded::new(|s| {
             s.supervision.fallback = kind;
             s.supervision.recover_after = 0;
@@ -142,7 +142,11 @@ fn each_kind_of_fallback_is_what_it_says() {
                 policy.fallback_law().mode,
             ),
         };
-        assert_eq!((&commands[1].0, commands[1].1), (&expected, mode), "{kind:?}");
+        assert_eq!(
+            (&commands[1].0, commands[1].1),
+            (&expected, mode),
+            "{kind:?}"
+        );
     }
 }
 
@@ -150,7 +154,14 @@ fn each_kind_of_fallback_is_what_it_says() {
 fn the_first_period_is_limited_against_the_start() {
     let loaded = Loaded::new(|s| s.rate.fill(1e-3));
     let controller = loaded.controller();
-    let start = controller.as_ref().unwrap().policy().safety().limits.unwrap().start;
+    let start = controller
+        .as_ref()
+        .unwrap()
+        .policy()
+        .safety()
+        .limits
+        .unwrap()
+        .start;
     let commands = run(&controller, &mut SupervisorState::new(), &[WELL]);
     for i in 0..8 {
         assert!((commands[0].0[i] - start[i]).abs() <= 1.001e-3);
@@ -164,7 +175,13 @@ fn a_dwelling_mode_is_held_and_masks_bind_after_it() {
         s.rate.fill(f32::MAX);
     });
     let controller = loaded.controller();
-    let rules = controller.as_ref().unwrap().policy().safety().mode_rules.unwrap();
+    let rules = controller
+        .as_ref()
+        .unwrap()
+        .policy()
+        .safety()
+        .mode_rules
+        .unwrap();
     let states = moving(400);
     let modes: Vec<u16> = run(&controller, &mut SupervisorState::new(), &states)
         .iter()
@@ -220,8 +237,16 @@ fn leaving_the_training_distribution_is_flagged_and_no_fault() {
     let mut x = WELL;
     for (value, typical) in [(2.5, true), (2.500_001, false), (4.0, false), (-2.5, true)] {
         x[0] = value;
-        let command = step(&controller, &mut state, &Observation::lockstep(&x), &mut scratch);
-        assert_eq!((command.fault(), command.in_distribution()), (None, typical));
+        let command = step(
+            &controller,
+            &mut state,
+            &Observation::lockstep(&x),
+            &mut scratch,
+        );
+        assert_eq!(
+            (command.fault(), command.in_distribution()),
+            (None, typical)
+        );
     }
 }
 

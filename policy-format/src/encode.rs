@@ -239,7 +239,11 @@ const fn too_long(field: &'static str, found: usize, allowed: usize) -> EncodeEr
     }
 }
 
-pub(crate) fn expect(field: &'static str, found: usize, expected: usize) -> Result<(), EncodeError> {
+pub(crate) fn expect(
+    field: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), EncodeError> {
     if found == expected {
         Ok(())
     } else {

@@ -226,10 +226,9 @@ impl fmt::Display for FormatError {
             Self::GoldenWithoutSubnormal => {
                 write!(f, "no golden vector has a subnormal state value; one must")
             }
-            Self::RateLimit { index, found } => write!(
-                f,
-                "rate limit {index} is {found}; it must be positive"
-            ),
+            Self::RateLimit { index, found } => {
+                write!(f, "rate limit {index} is {found}; it must be positive")
+            }
             Self::StartControl { index, found } => write!(
                 f,
                 "start control {index} is {found}; it lies outside the control bounds"

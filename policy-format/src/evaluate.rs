@@ -73,6 +73,21 @@ impl Policy<'_> {
         scratch: &mut [f32],
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
+        let mut pick = Some(pick);
+        self.decide_dyn(state, control, scratch, &mut |logits| {
+            pick.take().map_or(usize::MAX, |pick| pick(logits))
+        })
+    }
+
+    /// [`Policy::decide_by`], once in the image for all of its callers.
+    #[inline(never)]
+    fn decide_dyn(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: &mut dyn FnMut(&[f32]) -> usize,
+    ) -> Result<Decision, DecideError> {
         use DecideError::{NonFiniteInput, NonFiniteValue, WrongLength};
 
         let n = self.state_dim();

@@ -130,41 +130,37 @@ impl<'a> RawPolicy<'a> {
         Ok(safety)
     }
 
-    /// `count` vectors of `length` finite floats, `None` without the section.
-    fn vectors<const COUNT: usize>(
+    /// The finite floats of a section, `None` without it.
+    #[inline(never)]
+    fn optional_floats(
         &self,
         id: SectionId,
-        length: usize,
-    ) -> Result<Option<[&'a [f32]; COUNT]>, FormatError> {
+        count: usize,
+    ) -> Result<Option<&'a [f32]>, FormatError> {
         let Some(bytes) = self.section(id) else {
             return Ok(None);
         };
-        let mut floats: &[f32] = cast(id, bytes, 4 * (COUNT * length) as u64)?;
+        let floats: &[f32] = cast(id, bytes, 4 * count as u64)?;
         check_finite(id, 0, floats)?;
-        let mut vectors = [floats; COUNT];
-        for vector in &mut vectors {
-            (*vector, floats) = floats
-                .split_at_checked(length)
-                .ok_or(size_error(id, bytes.len(), 0))?;
-        }
-        Ok(Some(vectors))
+        Ok(Some(floats))
     }
 
     fn limits(&self, m: usize) -> Result<Option<Limits<'a>>, FormatError> {
-        let vectors = self.vectors(SectionId::LIMITS, m)?;
-        Ok(vectors.map(|[rate, start]| Limits { rate, start }))
+        let floats = self.optional_floats(SectionId::LIMITS, 2 * m)?;
+        Ok(floats
+            .and_then(|floats| floats.split_at_checked(m))
+            .map(|(rate, start)| Limits { rate, start }))
     }
 
     fn envelope(&self, n: usize) -> Result<Option<Envelope<'a>>, FormatError> {
-        let vectors = self.vectors(SectionId::ENVELOPE, n)?;
-        Ok(
-            vectors.map(|[lower, upper, typical_lower, typical_upper]| Envelope {
-                lower,
-                upper,
-                typical_lower,
-                typical_upper,
-            }),
-        )
+        let floats = self.optional_floats(SectionId::ENVELOPE, 4 * n)?;
+        let part = |floats: &'a [f32], k: usize| floats.get(k * n..(k + 1) * n).unwrap_or_default();
+        Ok(floats.map(|floats| Envelope {
+            lower: part(floats, 0),
+            upper: part(floats, 1),
+            typical_lower: part(floats, 2),
+            typical_upper: part(floats, 3),
+        }))
     }
 
     fn mode_rules(&self, modes: usize) -> Result<Option<ModeRules<'a>>, FormatError> {
@@ -205,9 +201,18 @@ impl<'a> RawPolicy<'a> {
         };
         let expected = 4 * SUPERVISION_WORDS as u64;
         let words: &[u32] = cast(id, bytes, expected)?;
-        let &[kind, recover_after, deadline_us, max_age_us, frozen_after, zeros @ ..] = words
-            .first_chunk::<SUPERVISION_WORDS>()
-            .ok_or(size_error(id, bytes.len(), expected))?;
+        let &[
+            kind,
+            recover_after,
+            deadline_us,
+            max_age_us,
+            frozen_after,
+            zeros @ ..,
+        ] = words.first_chunk::<SUPERVISION_WORDS>().ok_or(size_error(
+            id,
+            bytes.len(),
+            expected,
+        ))?;
         if zeros != [0; 3] {
             return Err(FormatError::SafetyPadding { section: id });
         }

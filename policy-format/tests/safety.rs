@@ -184,7 +184,10 @@ fn the_joint_logit_of_a_product_is_the_sum_of_its_digits() {
             }
         }
     }
-    assert_eq!(joint_logit(3, &[4], &[0.5, 1.5, 2.5, -0.0]).to_bits(), 1 << 31);
+    assert_eq!(
+        joint_logit(3, &[4], &[0.5, 1.5, 2.5, -0.0]).to_bits(),
+        1 << 31
+    );
 }
 
 proptest! {

@@ -121,7 +121,14 @@ pub fn step_by<'s>(
         Some(decision) => (decision.choice, decision.mode),
         None => (
             0,
-            fall_back(policy, &supervision, state.history, observation, previous, proposal),
+            fall_back(
+                policy,
+                &supervision,
+                state.history,
+                observation,
+                previous,
+                proposal,
+            ),
         ),
     };
     match &safety.limits {

@@ -314,9 +314,8 @@ fn draw_allowed(
     let scores = || (0..choices).map(|choice| selection.score(choice));
     let top = scores().flatten().fold(f32::NEG_INFINITY, f32::max);
     weights.clear();
-    weights.extend(
-        scores().map(|score| score.map_or(0.0, |score| libm::exp(f64::from(score - top)))),
-    );
+    weights
+        .extend(scores().map(|score| score.map_or(0.0, |score| libm::exp(f64::from(score - top)))));
     let mut left = stream.uniform() * weights.iter().sum::<f64>();
     let mut last = 0;
     for (choice, &weight) in weights.iter().enumerate() {

@@ -335,7 +335,9 @@ fn read_envelope(
                 None => Ok(values),
             }
         }
-        None => Ok((0..n).map(|i| default[i].clamp(lower[i], upper[i])).collect()),
+        None => Ok((0..n)
+            .map(|i| default[i].clamp(lower[i], upper[i]))
+            .collect()),
     };
     let low = inner("typical_lower", &table.typical_lower, typical.0)?;
     let high = inner("typical_upper", &table.typical_upper, typical.1)?;
@@ -345,11 +347,7 @@ fn read_envelope(
     }
     let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
     let envelope = [single(lower), single(upper), single(low), single(high)];
-    match envelope
-        .iter()
-        .flatten()
-        .find(|value| !value.is_finite())
-    {
+    match envelope.iter().flatten().find(|value| !value.is_finite()) {
         Some(value) => Err(place("lower").error(value, "numbers within the range of binary32")),
         None => Ok(envelope),
     }
@@ -405,14 +403,8 @@ pub(super) fn to_tables(
     watch: &Watch,
     sample_time_s: f64,
 ) -> Vec<(&'static str, Table)> {
-    let numbers = |values: &[f32]| {
-        Value::Array(
-            values
-                .iter()
-                .map(|&v| Value::Float(f64::from(v)))
-                .collect(),
-        )
-    };
+    let numbers =
+        |values: &[f32]| Value::Array(values.iter().map(|&v| Value::Float(f64::from(v))).collect());
     let mut tables = Vec::new();
     if let Some(rate) = &constraints.rate {
         let per_second: Vec<_> = rate

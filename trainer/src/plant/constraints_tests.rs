@@ -65,18 +65,34 @@ fn every_key_is_read() {
     let history = ModeHistory::start().then(2).then(2);
     assert!(rules.dwells(history) && !rules.dwells(history.then(2)));
     let [lower, upper, low, high] = plant.watch().envelope.as_ref().unwrap();
-    assert_eq!((lower.as_slice(), upper.as_slice()), (&[-5.0, -6.0][..], &[7.0, 7.0][..]));
+    assert_eq!(
+        (lower.as_slice(), upper.as_slice()),
+        (&[-5.0, -6.0][..], &[7.0, 7.0][..])
+    );
     // The box of initial states where the file states nothing.
-    assert_eq!((low.as_slice(), high.as_slice()), (&[-1.0, -2.0][..], &[0.5, 7.0][..]));
+    assert_eq!(
+        (low.as_slice(), high.as_slice()),
+        (&[-1.0, -2.0][..], &[0.5, 7.0][..])
+    );
     let supervision = plant.watch().supervision.unwrap();
     assert_eq!(supervision.fallback, FallbackKind::Hold);
-    assert_eq!((supervision.recover_after, supervision.frozen_after), (5, 4));
-    assert_eq!((supervision.deadline_us, supervision.max_age_us), (30_000, 10_000));
+    assert_eq!(
+        (supervision.recover_after, supervision.frozen_after),
+        (5, 4)
+    );
+    assert_eq!(
+        (supervision.deadline_us, supervision.max_age_us),
+        (30_000, 10_000)
+    );
 }
 
 #[test]
 fn a_resolved_file_reads_back() {
-    for extra in [EVERYTHING, "[limits]\nrate = 0.3333333333\n", "[dwell]\nsteps = 4\n"] {
+    for extra in [
+        EVERYTHING,
+        "[limits]\nrate = 0.3333333333\n",
+        "[dwell]\nsteps = 4\n",
+    ] {
         let plant = read(extra).unwrap();
         let again = parse_plant(
             &plant.resolved_toml(),
@@ -138,12 +154,27 @@ fn every_mistake_names_its_field() {
             "envelope.typical_lower[0]",
         ),
         ("[envelope]\nlower = -1e300\nupper = 1\n", "envelope.lower"),
-        ("[supervision]\nfallback = \"stop\"\n", "supervision.fallback"),
-        ("[supervision]\nrecover_after = -1\n", "supervision.recover_after"),
-        ("[supervision]\ndeadline_s = 0.01\n", "supervision.deadline_s"),
-        ("[supervision]\ndeadline_s = 3000\n", "supervision.deadline_s"),
+        (
+            "[supervision]\nfallback = \"stop\"\n",
+            "supervision.fallback",
+        ),
+        (
+            "[supervision]\nrecover_after = -1\n",
+            "supervision.recover_after",
+        ),
+        (
+            "[supervision]\ndeadline_s = 0.01\n",
+            "supervision.deadline_s",
+        ),
+        (
+            "[supervision]\ndeadline_s = 3000\n",
+            "supervision.deadline_s",
+        ),
         ("[supervision]\nmax_age_s = 0\n", "supervision.max_age_s"),
-        ("[supervision]\nfrozen_after = 1\n", "supervision.frozen_after"),
+        (
+            "[supervision]\nfrozen_after = 1\n",
+            "supervision.frozen_after",
+        ),
     ] {
         let error = read(extra).expect_err(extra).to_string();
         assert!(error.contains(field), "{extra}: {error}");

@@ -172,8 +172,7 @@ pub(super) fn parse_plant(
         let edges = initial.center.iter().zip(&initial.half_width);
         edges.map(|(center, half)| center + side * half).collect()
     };
-    let watch =
-        constraints::read_watch(&tables, &setting, (&edge(-1.0), &edge(1.0)), file)?;
+    let watch = constraints::read_watch(&tables, &setting, (&edge(-1.0), &edge(1.0)), file)?;
     let test_states = match &raw.initial.test_states {
         Some(name) => Some(read_test_states(name, n, origin)?),
         None => None,

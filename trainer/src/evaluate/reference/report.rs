@@ -166,6 +166,11 @@ fn upper_bound(
     report: &mut ReferenceReport,
     progress: &(dyn Fn(ReferenceEvent) + Sync),
 ) {
+    if !model.constraints().is_empty() {
+        let note = "optimum: the plant has rate limits or mode rules, which no reference obeys; the lower bound holds without them and so with them";
+        report.notes.push(note.into());
+        return;
+    }
     let horizon = model.horizon();
     let budget = SwitchedBudget::for_size(modes.state(), modes.count(), horizon);
     let policy = SwitchedRiccati::new(model, modes, horizon, states, budget, &|done, total| {
