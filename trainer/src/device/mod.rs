@@ -7,6 +7,8 @@
 
 pub mod board;
 pub mod build;
+pub mod c_compiler;
+pub mod guest;
 pub mod hil;
 pub mod link;
 pub mod plant_loop;
