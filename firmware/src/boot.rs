@@ -12,8 +12,8 @@ pub const CAPACITY: Capacity = Capacity {
     state: MAX_STATE,
     control: MAX_CONTROL,
     modes: 256,
-    choices: 512,
-    logits: 512,
+    choices: 256,
+    logits: 256,
     width: 128,
 };
 
