@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use crate::arithmetic::{all_finite, normalise, tanh};
+use crate::arithmetic::{all_finite, normalise};
 use crate::block::Block;
+use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
 use crate::policy::{Bounds, Network, Policy};
 
@@ -55,7 +56,21 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_by(state, control, scratch, |logits| {
+        self.decide_with::<Portable>(state, control, scratch)
+    }
+
+    /// As [`Policy::decide`], with the kernels `K`: the same bits, sooner.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    #[inline]
+    pub fn decide_with<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<Decision, DecideError> {
+        self.evaluate::<K>(state, control, scratch, |logits| {
             self.greatest_choice(logits)
         })
     }
@@ -67,6 +82,17 @@ impl Policy<'_> {
     /// As [`Policy::decide`]; [`DecideError::WrongLength`] also for a choice that is not below C.
     #[inline(always)]
     pub fn decide_by(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: impl FnOnce(&[f32]) -> usize,
+    ) -> Result<Decision, DecideError> {
+        self.evaluate::<Portable>(state, control, scratch, pick)
+    }
+
+    #[inline(always)]
+    fn evaluate<K: Kernels>(
         &self,
         state: &[f32],
         control: &mut [f32],
@@ -106,7 +132,7 @@ impl Policy<'_> {
             (xi, 1.0)
         };
 
-        let choice = pick(self.finite_logits(z, first, second)?);
+        let choice = pick(self.finite_logits::<K>(z, first, second)?);
         let &mode = self.choice_modes.get(choice).ok_or(WrongLength)?;
 
         let (u, a) = match &self.control {
@@ -117,7 +143,7 @@ impl Policy<'_> {
                     choice
                 };
                 let head = network.heads.get(head).ok_or(WrongLength)?;
-                let (b, spare) = network.run(head, z, first, second);
+                let (b, spare) = network.run::<K>(head, z, first, second);
                 if unit_norm {
                     for b in b.iter_mut() {
                         *b *= rho;
@@ -131,12 +157,12 @@ impl Policy<'_> {
             let gain = gains.get(choice).ok_or(WrongLength)?;
             match a {
                 Some(a) => {
-                    gain.apply(xi, a);
+                    K::dense(&gain, xi, a);
                     for (u, &a) in u.iter_mut().zip(a.iter()) {
                         *u += a;
                     }
                 }
-                None => gain.apply(xi, u),
+                None => K::dense(&gain, xi, u),
             }
         }
         let u = u.get_mut(..control.len()).ok_or(WrongLength)?;
@@ -154,7 +180,7 @@ impl Policy<'_> {
     }
 
     /// The logits for the network input `z`, all finite; none where C = 1 needs no selector.
-    fn finite_logits<'s>(
+    fn finite_logits<'s, K: Kernels>(
         &self,
         z: &[f32],
         first: &'s mut [f32],
@@ -163,17 +189,17 @@ impl Policy<'_> {
         let logits = match (&self.scores, &self.selector) {
             (None, None) => return Ok(&[]),
             (Some(scores), None) => {
-                scores.apply_to_monomials(z, first);
+                K::quadratic(scores, z, first);
                 first
             }
             (None, Some(selector)) => {
                 let output = selector.heads.get(0).ok_or(DecideError::WrongLength)?;
-                selector.run(output, z, first, second).0
+                selector.run::<K>(output, z, first, second).0
             }
             (Some(scores), Some(selector)) => {
                 let output = selector.heads.get(0).ok_or(DecideError::WrongLength)?;
-                let (network, score) = selector.run(output, z, first, second);
-                scores.apply_to_monomials(z, score);
+                let (network, score) = selector.run::<K>(output, z, first, second);
+                K::quadratic(scores, z, score);
                 for (score, &network) in score.iter_mut().zip(network.iter()) {
                     *score += network;
                 }
@@ -213,7 +239,7 @@ impl Policy<'_> {
         let law = &self.fallback;
         let fits = state.len() == self.state_dim() && control.len() == self.control_dim();
         if fits && all_finite(state) {
-            law.gain.apply(state, control);
+            law.gain.apply_rows(state, control);
             if all_finite(control) {
                 clamp(control, self.bounds);
                 return law.mode;
@@ -229,7 +255,7 @@ impl Policy<'_> {
 
 impl Network<'_> {
     /// Runs the hidden layers and `output` on `input`; gives the buffer that holds the result and the other one.
-    fn run<'s>(
+    fn run<'s, K: Kernels>(
         &self,
         output: Block<'_>,
         input: &[f32],
@@ -239,24 +265,16 @@ impl Network<'_> {
         let (mut current, mut spare) = (first, second);
         let mut layers = self.hidden.iter();
         let Some(layer) = layers.next() else {
-            output.apply(input, current);
+            K::dense(&output, input, current);
             return (current, spare);
         };
-        hidden_layer(layer, input, current);
+        K::dense_tanh(layer, input, current);
         for layer in layers {
-            hidden_layer(layer, current, spare);
+            K::dense_tanh(layer, current, spare);
             core::mem::swap(&mut current, &mut spare);
         }
-        output.apply(current, spare);
+        K::dense(&output, current, spare);
         (spare, current)
-    }
-}
-
-/// One hidden layer: block, then tanh.
-fn hidden_layer(layer: &Block<'_>, input: &[f32], output: &mut [f32]) {
-    layer.apply(input, output);
-    for y in output.iter_mut().take(layer.rows()) {
-        *y = tanh(*y);
     }
 }
 
