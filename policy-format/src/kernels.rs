@@ -27,6 +27,12 @@ pub trait Kernels {
         }
     }
 
+    /// The square root, correctly rounded, of a finite number that is not negative.
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        libm::sqrtf(x)
+    }
+
     /// Applies a block to the monomials of `z`, see [`Block::apply_to_monomials`]; `y` as in [`Kernels::dense`].
     #[inline(always)]
     fn quadratic(block: &Block<'_>, z: &[f32], y: &mut [f32]) {

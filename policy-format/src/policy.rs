@@ -13,6 +13,8 @@ pub struct Policy<'a> {
     pub(crate) meta: Meta,
     /// The dimensions of `meta`, derived once.
     pub(crate) dimensions: Capacity,
+    /// Floats of each of the two working buffers.
+    pub(crate) buffer_len: usize,
     pub(crate) target_class: u32,
     pub(crate) crc32: u32,
     pub(crate) total_len: usize,

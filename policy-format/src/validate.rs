@@ -82,6 +82,7 @@ impl<'a> RawPolicy<'a> {
             golden,
             names: self.section(SectionId::NAMES).unwrap_or_default(),
             dimensions: meta.capacity(),
+            buffer_len: meta.capacity().buffer_len(),
             meta,
         })
     }

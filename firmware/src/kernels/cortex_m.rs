@@ -39,9 +39,10 @@ pub struct CortexM;
 impl Kernels for CortexM {
     #[inline(always)]
     fn dense(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
-        if fits(block, x, y) {
-            // SAFETY: `fits` checked every length that the function asks for; `y` is borrowed mutably, so
-            // it overlaps nothing; floats are aligned to 4 bytes.
+        if fits(block.bias().len(), block.columns(), x, y) {
+            // SAFETY: a `Block` holds `bias().len()` (a multiple of 4) biases and that many times `columns`
+            // weights, and `fits` checked `x` and `y`; `y` is borrowed mutably, so it overlaps nothing;
+            // floats are aligned to 4 bytes.
             unsafe {
                 hpo_dense_f32(
                     block.bias().as_ptr(),
@@ -57,7 +58,7 @@ impl Kernels for CortexM {
 
     #[inline(always)]
     fn dense_tanh(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
-        if fits(block, x, y) {
+        if fits(block.bias().len(), block.columns(), x, y) {
             // SAFETY: as in `dense`.
             unsafe {
                 hpo_dense_tanh_f32(
@@ -71,18 +72,59 @@ impl Kernels for CortexM {
             }
         }
     }
+
+    #[inline(always)]
+    fn quadratic(block: &Block<'_>, z: &[f32], y: &mut [f32]) {
+        // The inputs are read at their products: their number must be the block's.
+        let matches = z.len() * (z.len() + 1) / 2 == block.columns();
+        if fits(
+            block.bias().len(),
+            if matches { 0 } else { usize::MAX },
+            z,
+            y,
+        ) {
+            // SAFETY: as in `dense`, with the columns that `z` has products.
+            unsafe {
+                hpo_quadratic_f32(
+                    block.bias().as_ptr(),
+                    block.panels().as_ptr(),
+                    z.as_ptr(),
+                    y.as_mut_ptr(),
+                    z.len(),
+                    block.bias().len(),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        // SAFETY: computes with its argument alone.
+        unsafe { hpo_sqrt_f32(x) }
+    }
 }
 
-/// Whether the kernels may run. The evaluator never asks for anything else; a caller that does reads NaN, which no
-/// step lets through.
+// SAFETY: as for `dense_f32.s`.
+global_asm!(include_str!("quadratic_f32.s"), options(raw));
+
+// SAFETY: the signatures are those in the header of `quadratic_f32.s`.
+unsafe extern "C" {
+    fn hpo_quadratic_f32(
+        bias: *const f32,
+        weights: *const f32,
+        z: *const f32,
+        y: *mut f32,
+        inputs: usize,
+        padded_rows: usize,
+    );
+    fn hpo_sqrt_f32(x: f32) -> f32;
+}
+
+/// Whether the kernels may run; a `Block` keeps its own lengths. The evaluator never asks for anything else, and a
+/// caller that does reads NaN, which no step lets through.
 #[inline(always)]
-fn fits(block: &Block<'_>, x: &[f32], y: &mut [f32]) -> bool {
-    let rows = block.bias().len();
-    let fits = x.len() >= block.columns()
-        && y.len() >= rows
-        // By construction; asked because memory safety rests on it.
-        && rows.is_multiple_of(4)
-        && block.panels().len() == rows * block.columns();
+fn fits(rows: usize, columns: usize, x: &[f32], y: &mut [f32]) -> bool {
+    let fits = x.len() >= columns && y.len() >= rows;
     if !fits {
         y.fill(f32::NAN);
     }
