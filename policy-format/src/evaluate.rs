@@ -3,10 +3,9 @@
 use core::fmt;
 
 use crate::arithmetic::{all_finite, normalise_with};
-use crate::block::Block;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
-use crate::policy::{Bounds, Network, Policy};
+use crate::policy::{Bounds, Policy};
 
 /// What the selector decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,10 +165,9 @@ impl Policy<'_> {
                 } else {
                     choice
                 };
-                let Some(head) = network.heads.get(head) else {
+                let Some((b, spare)) = network.run::<K>(head, z, first, second) else {
                     return Err(WrongLength);
                 };
-                let (b, spare) = network.run::<K>(&head, z, first, second);
                 if unit_norm {
                     for b in b.iter_mut().take(m) {
                         *b *= rho;
@@ -223,13 +221,12 @@ impl Policy<'_> {
                 first
             }
             Some(selector) => {
-                let output = selector.heads.get(0)?;
-                let (network, score) = selector.run::<K>(&output, z, first, second);
+                let (network, score) = selector.run::<K>(0, z, first, second)?;
                 if let Some(scores) = &self.scores {
                     K::quadratic(scores, z, score);
                     let sums = network.iter_mut().zip(score.iter());
                     for (network, &score) in sums.take(self.logits()) {
-                        *network = score + *network;
+                        *network += score;
                     }
                 }
                 network
@@ -312,32 +309,6 @@ impl<'s> Working<'s> {
             first,
             second,
         })
-    }
-}
-
-impl Network<'_> {
-    /// Runs the hidden layers and `output` on `input`; gives the buffer that holds the result and the other one.
-    #[inline]
-    fn run<'s, K: Kernels>(
-        &self,
-        output: &Block<'_>,
-        input: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> (&'s mut [f32], &'s mut [f32]) {
-        let (mut current, mut spare) = (first, second);
-        let mut layers = self.hidden.iter();
-        let Some(layer) = layers.next() else {
-            K::dense(output, input, current);
-            return (current, spare);
-        };
-        K::dense_tanh(layer, input, current);
-        for layer in layers {
-            K::dense_tanh(layer, current, spare);
-            core::mem::swap(&mut current, &mut spare);
-        }
-        K::dense(output, current, spare);
-        (spare, current)
     }
 }
 

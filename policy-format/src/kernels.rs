@@ -2,6 +2,7 @@
 
 use crate::arithmetic::tanh;
 use crate::block::Block;
+use crate::int8::{Int8Block, int8_input};
 
 /// The operations of [`crate::Policy::decide`] that take nearly all of its time.
 ///
@@ -31,6 +32,32 @@ pub trait Kernels {
     #[inline(always)]
     fn sqrt(x: f32) -> f32 {
         libm::sqrtf(x)
+    }
+
+    /// Quantises an input for an 8-bit network ([`int8_input`]) and packs it two to a word, padded with zeros to a
+    /// multiple of four activations. `x` is used as far as it goes.
+    #[inline(always)]
+    fn int8_input(z: &[f32], scale: &[f32], x: &mut [u32]) {
+        let mut inputs = z
+            .iter()
+            .zip(scale)
+            .map(|(&z, &scale)| u32::from(int8_input(z, scale) as u16));
+        for x in x.iter_mut().take(crate::int8_words(z.len())) {
+            let low = inputs.next().unwrap_or_default();
+            *x = low | (inputs.next().unwrap_or_default() << 16);
+        }
+    }
+
+    /// A hidden layer in 8 bits, see [`Int8Block::apply_hidden`].
+    #[inline(always)]
+    fn int8_hidden(block: &Int8Block<'_>, x: &[u32], y: &mut [u32]) {
+        block.apply_hidden(x, y);
+    }
+
+    /// An output block in 8 bits, see [`Int8Block::apply_output`].
+    #[inline(always)]
+    fn int8_output(block: &Int8Block<'_>, x: &[u32], y: &mut [f32]) {
+        block.apply_output(x, y);
     }
 
     /// Applies a block to the monomials of `z`, see [`Block::apply_to_monomials`]; `y` as in [`Kernels::dense`].

@@ -7,6 +7,8 @@
 use core::arch::global_asm;
 
 use policy_format::{Block, Kernels};
+#[cfg(hpo_dsp)]
+use policy_format::{INT8_TANH, Int8Block, int8_words};
 
 // SAFETY: the text defines the two functions below, whose contracts its header states, local labels, and
 // macros that it removes again. It changes neither section nor instruction set for what follows.
@@ -97,6 +99,61 @@ impl Kernels for CortexM {
         }
     }
 
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_input(z: &[f32], scale: &[f32], x: &mut [u32]) {
+        if scale.len() >= z.len() && x.len() >= int8_words(z.len()) {
+            // SAFETY: the lengths were checked; `x` is borrowed mutably, so it overlaps nothing.
+            unsafe { hpo_int8_input(z.as_ptr(), scale.as_ptr(), x.as_mut_ptr(), z.len()) }
+        }
+    }
+
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_hidden(block: &Int8Block<'_>, x: &[u32], y: &mut [u32]) {
+        let (rows, columns) = (block.rows(), block.columns());
+        if block.is_output() || rows == 0 || columns == 0 {
+            return;
+        }
+        if x.len() >= int8_words(columns) && y.len() >= int8_words(rows) {
+            // SAFETY: an `Int8Block` of a hidden layer holds its panels with two words of multipliers each, `x` and
+            // `y` were checked above, and the table has 64 entries on either side of the address given. The
+            // intervals are limited to those by the kernel itself, whatever the sums.
+            unsafe {
+                hpo_int8_hidden(
+                    block.words().as_ptr(),
+                    x.as_ptr(),
+                    y.as_mut_ptr(),
+                    int8_words(columns) / 2,
+                    int8_words(rows) / 2,
+                    INT8_TANH.as_ptr().add(64),
+                );
+            }
+        }
+    }
+
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_output(block: &Int8Block<'_>, x: &[u32], y: &mut [f32]) {
+        let (rows, columns) = (block.rows(), block.columns());
+        let fits = x.len() >= int8_words(columns) && y.len() >= 2 * int8_words(rows);
+        if !fits || !block.is_output() || rows == 0 || columns == 0 {
+            y.fill(f32::NAN);
+            return;
+        }
+        // SAFETY: as in `int8_hidden`, for a block with four scales per panel.
+        unsafe {
+            hpo_int8_output(
+                block.words().as_ptr(),
+                x.as_ptr(),
+                y.as_mut_ptr(),
+                int8_words(columns) / 2,
+                int8_words(rows) / 2,
+                INT8_TANH.as_ptr(),
+            );
+        }
+    }
+
     #[inline(always)]
     fn sqrt(x: f32) -> f32 {
         // SAFETY: computes with its argument alone.
@@ -118,6 +175,32 @@ unsafe extern "C" {
         padded_rows: usize,
     );
     fn hpo_sqrt_f32(x: f32) -> f32;
+}
+
+// SAFETY: as for `dense_f32.s`.
+#[cfg(hpo_dsp)]
+global_asm!(include_str!("int8.s"), options(raw));
+
+#[cfg(hpo_dsp)]
+// SAFETY: the signatures are those in the header of `int8.s`.
+unsafe extern "C" {
+    fn hpo_int8_input(z: *const f32, scale: *const f32, x: *mut u32, inputs: usize);
+    fn hpo_int8_hidden(
+        words: *const u32,
+        x: *const u32,
+        y: *mut u32,
+        groups: usize,
+        panels: usize,
+        tanh: *const u32,
+    );
+    fn hpo_int8_output(
+        words: *const u32,
+        x: *const u32,
+        y: *mut f32,
+        groups: usize,
+        panels: usize,
+        tanh: *const u32,
+    );
 }
 
 /// Whether the kernels may run; a `Block` keeps its own lengths. The evaluator never asks for anything else, and a
