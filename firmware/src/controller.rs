@@ -2,6 +2,7 @@
 
 use crate::boot::{Armed, SCRATCH_LEN};
 use crate::fault::Fault;
+use crate::kernels::Native;
 
 /// The controller: an armed policy, or the fault that kept it from being armed. It does not change
 /// while it runs.
@@ -67,7 +68,7 @@ pub fn control_step(
     };
     let fault = match state.latched {
         Some(fault) => fault,
-        None => match policy.decide(measured, control, scratch) {
+        None => match policy.decide_with::<Native>(measured, control, scratch) {
             Ok(decision) => {
                 return Outcome {
                     choice: decision.choice,

@@ -290,4 +290,45 @@ format_errors! {
     };
     /// No golden vector holds a subnormal state, which a core that flushes to zero would betray itself by.
     42 GoldenWithoutSubnormal;
+    /// A row of an 8-bit block could sum beyond what stays exact.
+    60 Int8Range {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// What it could reach.
+        found: i64,
+    };
+    /// An 8-bit weight is -128.
+    61 Int8Weight {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// Column.
+        column: usize,
+    };
+    /// A multiplier is not in 1..=32767, or an output scale is not positive and normal.
+    62 Int8Factor {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// Multiplier, or bits of the scale.
+        found: u32,
+    };
+    /// A padding row or column of an 8-bit block is not zero.
+    63 Int8Padding {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+    };
+    /// A scale of an 8-bit network's input is not positive, or its padding is not zero.
+    64 Int8InputScale {
+        /// The section.
+        section: SectionId,
+        /// Index of the float.
+        index: usize,
+    };
 }

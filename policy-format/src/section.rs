@@ -31,6 +31,11 @@ impl SectionId {
     /// Names and units (optional, not read by devices).
     pub const NAMES: Self = Self(11);
 
+    /// Selector network in 8 bits.
+    pub const SELECTOR_INT8: Self = Self(20);
+    /// Control network in 8 bits.
+    pub const CONTROL_INT8: Self = Self(21);
+
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -46,6 +51,8 @@ impl SectionId {
             9 => "FALLBACK",
             10 => "GOLDEN",
             11 => "NAMES",
+            20 => "SELECTOR_INT8",
+            21 => "CONTROL_INT8",
             _ => "UNKNOWN",
         }
     }
@@ -53,13 +60,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11)
+        matches!(self.0, 1..=11 | 20 | 21)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10)
+        matches!(self.0, 1..=10 | 20 | 21)
     }
 }
 
