@@ -6,7 +6,7 @@
 //! constant; a step that fails latches the fallback law. Nothing in this crate panics, and the
 //! trainer runs this same crate on the host.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(
@@ -25,6 +25,7 @@ pub mod control_loop;
 pub mod controller;
 pub mod fault;
 pub mod hal;
+pub mod kernels;
 pub mod link;
 pub mod serve;
 pub mod supervisor;

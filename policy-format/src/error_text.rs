@@ -251,6 +251,39 @@ impl fmt::Display for FormatError {
             Self::SafetyPadding { section } => {
                 write!(f, "padding in section {section} is not zero")
             }
+            Self::Int8Range {
+                section,
+                row,
+                found,
+            } => write!(
+                f,
+                "section {section}: row {row} could sum to {found}; at most 8388607 stays exact"
+            ),
+            Self::Int8Weight {
+                section,
+                row,
+                column,
+            } => write!(
+                f,
+                "section {section}: weight of row {row} and column {column} is -128; -127 to 127 is allowed"
+            ),
+            Self::Int8Factor {
+                section,
+                row,
+                found,
+            } => write!(
+                f,
+                "section {section}: multiplier or scale of row {row} is {found:#x}; allowed is 1 to 0x7fff in hidden \
+                 rows, a positive normal float in output rows"
+            ),
+            Self::Int8Padding { section, row } => write!(
+                f,
+                "section {section}: padding row {row}, or a padding column of that row, is not zero"
+            ),
+            Self::Int8InputScale { section, index } => write!(
+                f,
+                "section {section}: input scale {index} is not positive and normal, or padding that is not zero"
+            ),
         }
     }
 }

@@ -35,13 +35,17 @@ pub mod constraint;
 mod container;
 mod encode;
 mod encode_error;
+mod encode_int8;
 mod error;
 mod error_text;
 mod evaluate;
 mod golden;
+mod int8;
+mod kernels;
 pub mod message;
 mod meta;
 mod names;
+mod network;
 mod policy;
 mod safety;
 mod safety_encode;
@@ -56,12 +60,18 @@ pub use constraint::{ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, reseal};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;
+pub use encode_int8::{Int8BlockSpec, Int8NetworkSpec, encode_int8};
 pub use error::FormatError;
 pub use evaluate::{DecideError, Decision};
 pub use golden::{Golden, GoldenError, GoldenVector};
+pub use int8::{
+    INT8_ACTIVATION_MAX, INT8_ACTIVATION_MIN, INT8_MULTIPLIER_MAX, INT8_MULTIPLIER_UNIT,
+    INT8_SUM_MAX, INT8_TANH, Int8Block, Int8Row, int8_input, int8_tanh, int8_words,
+};
+pub use kernels::{Kernels, Portable};
 pub use meta::{Capacity, InputKind, MAX_FACTORS, MAX_HIDDEN_LAYERS};
 pub use names::{MAX_NAME_BYTES, NameError, NameKind, NameRecord, Names};
-pub use policy::{Bounds, FallbackLaw, Policy};
+pub use policy::{Bounds, FallbackLaw, Policy, Precision};
 pub use safety::{Envelope, FallbackKind, Limits, Safety, Supervision};
 pub use safety_encode::{encode_supervised, supervised_len};
 pub use section::SectionId;

@@ -4,7 +4,7 @@ mod hil_support;
 
 use hil_support::policies::common::Structure;
 use hil_support::policies::{bad_policies, file, good_policy, policy_of, structure};
-use hil_support::{BOTH_LINKS, class, config, hil, plant, the_board, the_firmware};
+use hil_support::{BOTH_LINKS, class, config, hil, plant};
 use trainer::Error;
 use trainer::cli::hil::HilArgs;
 use trainer::device::build::check_no_std;
@@ -117,50 +117,6 @@ fn a_policy_longer_than_the_slot_is_refused() {
     let error = hil(&config(LinkKind::Uart), &vec![1; 0x10_0001]).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     assert!(error.to_string().contains("1048577"), "{error}");
-}
-
-#[test]
-fn the_firmware_keeps_its_budget() {
-    let sizes = the_firmware().sizes;
-    assert!(sizes.flash_bytes <= 32 * 1024, "{sizes:?}");
-    assert!(sizes.ram_bytes <= 8 * 1024, "{sizes:?}");
-    // A measurement that found nothing would pass as well.
-    assert!(sizes.flash_bytes > 4 * 1024, "{sizes:?}");
-    assert!(
-        sizes.ram_bytes > 4 * firmware::SCRATCH_LEN as u64,
-        "{sizes:?}"
-    );
-    assert_eq!(the_board().slot_bytes, hil_support::policies::SLOT);
-}
-
-/// Nothing in the firmware can panic: the linker found no use for any part of the panic machinery.
-#[test]
-fn the_firmware_holds_no_panic_machinery() {
-    use object::{Object, ObjectSymbol};
-    let bytes = std::fs::read(&the_firmware().elf).unwrap();
-    let elf = object::File::parse(bytes.as_slice()).unwrap();
-    let names: Vec<&str> = elf
-        .symbols()
-        .filter(|symbol| symbol.size() > 0)
-        .map(|symbol| symbol.name().unwrap())
-        .collect();
-    // A stripped file would show no panic either.
-    for known in ["control_step", "encode_frame", "HardFault", "check_golden"] {
-        assert!(
-            names.iter().any(|name| name.contains(known)),
-            "no symbol {known}"
-        );
-    }
-    for part in [
-        "panic",
-        "unwind",
-        "slice_index",
-        "expect_failed",
-        "unwrap_failed",
-    ] {
-        let found: Vec<_> = names.iter().filter(|name| name.contains(part)).collect();
-        assert!(found.is_empty(), "{part}: {found:?}");
-    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use firmware::Fault;
 use hil_support::policies::good_policy;
 use hil_support::{
-    BOTH_LINKS, class, config, hil, is_running, is_there, session, the_firmware, with_broken_step,
+    BOTH_LINKS, UNDEFINED, class, config, hil, is_running, is_there, session, the_firmware,
+    with_broken_step,
 };
 use policy_format::message::{Reply, Request};
 use trainer::Error;
@@ -21,8 +22,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Thumb `b .`: jump to itself.
 const SPIN: u16 = 0xE7FE;
-/// Thumb `udf #0`: an instruction that is none.
-const UNDEFINED: u16 = 0xDE00;
 
 fn signal(id: u32, name: &str) {
     let status = Command::new("kill")
@@ -66,7 +65,7 @@ fn a_stopped_emulator_is_killed_after_the_time_limit() {
 #[test]
 fn firmware_that_spins_in_the_control_step_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    let elf = with_broken_step(folder.path(), [SPIN, SPIN]);
+    let elf = with_broken_step(the_firmware(), folder.path(), [SPIN, SPIN]);
     for link in BOTH_LINKS {
         let mut config = config(link);
         config.elf = Some(elf.clone());
@@ -80,7 +79,7 @@ fn firmware_that_spins_in_the_control_step_is_stopped() {
 #[test]
 fn a_processor_fault_in_the_control_step_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let elf = with_broken_step(folder.path(), [UNDEFINED, UNDEFINED]);
+    let elf = with_broken_step(the_firmware(), folder.path(), UNDEFINED);
     for link in BOTH_LINKS {
         let mut session = session(link, LONG, &elf).unwrap();
         let error = session.step(0, &[0.5; 8]).unwrap_err();
@@ -92,23 +91,6 @@ fn a_processor_fault_in_the_control_step_is_named() {
             error.to_string().contains(Fault::HARD_FAULT.name()),
             "{error}"
         );
-    }
-}
-
-/// The stack grows down into a guard: an overflow faults there and never reaches the statics.
-#[test]
-fn a_stack_overflow_is_a_named_fault() {
-    /// Thumb `push {r0-r7}`.
-    const PUSH: u16 = 0xB4FF;
-    /// Thumb `b` to the instruction before.
-    const BACK: u16 = 0xE7FD;
-    let folder = tempfile::tempdir().unwrap();
-    let elf = with_broken_step(folder.path(), [PUSH, BACK]);
-    for link in BOTH_LINKS {
-        let mut session = session(link, LONG, &elf).unwrap();
-        let error = session.step(0, &[0.5; 8]).unwrap_err();
-        assert_eq!(error.exit_code(), 1, "{error}");
-        assert!(error.to_string().contains("HardFault"), "{error}");
     }
 }
 

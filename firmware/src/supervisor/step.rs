@@ -1,7 +1,9 @@
 //! One supervised control step.
 
 use policy_format::constraint::{joint_logit, limit_rate};
-use policy_format::{Bounds, FallbackKind, ModeHistory, ModeRules, Policy, Supervision};
+use policy_format::{
+    Bounds, DecideError, Decision, FallbackKind, ModeHistory, ModeRules, Policy, Supervision,
+};
 
 use super::command::Command;
 use super::monitor::Observation;
@@ -9,6 +11,7 @@ use super::state::SupervisorState;
 use crate::boot::SCRATCH_LEN;
 use crate::controller::Controller;
 use crate::fault::Fault;
+use crate::kernels::Native;
 
 /// The logits of a step with the mode rules they stand under.
 #[derive(Clone, Copy, Debug)]
@@ -20,25 +23,6 @@ pub struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// The choice that a device takes: the greatest score among the allowed ones, the lowest index on ties.
-    #[inline(always)]
-    #[must_use]
-    pub fn greatest(&self) -> usize {
-        let policy = self.policy;
-        match self.rules {
-            None => policy.greatest_choice(self.logits),
-            // Validation sees to it that some choice is always allowed; a number that is none is a fault.
-            Some(rules) => rules
-                .choose(
-                    self.history,
-                    policy.choice_modes(),
-                    policy.factors(),
-                    self.logits,
-                )
-                .unwrap_or(usize::MAX),
-        }
-    }
-
     /// Score of a choice (its logit with hysteresis); `None` where the mode rules forbid it, or beyond the last choice.
     #[must_use]
     pub fn score(&self, choice: usize) -> Option<f32> {
@@ -62,20 +46,61 @@ pub fn step<'s>(
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Command<'s> {
-    step_by(controller, state, observation, scratch, |selection| {
-        selection.greatest()
-    })
+    supervise(
+        controller,
+        state,
+        observation,
+        |policy, history, proposal| {
+            let state = observation.state();
+            match &policy.safety().mode_rules {
+                None => policy.decide_with::<Native>(state, proposal, scratch),
+                // Validation sees to it that some choice is always allowed; a number that is none is a fault.
+                Some(rules) => {
+                    policy.decide_by_with::<Native>(state, proposal, scratch, |logits| {
+                        let (modes, factors) = (policy.choice_modes(), policy.factors());
+                        rules
+                            .choose(history, modes, factors, logits)
+                            .unwrap_or(usize::MAX)
+                    })
+                }
+            }
+        },
+    )
 }
 
 /// As [`step`], but the choice is taken by `pick`: a simulation draws it from the selector's distribution. A choice that does
 /// not exist is the fault [`Fault::WRONG_LENGTH`]; one that the mode rules forbid is the caller's mistake.
-#[inline(always)]
 pub fn step_by<'s>(
     controller: &Controller<'_>,
     state: &'s mut SupervisorState,
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
     pick: impl FnOnce(&Selection<'_>) -> usize,
+) -> Command<'s> {
+    supervise(
+        controller,
+        state,
+        observation,
+        |policy, history, proposal| {
+            policy.decide_by_with::<Native>(observation.state(), proposal, scratch, |logits| {
+                pick(&Selection {
+                    policy,
+                    rules: policy.safety().mode_rules.as_ref(),
+                    history,
+                    logits,
+                })
+            })
+        },
+    )
+}
+
+/// Everything around the policy's decision, which `decide` makes into the proposal.
+#[inline(always)]
+fn supervise<'s>(
+    controller: &Controller<'_>,
+    state: &'s mut SupervisorState,
+    observation: &Observation<'_>,
+    decide: impl FnOnce(&Policy<'_>, ModeHistory, &mut [f32]) -> Result<Decision, DecideError>,
 ) -> Command<'s> {
     let Ok(armed) = controller else {
         return state.last(controller);
@@ -102,15 +127,7 @@ pub fn step_by<'s>(
     let mut phase = state.phase.observed(check.map(|_| ()), recover_after);
     let mut decided = None;
     if phase.reason().is_none() {
-        let history = state.history;
-        let decision = policy.decide_by(observation.state(), proposal, scratch, |logits| {
-            pick(&Selection {
-                policy,
-                rules: safety.mode_rules.as_ref(),
-                history,
-                logits,
-            })
-        });
+        let decision = decide(policy, state.history, proposal);
         match decision {
             Ok(decision) if admissible(proposal, policy.bounds()) => decided = Some(decision),
             Ok(_) => phase = phase.tripped(Fault::INADMISSIBLE_CONTROL, recover_after),

@@ -34,20 +34,28 @@ pub fn the_board() -> &'static Board {
 
 pub fn the_firmware() -> &'static Firmware {
     static FIRMWARE: OnceLock<Firmware> = OnceLock::new();
-    FIRMWARE
-        .get_or_init(|| build_firmware(the_board(), class(), &|line| eprintln!("{line}")).unwrap())
+    FIRMWARE.get_or_init(|| firmware_of(the_board()))
+}
+
+/// The firmware of a board; compiled once, whoever asks.
+pub fn firmware_of(board: &Board) -> Firmware {
+    build_firmware(board, class(), &|line| eprintln!("{line}")).unwrap()
 }
 
 pub fn config(link: LinkKind) -> HilConfig {
+    config_of(the_board(), the_firmware(), link)
+}
+
+pub fn config_of(board: &'static Board, firmware: &Firmware, link: LinkKind) -> HilConfig {
     HilConfig {
-        board: the_board(),
+        board,
         link,
         episodes: 4,
         steps: 20,
         target_class: class(),
         // Far longer than any answer takes, on a machine busy with other tests as well.
         timeout: Duration::from_secs(60),
-        elf: Some(the_firmware().elf.clone()),
+        elf: Some(firmware.elf.clone()),
     }
 }
 
@@ -66,8 +74,8 @@ pub fn session(link: LinkKind, timeout: Duration, elf: &Path) -> trainer::Result
 }
 
 /// A copy of the firmware in `folder` whose control step starts with `instructions` in place of its own.
-pub fn with_broken_step(folder: &Path, instructions: [u16; 2]) -> PathBuf {
-    let mut bytes = std::fs::read(&the_firmware().elf).unwrap();
+pub fn with_broken_step(firmware: &Firmware, folder: &Path, instructions: [u16; 2]) -> PathBuf {
+    let mut bytes = std::fs::read(&firmware.elf).unwrap();
     let offset = {
         let file = object::File::parse(bytes.as_slice()).unwrap();
         let symbols: Vec<_> = file
@@ -113,4 +121,38 @@ pub fn is_running(id: u32) -> bool {
             .unwrap_or_default()
             .starts_with(" Z")
     })
+}
+
+/// Thumb `udf #0`, twice: an instruction that is none.
+pub const UNDEFINED: [u16; 2] = [0xDE00, 0xDE00];
+
+/// Thumb `push {r0-r7}` and a jump back to it: takes all of the stack and more.
+pub const PUSH_FOR_EVER: [u16; 2] = [0xB4FF, 0xE7FD];
+
+/// Asserts that a firmware image holds no part of the panic machinery.
+pub fn assert_no_panic_machinery(elf: &Path) {
+    let bytes = std::fs::read(elf).unwrap();
+    let elf = object::File::parse(bytes.as_slice()).unwrap();
+    let names: Vec<&str> = elf
+        .symbols()
+        .filter(|symbol| symbol.size() > 0)
+        .map(|symbol| symbol.name().unwrap())
+        .collect();
+    // A stripped file would show no panic either.
+    for known in ["control_step", "encode_frame", "HardFault"] {
+        assert!(
+            names.iter().any(|name| name.contains(known)),
+            "no symbol {known}"
+        );
+    }
+    for part in [
+        "panic",
+        "unwind",
+        "slice_index",
+        "expect_failed",
+        "unwrap_failed",
+    ] {
+        let found: Vec<_> = names.iter().filter(|name| name.contains(part)).collect();
+        assert!(found.is_empty(), "{part}: {found:?}");
+    }
 }

@@ -6,7 +6,7 @@ use crate::train::settings::CrossTerm;
 
 fn parts(workload: &Workload) -> (Model, Critic) {
     let model = Model::new(policy_shape(&workload.plant, &workload.settings));
-    let critic = Critic::new(model.shape(), &workload.settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &workload.settings.critic);
     (model, critic)
 }
 

@@ -161,7 +161,7 @@ fn measure(
 ) -> Vec<Entry> {
     let (description, settings) = (&workload.plant, &workload.settings);
     let model = Model::new(policy_shape(description, settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let flop = flops::epoch(&model, &critic, &settings.train, description.horizon()) as f64 * 1e-9;
     let mut hpo = Hpo::new(&plant, description, &model, &critic, settings, 1);

@@ -9,32 +9,129 @@ pub struct Board {
     pub name: &'static str,
     /// What it is, in one line.
     pub description: &'static str,
-    /// Rust target.
-    pub target: &'static str,
-    /// QEMU's name of the machine.
-    pub machine: &'static str,
+    /// Its core.
+    pub core: Core,
     /// Address of the policy slot.
     pub policy_address: u64,
     /// Bytes of the policy slot; the number of loaded bytes stands in the word behind it.
     pub slot_bytes: usize,
-    /// Argument of QEMU's `-icount` for runs that count instructions.
+    /// QEMU's name of the machine.
+    pub machine: &'static str,
+    /// Argument of QEMU's `-icount` for runs that count instructions: one takes 2^shift ns of virtual time.
     pub icount: &'static str,
-    /// Ticks of the firmware's counter per instruction under `icount`.
+    /// Ticks of the firmware's counter per instruction under `icount`: 256 * 2^shift ns * clock.
     pub ticks_per_instruction: f64,
 }
 
-/// Every board.
-pub const BOARDS: &[Board] = &[Board {
-    name: "mps2-an386",
-    description: "QEMU's Arm MPS2 AN386, Cortex-M4F at 25 MHz",
-    target: "thumbv7em-none-eabihf",
-    machine: "mps2-an386",
-    policy_address: 0x0030_0000,
-    slot_bytes: 0x000F_FFF0,
-    // One instruction is 2^6 ns of virtual time, one tick of the 25 MHz timer 40 ns.
-    icount: "shift=6,sleep=off",
-    ticks_per_instruction: 1.6,
-}];
+/// The cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// Cortex-M0: Armv6-M, no FPU.
+    M0,
+    /// Cortex-M3: Armv7-M, no FPU.
+    M3,
+    /// Cortex-M4 with FPU: Armv7E-M.
+    M4F,
+    /// Cortex-M7 with FPU: Armv7E-M.
+    M7,
+    /// Cortex-M33 with FPU: Armv8-M mainline.
+    M33,
+    /// Cortex-M55 with FPU: Armv8.1-M mainline.
+    M55,
+}
+
+impl Core {
+    /// The Rust target.
+    #[must_use]
+    pub const fn target(self) -> &'static str {
+        match self {
+            Core::M0 => "thumbv6m-none-eabi",
+            Core::M3 => "thumbv7m-none-eabi",
+            Core::M4F | Core::M7 => "thumbv7em-none-eabihf",
+            Core::M33 | Core::M55 => "thumbv8m.main-none-eabihf",
+        }
+    }
+
+    /// Whether it computes binary32 in hardware: with that every finite input takes the same number
+    /// of instructions through the network.
+    #[must_use]
+    pub const fn has_fpu(self) -> bool {
+        !matches!(self, Core::M0 | Core::M3)
+    }
+}
+
+/// Every board, from the least core to the greatest.
+pub const BOARDS: &[Board] = &[
+    Board {
+        name: "microbit",
+        description: "QEMU's BBC micro:bit, nRF51822, Cortex-M0 at 16 MHz",
+        core: Core::M0,
+        policy_address: 0x0002_0000,
+        slot_bytes: (128 << 10) - 16,
+        machine: "microbit",
+        icount: "shift=6,sleep=off",
+        ticks_per_instruction: 256.0 * 1.024,
+    },
+    mps2(
+        "mps2-an385",
+        "QEMU's Arm MPS2 AN385, Cortex-M3 at 25 MHz",
+        Core::M3,
+    ),
+    mps2(
+        "mps2-an386",
+        "QEMU's Arm MPS2 AN386, Cortex-M4F at 25 MHz",
+        Core::M4F,
+    ),
+    Board {
+        name: "netduinoplus2",
+        description: "QEMU's Netduino Plus 2, STM32F405, Cortex-M4F at 168 MHz",
+        core: Core::M4F,
+        policy_address: 0x0808_0000,
+        slot_bytes: (512 << 10) - 16,
+        machine: "netduinoplus2",
+        icount: "shift=3,sleep=off",
+        ticks_per_instruction: 256.0 * 1.344,
+    },
+    mps2(
+        "mps2-an500",
+        "QEMU's Arm MPS2 AN500, Cortex-M7 at 25 MHz",
+        Core::M7,
+    ),
+    Board {
+        name: "mps2-an505",
+        description: "QEMU's Arm MPS2 AN505, Cortex-M33 at 20 MHz",
+        core: Core::M33,
+        policy_address: 0x1010_0000,
+        slot_bytes: (1 << 20) - 16,
+        machine: "mps2-an505",
+        icount: "shift=6,sleep=off",
+        ticks_per_instruction: 256.0 * 1.28,
+    },
+    Board {
+        name: "mps3-an547",
+        description: "QEMU's Arm MPS3 AN547, Cortex-M55 at 32 MHz",
+        core: Core::M55,
+        policy_address: 0x1004_0000,
+        slot_bytes: (256 << 10) - 16,
+        machine: "mps3-an547",
+        icount: "shift=6,sleep=off",
+        ticks_per_instruction: 256.0 * 2.048,
+    },
+];
+
+/// One of the three MPS2 boards that differ in the core alone.
+const fn mps2(name: &'static str, description: &'static str, core: Core) -> Board {
+    Board {
+        name,
+        description,
+        core,
+        policy_address: 0x0030_0000,
+        slot_bytes: (1 << 20) - 16,
+        machine: name,
+        icount: "shift=6,sleep=off",
+        ticks_per_instruction: 256.0 * 1.6,
+    }
+}
 
 /// The board with this name.
 ///
@@ -61,7 +158,7 @@ mod tests {
     #[test]
     fn set_up_covers_every_board() {
         for board in BOARDS {
-            assert!(TARGETS.contains(&board.target), "{}", board.name);
+            assert!(TARGETS.contains(&board.core.target()), "{}", board.name);
             assert_eq!(find(board.name).unwrap(), board);
         }
     }

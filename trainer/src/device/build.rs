@@ -55,14 +55,14 @@ pub fn build_firmware(
     let target_dir = target_dir(&root)?;
     let lock = lock_exclusively(&target_dir.join("lock"))?;
     progress(&format!("build {} for class {target_class}", board.name));
-    let mut command = cargo(&toolchain, board.target, &target_dir);
+    let mut command = cargo(&toolchain, board.core.target(), &target_dir);
     command
         .current_dir(root.join("firmware/boards").join(board.name))
         .args(["build", "--release"])
         .env("HPO_TARGET_CLASS", target_class.to_string());
     run(command)?;
     let built = target_dir
-        .join(board.target)
+        .join(board.core.target())
         .join("release")
         .join(board.name);
     let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));

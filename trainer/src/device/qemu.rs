@@ -100,24 +100,22 @@ impl Qemu {
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if !config.policy.is_empty() {
-            write(&folder.path().join("policy.bin"), config.policy)?;
+        // Both as files: data on the command line would be written as by the core, and flash ignores that.
+        let length = (config.policy.len() as u32).to_le_bytes();
+        let behind = board.policy_address + board.slot_bytes as u64;
+        for (name, bytes, address) in [
+            ("policy.bin", config.policy, board.policy_address),
+            ("length.bin", &length, behind),
+        ] {
+            if bytes.is_empty() {
+                continue;
+            }
+            write(&folder.path().join(name), bytes)?;
             command.args([
                 "-device",
-                &format!(
-                    "loader,file=policy.bin,addr={:#x},force-raw=on",
-                    board.policy_address
-                ),
+                &format!("loader,file={name},addr={address:#x},force-raw=on"),
             ]);
         }
-        command.args([
-            "-device",
-            &format!(
-                "loader,addr={:#x},data={},data-len=4",
-                board.policy_address + board.slot_bytes as u64,
-                config.policy.len()
-            ),
-        ]);
         let errors = folder.path().join("stderr");
         let stderr =
             std::fs::File::create(&errors).map_err(|e| Error::io(&errors, "cannot create", e))?;

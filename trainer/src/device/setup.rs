@@ -16,8 +16,13 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// Targets the project builds for: the boards' cores and the smallest core that checks `no_std`.
-pub const TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv6m-none-eabi"];
+/// Targets the project builds for: those of the boards' cores; the smallest checks `no_std`.
+pub const TARGETS: [&str; 4] = [
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+];
 
 /// Name of the emulator's program.
 pub const QEMU: &str = "qemu-system-arm";

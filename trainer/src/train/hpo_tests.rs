@@ -21,7 +21,7 @@ fn trained(sets: &[(&str, &str)], arch: Arch, threads: usize) -> (State, EpochMe
     all.extend_from_slice(sets);
     let settings = Settings::resolve(&pairs(&all), plant_traits(&description)).expect("settings");
     let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let mut hpo = Hpo::new(&plant, &description, &model, &critic, &settings, 5);
     hpo.batch.arch = arch;

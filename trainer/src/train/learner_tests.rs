@@ -28,7 +28,7 @@ fn trained(
     ];
     let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
     let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let mut state = State::new(&model, &critic, &settings, 5);
     let pool = rayon::ThreadPoolBuilder::new()
@@ -121,7 +121,7 @@ fn critic_warms_up_alone() {
     let sets = [("train.epochs", "4"), ("train.critic_warmup", "50")];
     let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
     let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let mut state = State::new(&model, &critic, &settings, 5);
     let start = state.clone();
@@ -147,7 +147,7 @@ fn every_algorithm_learns() {
             let settings =
                 Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
             let model = Model::new(policy_shape(&description, &settings));
-            let critic = Critic::new(model.shape(), &settings.critic.hidden);
+            let critic = Critic::new(model.shape(), &settings.critic);
             let plant = description.build::<f32>();
             let mut state = State::new(&model, &critic, &settings, 5);
             let mut learner = learner(&plant, &description, &model, &critic, &settings, 5);

@@ -127,6 +127,7 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
 pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
     let data = plant.lqr_data();
     PlantTraits {
+        modes: plant.dims().modes,
         homogeneous: plant.bounds().is_none()
             && plant.constraints().rate.is_none()
             && data.affine.is_empty()
@@ -164,7 +165,7 @@ pub fn train(
     let model = Model::new(beginning.shape.clone());
     // A structure that cannot be exported is refused before anything is written or trained.
     let start_file = beginning.policy_file(&config.plant)?;
-    let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &config.settings.critic);
     check_memory(config, &model, &critic)?;
     let directory = RunDirectory::open(config, &start_file)?;
     let plant = config.plant.build::<f32>();
@@ -189,6 +190,7 @@ pub fn train(
         None => {
             let mut state = State::new(&model, &critic, &config.settings, config.seed);
             state.parameters.clone_from(&beginning.parameters);
+            beginning.value_to(&critic, &mut state.critic);
             let cost = pool.install(|| validation.cost(&plant, &model, &state.parameters));
             Checkpoint {
                 seed: config.seed,

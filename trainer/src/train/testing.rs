@@ -8,6 +8,7 @@ use crate::plant::{Plant, SwitchedLqr, SwitchedLqrData};
 use crate::policy::{InputKind, Model, PolicyShape};
 use crate::train::critic::Critic;
 use crate::train::rollout::{LookAhead, Selection, Worker};
+use crate::train::settings::CriticSettings;
 
 /// Random numbers for tests.
 pub(crate) fn stream(seed: u64) -> Stream {
@@ -213,8 +214,15 @@ impl Case {
                 .map(|b| (b.lower.clone(), b.upper.clone())),
             constraints: crate::plant::Constraints::default(),
         });
-        let hidden: &[usize] = if seed.is_multiple_of(2) { &[3] } else { &[] };
-        let critic = Critic::new(model.shape(), hidden);
+        let critic = CriticSettings {
+            forms: 1 + seed as usize % 3,
+            hidden: if seed.is_multiple_of(2) {
+                vec![3]
+            } else {
+                Vec::new()
+            },
+        };
+        let critic = Critic::new(model.shape(), &critic);
         let parameters = vector(&mut stream, model.parameters(), 0.4);
         let critic_parameters = vector(&mut stream, critic.parameters(), 1.0);
         let mut worker = Worker::new(&model, &critic, sizes.steps, data.noise_std.len());

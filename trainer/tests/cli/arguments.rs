@@ -5,7 +5,7 @@ use super::support::{Hpo, PLANT, SMALL};
 #[test]
 fn boards_and_commands_that_do_not_exist() {
     let hpo = Hpo::new();
-    let parts = ["board: found \"esp32\"; allowed: mps2-an386"];
+    let parts = ["board: found \"esp32\"; allowed: microbit, mps2-an385, mps2-an386,"];
     hpo.refuses(&["firmware", "esp32"], &parts);
     hpo.refuses(
         &["hil", "p.hpo", "--plant", PLANT, "--board", "esp32"],

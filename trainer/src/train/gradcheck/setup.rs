@@ -61,7 +61,7 @@ impl SetUp {
             })?;
         let settings = settings(plant)?;
         let model = Model::new(policy_shape(plant, &settings));
-        let critic = Critic::new(model.shape(), &settings.critic.hidden);
+        let critic = Critic::new(model.shape(), &settings.critic);
         let mut template = Worker::new(&model, &critic, horizon, plant.dims().noise);
         let starts = plant.draw_states(seed, Purpose::Validation, LANES);
         for (lane, start) in starts.iter().enumerate() {

@@ -56,6 +56,7 @@ impl Settings {
             1_000_000,
         )?;
         count("policy.laws_per_mode", policy.laws_per_mode, 1, 256)?;
+        count("critic.forms", self.critic.forms, 1, 256)?;
         for (key, hidden) in [
             ("policy.selector_hidden", policy.selector_hidden.as_deref()),
             ("policy.control_hidden", policy.control_hidden.as_deref()),

@@ -33,7 +33,7 @@ impl Settings {
             structure.unwrap_or(Structure::Quadratic),
             plant,
         );
-        Start::among(sets).defaults(&mut settings);
+        Start::among(sets).defaults(&mut settings, plant);
         if exact {
             settings.train.advantage = Advantage::LookAhead;
             settings.train.cross_term = CrossTerm::On;

@@ -1,0 +1,33 @@
+//! What the boards share. A board's own crate states addresses ([`Board`]) and calls [`run`].
+//!
+//! The stack lies below all statics, painted and, where the core can, guarded, so that an overflow is a
+//! fault and its greatest use can be read; every processor fault is a numbered last word on the link.
+//! The feature `qemu` adds what emulated boards do.
+#![no_std]
+
+pub mod counter;
+#[cfg(feature = "qemu")]
+mod emulated;
+pub mod exceptions;
+mod registers;
+#[cfg(feature = "qemu")]
+mod semihosting;
+pub mod slot;
+pub mod stack;
+#[cfg(feature = "qemu")]
+pub mod uart;
+
+pub use cortex_m_rt::entry;
+#[cfg(feature = "qemu")]
+pub use emulated::{Board, run};
+pub use firmware::Memory;
+
+/// Plant and actuator set this firmware is built for: `HPO_TARGET_CLASS` at compile time, decimal;
+/// 0 when it is not set.
+pub const TARGET_CLASS: u32 = match option_env!("HPO_TARGET_CLASS") {
+    Some(text) => match u32::from_str_radix(text, 10) {
+        Ok(class) => class,
+        Err(_) => panic!("HPO_TARGET_CLASS is not a decimal number below 2^32"),
+    },
+    None => 0,
+};

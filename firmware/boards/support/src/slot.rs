@@ -1,0 +1,30 @@
+//! The policy slot: the region between the symbols `_policy_slot` and `_policy_slot_end` of the board's
+//! `memory.x`, which no section uses. The host reads the same symbols from the ELF.
+#![expect(unsafe_code, reason = "the slot is memory outside every section")]
+
+unsafe extern "C" {
+    /// First byte of the slot; its address is a multiple of 16.
+    static _policy_slot: u8;
+    /// One past its last byte: the word in which a loader leaves the number of bytes it has put there.
+    static _policy_slot_end: u32;
+}
+
+/// Where the slot starts and how many bytes it has.
+fn place() -> (*const u8, usize) {
+    let start = &raw const _policy_slot;
+    let length = (&raw const _policy_slot_end as usize).saturating_sub(start as usize);
+    (start, length)
+}
+
+/// The bytes that were loaded into the slot, all of them: what stands behind a policy is not overlooked.
+/// For boards whose loader says how many there are.
+#[cfg(feature = "qemu")]
+pub fn loaded() -> &'static [u8] {
+    let (start, length) = place();
+    // SAFETY: the word is mapped memory, aligned, and written by the emulator before the core starts. Volatile,
+    // since the compiler knows of no writer.
+    let loaded = unsafe { (&raw const _policy_slot_end).read_volatile() } as usize;
+    // SAFETY: the region is mapped, initialised by the emulator before the core starts, belongs to no
+    // section of memory.x, and nothing on the board writes to it. The length is at most the slot's.
+    unsafe { core::slice::from_raw_parts(start, loaded.min(length)) }
+}
