@@ -11,7 +11,7 @@ use super::grid::CellSpec;
 use super::quantise::{weight_bytes, with_8_bit_weights};
 use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Selection, evaluate_policy};
-use crate::evaluate::reference::ReferenceReport;
+use crate::evaluate::reference::{ReferenceReport, gap_percent};
 use crate::export::PolicyBuffer;
 use crate::numeric::Purpose;
 use crate::plant::PlantModel;
@@ -248,7 +248,7 @@ fn evaluate(
         Some(rounded) => Some(finite(run(&rounded, Selection::ArgMax)?.mean_cost)),
         None => None,
     };
-    let gap = |cost: f64, to: Option<f64>| to.map(|to| (cost / to - 1.0) * 100.0);
+    let gap = |cost: f64, to: Option<f64>| gap_percent(cost, to?);
     let loaded = LoadedPolicy::new(policy)?;
     let shares = mode_shares(
         plant,

@@ -6,6 +6,7 @@ use super::cell::CellResult;
 use super::grid::hidden_label;
 use super::statistics::Sample;
 use super::table::{groups, sample};
+use crate::evaluate::reference::gap_percent;
 use crate::report::modes::stacked_shares;
 use crate::report::svg::{Axis, Chart, Mark, Series, panels};
 
@@ -107,7 +108,7 @@ fn gap(group: &Group<'_>) -> Option<(f64, f64, f64)> {
 }
 
 fn averaged_gap(result: &CellResult) -> Option<f64> {
-    Some((result.averaged_riccati_cost? / result.optimal_cost? - 1.0) * 100.0)
+    gap_percent(result.averaged_riccati_cost?, result.optimal_cost?)
 }
 
 /// A panel per plant: gap by simulator calls, mean over the seeds with the range as a band.

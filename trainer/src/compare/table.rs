@@ -8,6 +8,7 @@ use super::cell::CellResult;
 use super::grid::hidden_label;
 use super::statistics::Sample;
 use super::verdict::{Comparison, Verdict, compare, verdicts};
+use crate::evaluate::reference::gap_percent;
 
 /// One plant, structure, network size and algorithm, over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -234,11 +235,7 @@ impl Summary {
             ]
             .map(str::to_owned),
         ];
-        let gap = |cost: f64| {
-            reference
-                .optimal_cost
-                .map(|best| (cost / best - 1.0) * 100.0)
-        };
+        let gap = |cost: f64| gap_percent(cost, reference.optimal_cost?);
         let known = [
             ("certified lower bound", reference.lower_bound),
             ("optimum (best known)", reference.optimal_cost),
@@ -310,7 +307,8 @@ impl Summary {
 }
 
 /// A number for people: fixed decimals, or powers of ten where that would be a wall of digits.
-fn number(value: f64, decimals: usize) -> String {
+#[must_use]
+pub fn number(value: f64, decimals: usize) -> String {
     if value.abs() < 1e6 {
         format!("{value:.decimals$}")
     } else {
@@ -352,6 +350,14 @@ fn markdown<const N: usize>(rows: &[[String; N]], right: usize) -> String {
 mod tests {
     use super::*;
     use crate::compare::cell::tests::result;
+
+    #[test]
+    fn numbers_stay_short() {
+        assert_eq!(number(12.345_67, 4), "12.3457");
+        assert_eq!(number(-999_999.4, 1), "-999999.4");
+        assert_eq!(number(1e6, 4), "1.00e6");
+        assert_eq!(number(-1.234e30, 4), "-1.23e30");
+    }
 
     #[test]
     fn rows_are_means_over_the_seeds_and_diverged_seeds_are_counted() {

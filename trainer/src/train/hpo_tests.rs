@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::plant::load_plant;
+use crate::policy::Model;
+use crate::train::critic::Critic;
+use crate::train::learner::Learner;
 use crate::train::run::{plant_traits, policy_shape};
+use crate::train::settings::Settings;
 use pulp::Arch;
 
 /// State after two epochs of two updates on a small plant.
@@ -23,8 +27,8 @@ fn trained(sets: &[(&str, &str)], arch: Arch, threads: usize) -> (State, EpochMe
     let model = Model::new(policy_shape(&description, &settings));
     let critic = Critic::new(model.shape(), &settings.critic.hidden);
     let plant = description.build::<f32>();
-    let mut hpo = Hpo::new(&plant, &description, &model, &critic, &settings, 5);
-    hpo.batch.arch = arch;
+    let mut hpo = Learner::new(&plant, &description, &model, &critic, &settings, 5);
+    hpo.use_instructions(arch);
     let mut state = State::new(&model, &critic, &settings, 5);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
