@@ -110,9 +110,30 @@ impl<'a, P: Plant<f32>> Learner<'a, P> {
         settings: &'a Settings,
         seed: u64,
     ) -> Self {
-        Self {
-            batch: Batch::new(plant, description, model, critic, settings, seed),
-        }
+        let noise = plant.dims().noise;
+        let shards = (0..settings.train.batch / LANES)
+            .map(|_| {
+                Shard::new(
+                    model,
+                    critic,
+                    description.horizon(),
+                    noise,
+                    settings.train.algo,
+                )
+            })
+            .collect();
+        let batch = Batch {
+            plant,
+            description,
+            model,
+            critic,
+            settings,
+            shards,
+            arch: Arch::new(),
+            clock: None,
+            seed,
+        };
+        Self { batch }
     }
 
     /// Takes another instruction set than the machine's best; the bits do not depend on it.
@@ -181,40 +202,7 @@ pub(super) struct Batch<'a, P> {
     seed: u64,
 }
 
-impl<'a, P: Plant<f32>> Batch<'a, P> {
-    pub fn new(
-        plant: &'a P,
-        description: &'a PlantModel,
-        model: &'a Model,
-        critic: &'a Critic,
-        settings: &'a Settings,
-        seed: u64,
-    ) -> Self {
-        let noise = plant.dims().noise;
-        let shards = (0..settings.train.batch / LANES)
-            .map(|_| {
-                Shard::new(
-                    model,
-                    critic,
-                    description.horizon(),
-                    noise,
-                    settings.train.algo,
-                )
-            })
-            .collect();
-        Self {
-            plant,
-            description,
-            model,
-            critic,
-            settings,
-            shards,
-            arch: Arch::new(),
-            clock: None,
-            seed,
-        }
-    }
-
+impl<P: Plant<f32>> Batch<'_, P> {
     /// Books the time since the last call on `phase`.
     pub fn lap(&mut self, phase: Phase) {
         if let Some(clock) = &mut self.clock {

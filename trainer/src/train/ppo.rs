@@ -21,15 +21,10 @@ pub(super) fn update<P: Plant<f32>>(
     let train = &batch.settings.train;
     let schedule = batch.schedule(state);
 
-    batch.draw(index);
-    batch.for_each(state, |shard, context, arch| {
-        arch.dispatch(Explore { shard, context });
-    });
-    state.env_steps += batch.calls();
+    let (mean, scale) = explore(batch, state, index);
     if batch.is_warming_up(state) {
         return batch.finish(state, schedule, (0.0, 0.0));
     }
-    let (mean, scale) = normalisation(&batch.shards, batch.samples());
 
     let mut gradients = None;
     for _ in 0..train.passes {
@@ -64,6 +59,20 @@ pub(super) fn update<P: Plant<f32>>(
     }
 
     batch.finish(state, schedule, gradients.unwrap_or_default())
+}
+
+/// Fresh trajectories of the noisy policy with advantages and critic targets; mean and scale that normalise the advantages.
+pub(super) fn explore<P: Plant<f32>>(
+    batch: &mut Batch<'_, P>,
+    state: &mut State,
+    index: usize,
+) -> (f32, f32) {
+    batch.draw(index);
+    batch.for_each(state, |shard, context, arch| {
+        arch.dispatch(Explore { shard, context });
+    });
+    state.env_steps += batch.calls();
+    normalisation(&batch.shards, batch.samples())
 }
 
 /// A step of the noise's standard deviations, which stay at or above `noise_least`.

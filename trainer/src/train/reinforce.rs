@@ -6,9 +6,9 @@
 //! the norm clip are as for the other algorithms; those bias the gradient.
 
 use crate::plant::Plant;
-use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
+use crate::train::gaussian::{Surrogate, SurrogateWeights};
 use crate::train::learner::{Batch, EpochMetrics, State};
-use crate::train::ppo::move_noise;
+use crate::train::ppo::{explore, move_noise};
 
 /// Learns from batch `index` of the run.
 pub(super) fn update<P: Plant<f32>>(
@@ -18,15 +18,10 @@ pub(super) fn update<P: Plant<f32>>(
 ) -> EpochMetrics {
     let schedule = batch.schedule(state);
 
-    batch.draw(index);
-    batch.for_each(state, |shard, context, arch| {
-        arch.dispatch(Explore { shard, context });
-    });
-    state.env_steps += batch.calls();
+    let (mean, scale) = explore(batch, state, index);
     if batch.is_warming_up(state) {
         return batch.finish(state, schedule, (0.0, 0.0));
     }
-    let (mean, scale) = normalisation(&batch.shards, batch.samples());
 
     let share = 1.0 / batch.samples();
     batch.for_each(state, |shard, context, arch| {
