@@ -21,12 +21,14 @@
 extern crate std;
 
 pub mod boot;
+pub mod budget;
 pub mod controller;
 pub mod fault;
 pub mod link;
 pub mod serve;
 
 pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
+pub use budget::{Offer, boot_on};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;
 pub use link::{Instruments, Link, LinkClosed};

@@ -290,4 +290,9 @@ format_errors! {
     };
     /// No golden vector holds a subnormal state, which a core that flushes to zero would betray itself by.
     42 GoldenWithoutSubnormal;
+    /// The budget is no list of records with ascending classes and figures that are not zero.
+    80 Budget {
+        /// Index of the bad record; the number of records if that is wrong.
+        record: u32,
+    };
 }

@@ -30,6 +30,8 @@ impl SectionId {
     pub const GOLDEN: Self = Self(10);
     /// Names and units (optional, not read by devices).
     pub const NAMES: Self = Self(11);
+    /// What the policy needs of a core (not in every file).
+    pub const BUDGET: Self = Self(32);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -46,6 +48,7 @@ impl SectionId {
             9 => "FALLBACK",
             10 => "GOLDEN",
             11 => "NAMES",
+            32 => "BUDGET",
             _ => "UNKNOWN",
         }
     }
@@ -53,13 +56,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11)
+        matches!(self.0, 1..=11 | 32)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10)
+        matches!(self.0, 1..=10 | 32)
     }
 }
 

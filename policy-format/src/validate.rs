@@ -65,8 +65,13 @@ impl<'a> RawPolicy<'a> {
         let fallback = self.fallback(meta.modes, n, m)?;
         check_fallback_constant(fallback.constant, bounds)?;
         let golden = self.golden(choices, n, m)?;
+        let budget = self
+            .section(SectionId::BUDGET)
+            .map(crate::Budget::decode)
+            .transpose()?;
 
         Ok(Policy {
+            budget,
             target_class: self.target_class(),
             crc32: self.crc32(),
             total_len: self.total_len(),
