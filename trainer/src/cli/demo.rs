@@ -214,6 +214,7 @@ fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
 
 fn hil(args: &DemoArgs, plant: &PlantModel, policy: &[u8]) -> Result<HilReport> {
     let config = HilConfig {
+        hostile: 0,
         board: board::find(BOARD)?,
         link: LinkKind::Semihosting,
         episodes: args.episodes,

@@ -73,6 +73,7 @@ impl Qemu {
     /// emulator cannot be started or ends at once, [`Error::Io`] if its folder cannot be made.
     pub fn start(config: QemuConfig<'_>) -> Result<Self> {
         let board = config.board;
+        let emulator = board.emulator()?;
         if config.policy.len() > board.slot_bytes {
             return Err(Error::Negative(format!(
                 "policy: found {} bytes; the slot of {} holds {}",
@@ -88,7 +89,7 @@ impl Qemu {
         let mut command = Command::new(QEMU);
         command
             .current_dir(folder.path())
-            .args(["-machine", board.machine, "-display", "none"])
+            .args(["-machine", emulator.machine, "-display", "none"])
             .args(["-monitor", "none", "-kernel"])
             .arg(config.elf)
             .args([
@@ -122,7 +123,7 @@ impl Qemu {
         command.stderr(stderr);
         match config.link {
             LinkKind::Semihosting => {
-                command.args(["-serial", "null", "-icount", board.icount]);
+                command.args(["-serial", "null", "-icount", emulator.icount]);
                 let link = fifos(folder.path())?;
                 Ok(Self {
                     child: spawn(command)?,
