@@ -13,6 +13,8 @@ use crate::policy::network::Network;
 use crate::policy::{InputKind, Model};
 
 pub mod buffer;
+pub mod int8;
+pub mod int8_report;
 
 pub use buffer::PolicyBuffer;
 
