@@ -3,6 +3,7 @@
 //! Peak and epochs are measured in turn, round by round, so that both meet the same load of the machine; the
 //! best of each counts, and the median of the rounds' ratios stands beside it.
 
+pub mod device;
 pub mod flops;
 mod peak;
 pub mod workload;
