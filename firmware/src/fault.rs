@@ -52,6 +52,12 @@ faults! {
     0x0003 GOLDEN_MISMATCH "GoldenMismatch";
     /// The core flushes subnormal numbers to zero.
     0x0004 FLUSH_TO_ZERO "FlushToZero";
+    /// The policy has a budget, but none for this class of cores.
+    0x0020 BUDGET_CORE "BudgetCore";
+    /// The policy needs more instructions per control step than the board offers.
+    0x0021 BUDGET_INSTRUCTIONS "BudgetInstructions";
+    /// The policy needs more stack than the board offers.
+    0x0022 BUDGET_STACK "BudgetStack";
     // 0x02xx: control step
     /// The measured state is not finite, or not once shifted and scaled.
     0x0201 NON_FINITE_INPUT "NonFiniteInput";

@@ -21,6 +21,7 @@
 extern crate std;
 
 pub mod boot;
+pub mod budget;
 pub mod control_loop;
 pub mod controller;
 pub mod fault;
@@ -31,6 +32,7 @@ pub mod serve;
 pub mod supervisor;
 
 pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
+pub use budget::{Offer, boot_on};
 pub use control_loop::{ControlLoop, ResetCause};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;

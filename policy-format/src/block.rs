@@ -219,6 +219,9 @@ pub(crate) struct Blocks<'a> {
     floats: &'a [f32],
     rows: usize,
     columns: usize,
+    /// Floats of one block.
+    length: usize,
+    count: usize,
 }
 
 impl<'a> Blocks<'a> {
@@ -229,21 +232,32 @@ impl<'a> Blocks<'a> {
         columns: usize,
         count: usize,
     ) -> Option<Self> {
-        let length = block_len(rows, columns).checked_mul(count)?;
-        (length == floats.len()).then_some(Self {
+        let length = block_len(rows, columns);
+        (length.checked_mul(count)? == floats.len()).then_some(Self {
             floats,
             rows,
             columns,
+            length,
+            count,
         })
     }
 
     /// The block of `index`, `None` beyond the last one.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<Block<'a>> {
-        let length = block_len(self.rows, self.columns);
-        let start = length.checked_mul(index)?;
-        let (block, _) = Block::take(self.floats.get(start..)?, self.rows, self.columns)?;
-        Some(block)
+        if index >= self.count {
+            return None;
+        }
+        // Below the length of the floats, as `new` checked.
+        let start = self.length.wrapping_mul(index);
+        let block = self.floats.get(start..start.wrapping_add(self.length))?;
+        let (bias, weights) = block.split_at_checked(padded_rows(self.rows))?;
+        Some(Block {
+            bias,
+            weights,
+            rows: self.rows,
+            columns: self.columns,
+        })
     }
 
     /// All blocks, in order.

@@ -372,4 +372,9 @@ format_errors! {
         /// The section.
         section: SectionId,
     };
+    /// The budget is no list of records with ascending classes and figures that are not zero.
+    90 Budget {
+        /// Index of the bad record; the number of records if that is wrong.
+        record: u32,
+    };
 }

@@ -223,6 +223,11 @@ impl fmt::Display for FormatError {
                     "golden vector {index} has choice {found}; there are {choices} choices"
                 )
             }
+            Self::Budget { record } => write!(
+                f,
+                "budget record {record} is bad; allowed are 1 to {} records of ascending class, with figures that are not 0",
+                crate::MAX_NEEDS
+            ),
             Self::GoldenWithoutSubnormal => {
                 write!(f, "no golden vector has a subnormal state value; one must")
             }

@@ -31,6 +31,7 @@ compile_error!(
 
 mod arithmetic;
 mod block;
+mod budget;
 pub mod constraint;
 mod container;
 mod encode;
@@ -56,6 +57,7 @@ mod writer;
 
 pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, normalise, tanh};
 pub use block::{Block, padded_rows};
+pub use budget::{Budget, CoreClass, MAX_NEEDS, Need, with_budget};
 pub use constraint::{ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, reseal};
 pub use encode::{encode, encoded_len};

@@ -34,6 +34,7 @@ pub struct Policy<'a> {
     /// Golden vectors behind their header.
     pub(crate) golden: &'a [u32],
     pub(crate) names: &'a [u8],
+    pub(crate) budget: Option<crate::Budget<'a>>,
 }
 
 /// Arithmetic of a policy's networks.
@@ -157,6 +158,12 @@ impl<'a> Policy<'a> {
     #[must_use]
     pub const fn has_gains(&self) -> bool {
         self.gains.is_some()
+    }
+
+    /// What the policy needs of a core, if it says so.
+    #[must_use]
+    pub const fn budget(&self) -> Option<crate::Budget<'a>> {
+        self.budget
     }
 
     /// Whether the control is bounded.

@@ -42,6 +42,8 @@ impl SectionId {
     pub const ENVELOPE: Self = Self(32);
     /// Monitors, fallback kind and rule of return.
     pub const SUPERVISION: Self = Self(33);
+    /// What the policy needs of a core (not in every file).
+    pub const BUDGET: Self = Self(40);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -64,6 +66,7 @@ impl SectionId {
             31 => "MODE_RULES",
             32 => "ENVELOPE",
             33 => "SUPERVISION",
+            40 => "BUDGET",
             _ => "UNKNOWN",
         }
     }
@@ -71,13 +74,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11 | 20 | 21 | 30..=33)
+        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10 | 20 | 21 | 30..=33)
+        matches!(self.0, 1..=10 | 20 | 21 | 30..=33 | 40)
     }
 }
 

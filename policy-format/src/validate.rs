@@ -78,8 +78,13 @@ impl<'a> RawPolicy<'a> {
             choice_modes,
             fallback_mode: fallback.mode,
         })?;
+        let budget = self
+            .section(SectionId::BUDGET)
+            .map(crate::Budget::decode)
+            .transpose()?;
 
         Ok(Policy {
+            budget,
             target_class: self.target_class(),
             crc32: self.crc32(),
             total_len: self.total_len(),

@@ -2,9 +2,10 @@
 
 mod hil_support;
 
-use hil_support::policies::common::Structure;
+use hil_support::policies::common::{Aligned, Structure};
 use hil_support::policies::{bad_policies, file, good_policy, policy_of, structure};
 use hil_support::{BOTH_LINKS, class, config, hil, plant};
+use policy_format::{Capacity, RawPolicy};
 use trainer::Error;
 use trainer::cli::hil::HilArgs;
 use trainer::device::build::check_no_std;
@@ -127,10 +128,8 @@ fn the_device_libraries_do_without_the_standard_library() {
 #[test]
 fn the_command_judges_and_logs() {
     let folder = tempfile::tempdir().unwrap();
-    let (policy, log) = (
-        folder.path().join("policy.hpo"),
-        folder.path().join("log.csv"),
-    );
+    let [policy, log, stamped] =
+        ["policy.hpo", "log.csv", "stamped.hpo"].map(|name| folder.path().join(name));
     std::fs::write(&policy, good_policy(class())).unwrap();
     let mut arguments = HilArgs {
         policy: policy.clone(),
@@ -138,6 +137,8 @@ fn the_command_judges_and_logs() {
         board: "mps2-an386".into(),
         link: LinkKind::Semihosting,
         episodes: 2,
+        hostile: 40,
+        stamp: Some(stamped.clone()),
         steps: Some(5),
         seed: 1,
         timeout: 60.0,
@@ -152,6 +153,27 @@ fn the_command_judges_and_logs() {
     let columns = lines[0].split(',').count();
     assert_eq!(columns, 7 + 8 + 8);
     assert!(lines.iter().all(|line| line.split(',').count() == columns));
+
+    // The stamped policy says what it needs, and the board it was measured on runs it.
+    let bytes = std::fs::read(&stamped).unwrap();
+    let aligned = Aligned::from(&bytes);
+    let needs: Vec<_> = RawPolicy::parse(aligned.bytes())
+        .and_then(|raw| raw.validate(&Capacity::FORMAT))
+        .unwrap()
+        .budget()
+        .unwrap()
+        .needs()
+        .collect();
+    assert_eq!(needs.len(), 1);
+    assert!(
+        (1_500..50_000).contains(&needs[0].instructions),
+        "{needs:?}"
+    );
+    assert!((500..8_192).contains(&needs[0].stack_bytes), "{needs:?}");
+    arguments.policy = stamped;
+    arguments.stamp = None;
+    trainer::cli::hil::run(&arguments).unwrap();
+    arguments.policy = policy.clone();
 
     std::fs::write(&policy, b"nonsense, but enough bytes to fill a header").unwrap();
     let error = trainer::cli::hil::run(&arguments).unwrap_err();

@@ -5,21 +5,23 @@ mod hil_support;
 use std::time::Duration;
 
 use firmware::Fault;
-use hil_support::policies::common::Structure;
+use hil_support::policies::common::{Aligned, Structure};
 use hil_support::policies::{bad_policies, file, good_policy, policy_of, structure};
 use hil_support::{
     BOTH_LINKS, PUSH_FOR_EVER, UNDEFINED, assert_no_panic_machinery, class, config_of, firmware_of,
     hil, with_broken_step,
 };
 use object::{Object, ObjectSymbol};
-use trainer::device::board::{BOARDS, Board, Core};
+use policy_format::{Need, with_budget};
+use trainer::device::board::{Board, Core, emulated};
+use trainer::device::budget::Budget;
 use trainer::device::build::Firmware;
 use trainer::device::hil::{HilConfig, start};
 use trainer::device::qemu::LinkKind;
 
 /// Each board with its firmware.
 fn boards() -> impl Iterator<Item = (&'static Board, Firmware)> {
-    BOARDS.iter().map(|board| (board, firmware_of(board)))
+    emulated().map(|board| (board, firmware_of(board)))
 }
 
 fn semihosting(board: &'static Board, firmware: &Firmware) -> HilConfig {
@@ -37,9 +39,9 @@ fn every_core_is_in_the_table() {
         Core::M33,
         Core::M55,
     ] {
-        assert!(BOARDS.iter().any(|board| board.core == core), "{core:?}");
+        assert!(emulated().any(|board| board.core == core), "{core:?}");
     }
-    assert_eq!(BOARDS.len(), 7);
+    assert_eq!(emulated().count(), 7);
 }
 
 #[test]
@@ -179,5 +181,101 @@ fn the_table_and_the_memory_maps_agree_on_the_slots() {
         let end = board.policy_address + board.slot_bytes as u64;
         assert_eq!(address("_policy_slot_end"), end, "{}", board.name);
         assert_eq!(board.policy_address % 16, 0);
+    }
+}
+
+/// A tenth of what the figures of the project are measured with; `hpo hil --hostile` gives as many as wanted.
+#[test]
+fn hostile_inputs_get_admissible_actions_and_the_hosts_bits() {
+    let bounded = Structure {
+        selector: Some(vec![16, 16]),
+        control: Some(vec![16]),
+        seed: 5,
+        ..structure()
+    };
+    let policy = file(&policy_of(&bounded, class()));
+    for (board, firmware) in boards() {
+        let mut config = semihosting(board, &firmware);
+        (config.episodes, config.steps) = (1, 20);
+        config.hostile = if board.core.has_fpu() { 100_000 } else { 5_000 };
+        let report = hil(&config, &policy).unwrap();
+        report
+            .verdict()
+            .unwrap_or_else(|e| panic!("{}: {e}", board.name));
+        let hostile = report.hostile.unwrap();
+        assert_eq!(hostile.inputs, config.hostile, "{}", board.name);
+        assert_eq!(
+            (
+                hostile.mismatches,
+                hostile.inadmissible,
+                hostile.missed_faults
+            ),
+            (0, 0, 0),
+            "{}",
+            board.name
+        );
+        assert!(2 * hostile.reached_network >= hostile.inputs, "{hostile:?}");
+        // A quarter lies beside thresholds, of which one in four is an edge of the number format.
+        assert!(8 * hostile.at_thresholds > hostile.inputs, "{hostile:?}");
+        assert!(report.fallback_steps == 0, "{}", board.name);
+        let count = hostile.instructions.unwrap();
+        assert!(
+            count.max <= report.budget.instructions,
+            "{}: {count:?}",
+            board.name
+        );
+        println!("{}: {count:?}, stack {}", board.name, report.stack_bytes);
+    }
+}
+
+#[test]
+fn every_firmware_keeps_its_budget() {
+    for (board, firmware) in boards() {
+        let budget = Budget::of(board).unwrap();
+        let sizes = firmware.sizes;
+        assert_eq!(budget.over_memory(&sizes), [], "{}: {sizes:?}", board.name);
+        // A measurement that found nothing would pass as well.
+        assert!(sizes.flash_bytes > 4 * 1024, "{}: {sizes:?}", board.name);
+        assert!(
+            sizes.ram_bytes > 4 * firmware::SCRATCH_LEN as u64,
+            "{}: {sizes:?}",
+            board.name
+        );
+        if board.core == Core::M4F {
+            assert!(budget.flash_bytes <= 24 * 1024 && budget.ram_bytes <= 4 * 1024);
+        }
+    }
+}
+
+/// A policy stamped with its measured budget runs on the board it was measured on, and on none whose class
+/// nobody measured; one that asks for more than the board has is refused on both sides.
+#[test]
+fn a_budget_in_the_policy_is_held_against_the_board() {
+    let good = Aligned::from(&good_policy(class()));
+    let (board, firmware) = boards().find(|(board, _)| board.core == Core::M33).unwrap();
+    let stack = 4_000;
+    let cases = [
+        (Core::M33, 50_000, stack, None),
+        (Core::M55, 50_000, stack, None),
+        (Core::M4F, 50_000, stack, Some(Fault::BUDGET_CORE)),
+        (Core::M33, 100_001, stack, Some(Fault::BUDGET_INSTRUCTIONS)),
+        (Core::M33, 50_000, 16 * 1024 + 1, Some(Fault::BUDGET_STACK)),
+    ];
+    for (core, instructions, stack_bytes, fault) in cases {
+        let need = Need {
+            core: core.class() as u32,
+            instructions,
+            stack_bytes,
+        };
+        let mut stamped = Aligned::zeros(good.bytes().len() + 64);
+        let length = with_budget(good.bytes(), &[need], stamped.bytes_mut()).unwrap();
+        let report = hil(&semihosting(board, &firmware), &stamped.bytes()[..length]).unwrap();
+        assert_eq!(
+            report.boot_fault,
+            fault.map(|fault| fault.to_string()),
+            "{need:?}"
+        );
+        assert_eq!(report.host_boot_fault, report.boot_fault, "{need:?}");
+        assert_eq!(report.verdict().is_ok(), fault.is_none(), "{need:?}");
     }
 }

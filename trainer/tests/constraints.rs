@@ -17,7 +17,13 @@ use trainer::policy::{InputKind, Model};
 use trainer::train::critic::Critic;
 use trainer::train::rollout::{Objective, Selection, Worker};
 use trainer::train::run::{TrainConfig, plant_traits, policy_shape, train};
-use trainer::train::settings::Settings;
+use trainer::train::settings::{CriticSettings, Settings};
+
+/// A quadratic critic.
+const ONE_FORM: CriticSettings = CriticSettings {
+    forms: 1,
+    hidden: Vec::new(),
+};
 
 /// Three modes, two states, one or two controls, process noise.
 fn plant_with(extra: &str, horizon: usize) -> PlantModel {
@@ -103,7 +109,7 @@ fn fresh(plant: &PlantModel, model: &Model, critic: &Critic, seed: u64) -> Worke
 fn assert_agree(plant: &PlantModel, laws: &str, seed: u64, selection: Selection) {
     let settings = settings(plant, &[("policy.laws_per_mode", laws)]);
     let model = Model::new(policy_shape(plant, &settings));
-    let critic = Critic::new(model.shape(), &[]);
+    let critic = Critic::new(model.shape(), &ONE_FORM);
     let mut stream = Stream::new(seed, Purpose::Parameters, 0);
     let parameters = powers_of_two(model.parameters(), &mut stream);
     let mut worker = fresh(plant, &model, &critic, seed);
@@ -200,7 +206,7 @@ fn while_a_mode_dwells_there_is_no_draw_and_no_score_term() {
     let plant = plant_with("[dwell]\nsteps = 4\n", 30);
     let settings = settings(&plant, &[("policy.laws_per_mode", "1")]);
     let model = Model::new(policy_shape(&plant, &settings));
-    let critic = Critic::new(model.shape(), &[]);
+    let critic = Critic::new(model.shape(), &ONE_FORM);
     // Uniform draws.
     let parameters = vec![0.0; model.parameters()];
     let mut worker = fresh(&plant, &model, &critic, 3);
@@ -294,7 +300,7 @@ fn the_gradient_under_constraints_is_that_of_the_expected_cost() {
         let plant = plant_with(extra, 4);
         let settings = settings(&plant, &[("policy.laws_per_mode", laws)]);
         let model = Model::new(policy_shape(&plant, &settings));
-        let critic = Critic::new(model.shape(), &[]);
+        let critic = Critic::new(model.shape(), &ONE_FORM);
         let mut stream = Stream::new(seed, Purpose::Parameters, 0);
         let parameters: Vec<f64> = (0..model.parameters())
             .map(|_| stream.uniform() - 0.5)

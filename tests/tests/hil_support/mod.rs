@@ -48,6 +48,7 @@ pub fn config(link: LinkKind) -> HilConfig {
 
 pub fn config_of(board: &'static Board, firmware: &Firmware, link: LinkKind) -> HilConfig {
     HilConfig {
+        hostile: 0,
         board,
         link,
         episodes: 4,

@@ -4,7 +4,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::Result;
-use crate::device::board::{self, BOARDS};
+use crate::device::board::{self, BOARDS, Board};
+use crate::device::budget::{self, Budget, Over};
 use crate::device::build::{Firmware, build_firmware};
 
 /// Build a board's firmware and show its sizes.
@@ -20,54 +21,86 @@ pub struct FirmwareArgs {
     pub json: bool,
 }
 
+/// What `hpo firmware --json` prints about a board.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    firmware: Firmware,
+    budget: Budget,
+    over_budget: Vec<Over>,
+}
+
 /// What `hpo firmware all --json` prints.
 #[derive(Serialize)]
 struct All {
-    boards: Vec<Firmware>,
+    boards: Vec<Report>,
+}
+
+impl Report {
+    fn build(board: &Board, target_class: u32) -> Result<Self> {
+        let budget = Budget::of(board)?;
+        let firmware = build_firmware(board, target_class, &super::output::show_progress)?;
+        let over_budget = budget.over_memory(&firmware.sizes);
+        Ok(Self {
+            firmware,
+            budget,
+            over_budget,
+        })
+    }
+
+    fn verdict(&self) -> Result<()> {
+        budget::verdict(&self.firmware.board, &self.over_budget)
+    }
 }
 
 /// Runs `hpo firmware`.
 ///
 /// # Errors
-/// [`crate::Error::Usage`] for an unknown board, else as [`build_firmware`].
+/// [`crate::Error::Usage`] for an unknown board, [`crate::Error::Negative`] for flash or RAM beyond the board's
+/// budget, else as [`build_firmware`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
     if args.board == "all" {
         return all(args);
     }
     let board = board::find(&args.board)?;
-    let firmware = build_firmware(board, args.target_class, &super::output::show_progress)?;
+    let report = Report::build(board, args.target_class)?;
     if args.json {
-        return super::output::print_json(&firmware);
+        super::output::print_json(&report)?;
+        return report.verdict();
     }
+    let (firmware, budget) = (&report.firmware, &report.budget);
     println!("board   {} ({})", board.name, board.description);
     println!("class   {}", firmware.target_class);
     println!(
-        "flash   {} bytes, without a policy",
-        firmware.sizes.flash_bytes
+        "flash   {} bytes of {}, without a policy",
+        firmware.sizes.flash_bytes, budget.flash_bytes
     );
     println!(
-        "RAM     {} bytes, without the stack",
-        firmware.sizes.ram_bytes
+        "RAM     {} bytes of {}, without the stack",
+        firmware.sizes.ram_bytes, budget.ram_bytes
     );
     println!("ELF     {}", firmware.elf.display());
-    Ok(())
+    report.verdict()
 }
 
 /// Builds every board of the table.
 fn all(args: &FirmwareArgs) -> Result<()> {
     let boards = BOARDS
         .iter()
-        .map(|board| build_firmware(board, args.target_class, &super::output::show_progress))
+        .map(|board| Report::build(board, args.target_class))
         .collect::<Result<Vec<_>>>()?;
     if args.json {
-        return super::output::print_json(&All { boards });
+        let all = All { boards };
+        super::output::print_json(&all)?;
+        return all.boards.iter().try_for_each(Report::verdict);
     }
     println!("{:<14} {:>8} {:>8}  description", "board", "flash", "RAM");
-    for (board, firmware) in BOARDS.iter().zip(&boards) {
+    for (board, report) in BOARDS.iter().zip(&boards) {
+        let sizes = &report.firmware.sizes;
         println!(
             "{:<14} {:>8} {:>8}  {}",
-            board.name, firmware.sizes.flash_bytes, firmware.sizes.ram_bytes, board.description
+            board.name, sizes.flash_bytes, sizes.ram_bytes, board.description
         );
     }
-    Ok(())
+    boards.iter().try_for_each(Report::verdict)
 }

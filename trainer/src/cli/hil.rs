@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::device::board;
+use policy_format::{Capacity, EncodeError, Need, RawPolicy, with_budget};
+
+use crate::device::board::{self, Board};
 use crate::device::hil::{HilConfig, HilReport, StepRecord, run_hil};
 use crate::device::plant_loop::PlantLoop;
 use crate::device::qemu::LinkKind;
+use crate::export::PolicyBuffer;
 use crate::plant::load_plant;
 use crate::{Error, Result};
 
@@ -34,6 +37,12 @@ pub struct HilArgs {
     /// Steps per episode [default: the plant's horizon].
     #[arg(long)]
     pub steps: Option<u64>,
+    /// Hostile inputs behind the episodes: visited states, states beside thresholds, raw bit patterns.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub hostile: u64,
+    /// Write the policy to this file with the budget that the run measured on the board's core.
+    #[arg(long, value_name = "FILE")]
+    pub stamp: Option<PathBuf>,
     /// Seed of initial states and noise.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -70,6 +79,7 @@ pub fn run(args: &HilArgs) -> Result<()> {
         board,
         link: args.link,
         episodes: args.episodes,
+        hostile: args.hostile,
         steps: args.steps.unwrap_or(model.horizon() as u64),
         target_class: model.target_class(),
         timeout,
@@ -99,7 +109,48 @@ pub fn run(args: &HilArgs) -> Result<()> {
     } else {
         print(&report);
     }
-    report.verdict()
+    report.verdict()?;
+    match &args.stamp {
+        Some(path) => stamp(path, policy.bytes(), board, &report),
+        None => Ok(()),
+    }
+}
+
+/// Writes `policy` to `path` with what the run needed as its budget for the board's class of cores; records
+/// of other classes stay.
+fn stamp(path: &Path, policy: &[u8], board: &Board, report: &HilReport) -> Result<()> {
+    let instructions = report
+        .most_instructions()
+        .and_then(|most| u32::try_from(most).ok())
+        .filter(|&most| most > 0 && report.stack_bytes > 0)
+        .ok_or_else(|| {
+            Error::Usage(
+                "--stamp: found a run without instruction counts; allowed: --link semihosting"
+                    .into(),
+            )
+        })?;
+    let bad = |error: EncodeError| Error::input(path, "policy", error, "a policy the device armed");
+    let class = board.core.class() as u32;
+    let mut needs: Vec<Need> = RawPolicy::parse(policy)
+        .and_then(|raw| raw.validate(&Capacity::FORMAT))
+        .map_err(|error| bad(error.into()))?
+        .budget()
+        .map(|budget| budget.needs().filter(|need| need.core != class).collect())
+        .unwrap_or_default();
+    needs.push(Need {
+        core: class,
+        instructions,
+        stack_bytes: report.stack_bytes,
+    });
+    needs.sort_by_key(|need| need.core);
+    let needed = match with_budget(policy, &needs, &mut []) {
+        Err(EncodeError::BufferTooSmall { needed, .. }) => needed,
+        Err(error) => return Err(bad(error)),
+        Ok(length) => length,
+    };
+    let mut stamped = PolicyBuffer::zeroed(needed);
+    let length = with_budget(policy, &needs, stamped.bytes_mut()).map_err(bad)?;
+    std::fs::write(path, &stamped.bytes()[..length]).map_err(|e| Error::io(path, "cannot write", e))
 }
 
 fn print(report: &HilReport) {
@@ -125,9 +176,30 @@ fn print(report: &HilReport) {
             count.min, count.max, count.mean
         );
     }
+    if let Some(hostile) = &report.hostile {
+        println!(
+            "hostile       {} inputs, {} reached the network, {} differ, {} not admissible, {} faults missed",
+            hostile.inputs,
+            hostile.reached_network,
+            hostile.mismatches,
+            hostile.inadmissible,
+            hostile.missed_faults
+        );
+        if let Some(count) = &hostile.instructions {
+            println!(
+                "              {} to {} instructions per step, mean {:.1}",
+                count.min, count.max, count.mean
+            );
+        }
+    }
     println!(
         "memory        flash {} B, RAM {} B, stack {} B, without the policy",
         report.flash_bytes, report.ram_bytes, report.stack_bytes
+    );
+    let budget = &report.budget;
+    println!(
+        "budget        flash {} B, RAM {} B, stack {} B, {} instructions per step",
+        budget.flash_bytes, budget.ram_bytes, budget.stack_bytes, budget.instructions
     );
 }
 

@@ -1,20 +1,33 @@
 //! The table of boards.
 
+use policy_format::CoreClass;
+
 use crate::{Error, Result};
 
-/// What the host has to know about a board. The crate in `firmware/boards/<name>` is the other half.
+/// What the host has to know about a board; the crate that `folder` names is the other half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Board {
-    /// Name on the command line, of the board's crate and of its ELF.
+    /// Name on the command line and of the built ELF.
     pub name: &'static str,
     /// What it is, in one line.
     pub description: &'static str,
     /// Its core.
     pub core: Core,
+    /// Folder of its crate in `firmware/boards`, which is the crate's name too.
+    pub folder: &'static str,
+    /// Cargo feature of the crate to build with, if it serves several boards.
+    pub feature: Option<&'static str>,
     /// Address of the policy slot.
     pub policy_address: u64,
-    /// Bytes of the policy slot; the number of loaded bytes stands in the word behind it.
+    /// Bytes of the policy slot.
     pub slot_bytes: usize,
+    /// How QEMU runs it; `None` for a real board, which is built here and cannot be run.
+    pub emulator: Option<Emulator>,
+}
+
+/// How QEMU runs a board. The number of bytes loaded into the slot goes to the word behind the slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Emulator {
     /// QEMU's name of the machine.
     pub machine: &'static str,
     /// Argument of QEMU's `-icount` for runs that count instructions: one takes 2^shift ns of virtual time.
@@ -41,6 +54,17 @@ pub enum Core {
 }
 
 impl Core {
+    /// The class of cores with the same instruction counts, as in a policy's budget.
+    #[must_use]
+    pub const fn class(self) -> CoreClass {
+        match self {
+            Core::M0 => CoreClass::Armv6M,
+            Core::M3 => CoreClass::Armv7M,
+            Core::M4F | Core::M7 => CoreClass::Armv7EMFpu,
+            Core::M33 | Core::M55 => CoreClass::Armv8MFpu,
+        }
+    }
+
     /// The Rust target.
     #[must_use]
     pub const fn target(self) -> &'static str {
@@ -60,17 +84,21 @@ impl Core {
     }
 }
 
-/// Every board, from the least core to the greatest.
+/// Every board: emulated ones from the least core to the greatest, then real ones.
 pub const BOARDS: &[Board] = &[
     Board {
         name: "microbit",
         description: "QEMU's BBC micro:bit, nRF51822, Cortex-M0 at 16 MHz",
         core: Core::M0,
+        folder: "microbit",
+        feature: None,
         policy_address: 0x0002_0000,
         slot_bytes: (128 << 10) - 16,
-        machine: "microbit",
-        icount: "shift=6,sleep=off",
-        ticks_per_instruction: 256.0 * 1.024,
+        emulator: Some(Emulator {
+            machine: "microbit",
+            icount: "shift=6,sleep=off",
+            ticks_per_instruction: 256.0 * 1.024,
+        }),
     },
     mps2(
         "mps2-an385",
@@ -86,11 +114,15 @@ pub const BOARDS: &[Board] = &[
         name: "netduinoplus2",
         description: "QEMU's Netduino Plus 2, STM32F405, Cortex-M4F at 168 MHz",
         core: Core::M4F,
+        folder: "netduinoplus2",
+        feature: None,
         policy_address: 0x0808_0000,
         slot_bytes: (512 << 10) - 16,
-        machine: "netduinoplus2",
-        icount: "shift=3,sleep=off",
-        ticks_per_instruction: 256.0 * 1.344,
+        emulator: Some(Emulator {
+            machine: "netduinoplus2",
+            icount: "shift=3,sleep=off",
+            ticks_per_instruction: 256.0 * 1.344,
+        }),
     },
     mps2(
         "mps2-an500",
@@ -101,21 +133,69 @@ pub const BOARDS: &[Board] = &[
         name: "mps2-an505",
         description: "QEMU's Arm MPS2 AN505, Cortex-M33 at 20 MHz",
         core: Core::M33,
+        folder: "mps2-an505",
+        feature: None,
         policy_address: 0x1010_0000,
         slot_bytes: (1 << 20) - 16,
-        machine: "mps2-an505",
-        icount: "shift=6,sleep=off",
-        ticks_per_instruction: 256.0 * 1.28,
+        emulator: Some(Emulator {
+            machine: "mps2-an505",
+            icount: "shift=6,sleep=off",
+            ticks_per_instruction: 256.0 * 1.28,
+        }),
     },
     Board {
         name: "mps3-an547",
         description: "QEMU's Arm MPS3 AN547, Cortex-M55 at 32 MHz",
         core: Core::M55,
+        folder: "mps3-an547",
+        feature: None,
         policy_address: 0x1004_0000,
         slot_bytes: (256 << 10) - 16,
-        machine: "mps3-an547",
-        icount: "shift=6,sleep=off",
-        ticks_per_instruction: 256.0 * 2.048,
+        emulator: Some(Emulator {
+            machine: "mps3-an547",
+            icount: "shift=6,sleep=off",
+            ticks_per_instruction: 256.0 * 2.048,
+        }),
+    },
+    Board {
+        name: "stm32f405",
+        description: "STM32F405RG, Cortex-M4F at 168 MHz",
+        core: Core::M4F,
+        folder: "stm32f4",
+        feature: Some("stm32f405"),
+        policy_address: 0x0808_0000,
+        slot_bytes: 512 << 10,
+        emulator: None,
+    },
+    Board {
+        name: "stm32f407",
+        description: "STM32F407VG, Cortex-M4F at 168 MHz",
+        core: Core::M4F,
+        folder: "stm32f4",
+        feature: Some("stm32f407"),
+        policy_address: 0x0808_0000,
+        slot_bytes: 512 << 10,
+        emulator: None,
+    },
+    Board {
+        name: "nrf52840",
+        description: "nRF52840, Cortex-M4F at 64 MHz",
+        core: Core::M4F,
+        folder: "nrf52840",
+        feature: None,
+        policy_address: 0x0008_0000,
+        slot_bytes: 512 << 10,
+        emulator: None,
+    },
+    Board {
+        name: "rp2350",
+        description: "RP2350, Cortex-M33 at 150 MHz",
+        core: Core::M33,
+        folder: "rp2350",
+        feature: None,
+        policy_address: 0x1010_0000,
+        slot_bytes: 1 << 20,
+        emulator: None,
     },
 ];
 
@@ -125,11 +205,37 @@ const fn mps2(name: &'static str, description: &'static str, core: Core) -> Boar
         name,
         description,
         core,
+        folder: name,
+        feature: None,
         policy_address: 0x0030_0000,
         slot_bytes: (1 << 20) - 16,
-        machine: name,
-        icount: "shift=6,sleep=off",
-        ticks_per_instruction: 256.0 * 1.6,
+        emulator: Some(Emulator {
+            machine: name,
+            icount: "shift=6,sleep=off",
+            ticks_per_instruction: 256.0 * 1.6,
+        }),
+    }
+}
+
+/// The boards that QEMU runs.
+pub fn emulated() -> impl Iterator<Item = &'static Board> {
+    BOARDS.iter().filter(|board| board.emulator.is_some())
+}
+
+impl Board {
+    /// How QEMU runs the board.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that lists the emulated boards, for a real one.
+    pub fn emulator(&self) -> Result<Emulator> {
+        self.emulator.ok_or_else(|| {
+            let names: Vec<_> = emulated().map(|board| board.name).collect();
+            Error::Usage(format!(
+                "board: found {}, a real board that is only built; QEMU runs: {}",
+                self.name,
+                names.join(", ")
+            ))
+        })
     }
 }
 
@@ -161,6 +267,14 @@ mod tests {
             assert!(TARGETS.contains(&board.core.target()), "{}", board.name);
             assert_eq!(find(board.name).unwrap(), board);
         }
+    }
+
+    #[test]
+    fn a_real_board_is_not_run() {
+        let error = find("rp2350").unwrap().emulator().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("microbit"), "{error}");
+        assert_eq!(emulated().count(), 7);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use object::{Object, ObjectSection, SectionFlags, elf};
+use firmware::Offer;
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 use serde::Serialize;
 
 use super::board::Board;
@@ -57,14 +58,15 @@ pub fn build_firmware(
     progress(&format!("build {} for class {target_class}", board.name));
     let mut command = cargo(&toolchain, board.core.target(), &target_dir);
     command
-        .current_dir(root.join("firmware/boards").join(board.name))
-        .args(["build", "--release"])
+        .current_dir(folder(&root, board))
+        .args(["build", "--release", "--locked"])
+        .args(board.feature.map(|feature| format!("--features={feature}")))
         .env("HPO_TARGET_CLASS", target_class.to_string());
     run(command)?;
     let built = target_dir
         .join(board.core.target())
         .join("release")
-        .join(board.name);
+        .join(board.folder);
     let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
     // Renamed into place: an emulator that has the old file open keeps it whole.
     let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));
@@ -138,6 +140,29 @@ pub fn project_root() -> Result<PathBuf> {
         })
 }
 
+/// The offer that a firmware makes to policies, by its symbols.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is no firmware of this project.
+pub fn offer_of(path: &Path, board: &Board) -> Result<Offer> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+    let file = object::File::parse(bytes.as_slice())
+        .map_err(|e| Error::input(path, "ELF", e, "an ELF file"))?;
+    let symbol = |name: &str| {
+        file.symbols()
+            .find(|symbol| symbol.name() == Ok(name))
+            .map(|symbol| symbol.address())
+            .ok_or_else(|| Error::input(path, "symbols", format!("no {name}"), "firmware"))
+    };
+    let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let stack = symbol("_stack_start")?.saturating_sub(symbol("_stack_end")?);
+    Ok(Offer {
+        core: board.core.class(),
+        instructions: narrow(symbol("_budget_instructions")?),
+        stack_bytes: narrow(stack),
+    })
+}
+
 /// Flash and RAM that an ELF takes, by its sections.
 ///
 /// # Errors
@@ -166,6 +191,11 @@ pub fn sizes_of(path: &Path) -> Result<Sizes> {
         }
     }
     Ok(sizes)
+}
+
+/// The folder of a board's crate.
+pub(crate) fn folder(root: &Path, board: &Board) -> PathBuf {
+    root.join("firmware/boards").join(board.folder)
 }
 
 pub(super) fn target_dir(root: &Path) -> Result<PathBuf> {

@@ -6,17 +6,24 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use firmware::{Armed, Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step};
+use firmware::{
+    Armed, Controller, ControllerState, Fault, Outcome, SCRATCH_LEN, boot_on, control_step,
+};
 use policy_format::message::Action;
 use serde::Serialize;
 
 use super::board::Board;
-use super::build::{build_firmware, sizes_of};
+use super::budget::{self, Budget, Over};
+use super::build::{build_firmware, offer_of, sizes_of};
+use super::hostile::{Arena, HostileReport};
 use super::qemu::{LinkKind, Qemu, QemuConfig};
 use super::session::Session;
 use crate::export::PolicyBuffer;
 use crate::plant::Dims;
 use crate::{Error, Result};
+
+/// Seed of the hostile inputs: every run meets the same ones.
+const HOSTILE_SEED: u64 = 1;
 
 /// The plant's half of the loop, in `f64`.
 pub trait HostPlant {
@@ -45,6 +52,8 @@ pub struct HilConfig {
     pub episodes: u64,
     /// Steps per episode, at least 1.
     pub steps: u64,
+    /// Number of hostile inputs behind the episodes ([`super::hostile`]); 0: none.
+    pub hostile: u64,
     /// Plant and actuator set the firmware is built for.
     pub target_class: u32,
     /// Longest wait for one answer of the device.
@@ -99,6 +108,12 @@ pub struct HilReport {
     pub faults_injected: u64,
     /// Of those, the ones the device survived.
     pub faults_survived: u64,
+    /// What hostile inputs found; `None` if none were asked for or the device did not arm the policy.
+    pub hostile: Option<HostileReport>,
+    /// What the board allows.
+    pub budget: Budget,
+    /// Figures beyond it.
+    pub over_budget: Vec<Over>,
     /// The fault that kept the device from arming the policy, by name.
     pub boot_fault: Option<String>,
     /// The fault the same boot gives on the host, by name.
@@ -106,10 +121,18 @@ pub struct HilReport {
 }
 
 impl HilReport {
-    /// `Ok` if the device did all that the host did.
+    /// Most instructions of a control step, over episodes and hostile inputs; `None` where they are not counted.
+    #[must_use]
+    pub fn most_instructions(&self) -> Option<u64> {
+        let hostile = self.hostile.as_ref().and_then(|h| h.instructions);
+        let both = [self.instructions, hostile].into_iter().flatten();
+        both.map(|count| count.max).max()
+    }
+
+    /// `Ok` if the device did all that the host did, also under hostile inputs, and within the budget.
     ///
     /// # Errors
-    /// [`Error::Negative`] that names the boot fault or the first difference.
+    /// [`Error::Negative`] that names the boot fault, the first difference, or what is beyond the budget.
     pub fn verdict(&self) -> Result<()> {
         if let Some(fault) = &self.boot_fault {
             return Err(Error::Negative(format!(
@@ -117,7 +140,12 @@ impl HilReport {
             )));
         }
         match &self.first_mismatch {
-            None if self.bit_exact => Ok(()),
+            None if self.bit_exact => {
+                if let Some(hostile) = &self.hostile {
+                    hostile.verdict()?;
+                }
+                budget::verdict(&self.board, &self.over_budget)
+            }
             first => Err(Error::Negative(format!(
                 "{} of {} actions differ from the host's; first: {}",
                 self.mismatches,
@@ -172,6 +200,8 @@ pub fn run_hil(
         None => build_firmware(config.board, config.target_class, progress)?.elf,
     };
     let sizes = sizes_of(&elf)?;
+    let budget = Budget::of(config.board)?;
+    let offer = offer_of(&elf, config.board)?;
     progress(&format!(
         "start {} over {}",
         config.board.name,
@@ -181,7 +211,7 @@ pub fn run_hil(
 
     let slot = PolicyBuffer::new(policy);
     let mut scratch = Box::new([0.0; SCRATCH_LEN]);
-    let host: Controller<'_> = boot(slot.bytes(), config.target_class, &mut scratch);
+    let host: Controller<'_> = boot_on(&offer, slot.bytes(), config.target_class, &mut scratch);
     let mut report = HilReport {
         board: config.board.name.to_string(),
         link: config.link,
@@ -199,6 +229,9 @@ pub fn run_hil(
         fallback_steps: 0,
         faults_injected: 0,
         faults_survived: 0,
+        hostile: None,
+        budget,
+        over_budget: budget.over_memory(&sizes),
         boot_fault: session.boot_fault().map(|fault| fault.to_string()),
         host_boot_fault: host.as_ref().err().map(Fault::to_string),
     };
@@ -209,6 +242,19 @@ pub fn run_hil(
             let mut tally = Tally::default();
             tally.run(config, &mut session, &host, &mut scratch, plant, observe)?;
             tally.write_to(&mut report, config);
+            report.fallback_steps = session.stats()?.fallback_steps;
+            if config.hostile > 0 {
+                progress(&format!("{} hostile inputs", config.hostile));
+                let mut arena = Arena {
+                    session: &mut session,
+                    host: &host,
+                    scratch: &mut scratch,
+                    plant,
+                    steps: config.steps,
+                    count: &|ticks| instructions_of(config, ticks),
+                };
+                report.hostile = Some(arena.run(config.hostile, HOSTILE_SEED)?);
+            }
         }
         _ if report.boot_fault != report.host_boot_fault => {
             report.first_mismatch = Some(format!(
@@ -219,9 +265,11 @@ pub fn run_hil(
         }
         _ => {}
     }
-    let stats = session.stats()?;
-    report.stack_bytes = stats.stack_bytes;
-    report.fallback_steps = stats.fallback_steps;
+    report.stack_bytes = session.stats()?.stack_bytes;
+    let most = report.most_instructions();
+    report
+        .over_budget
+        .extend(budget.over_run(report.stack_bytes, most));
     session.shut_down()?;
     Ok(report)
 }
@@ -255,6 +303,35 @@ fn fits(armed: &Armed<'_>, plant: Dims) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How an action differs from the host's answer, in words; `None` if every bit is the same.
+pub(super) fn difference(action: &Action, outcome: &Outcome, expected: &[f32]) -> Option<String> {
+    let bits = |control: &[f32]| control.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
+    let same = action.choice == outcome.choice
+        && action.mode == outcome.mode
+        && action.fault == Fault::code_of(outcome.fault)
+        && bits(&action.control) == bits(expected);
+    (!same).then(|| {
+        format!(
+            "device mode {} choice {} fault {:#06x} control {:?}; \
+             host mode {} choice {} fault {:#06x} control {expected:?}",
+            action.mode,
+            action.choice,
+            action.fault,
+            action.control.as_slice(),
+            outcome.mode,
+            outcome.choice,
+            Fault::code_of(outcome.fault),
+        )
+    })
+}
+
+/// Instructions that the ticks of an answer stand for; `None` on a link without instruction-counted time.
+fn instructions_of(config: &HilConfig, ticks: u32) -> Option<u64> {
+    let emulator = config.board.emulator?;
+    (config.link == LinkKind::Semihosting)
+        .then(|| (f64::from(ticks) / emulator.ticks_per_instruction).round() as u64)
 }
 
 /// What the loop counts.
@@ -327,10 +404,7 @@ impl Tally {
     }
 
     fn count(&mut self, config: &HilConfig, ticks: u32) -> Option<u64> {
-        if config.link != LinkKind::Semihosting {
-            return None;
-        }
-        let count = (f64::from(ticks) / config.board.ticks_per_instruction).round() as u64;
+        let count = instructions_of(config, ticks)?;
         self.instructions_min = self.instructions_min.min(count);
         self.instructions_max = self.instructions_max.max(count);
         self.instructions_sum += count;
@@ -342,31 +416,14 @@ impl Tally {
         episode: u64,
         step: u64,
         action: &Action,
-        outcome: &firmware::Outcome,
+        outcome: &Outcome,
         expected: &[f32],
     ) {
-        let bits = |control: &[f32]| control.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
-        let same = action.choice == outcome.choice
-            && action.mode == outcome.mode
-            && action.fault == Fault::code_of(outcome.fault)
-            && bits(&action.control) == bits(expected);
-        if same {
-            return;
+        if let Some(difference) = difference(action, outcome, expected) {
+            self.mismatches += 1;
+            self.first_mismatch
+                .get_or_insert_with(|| format!("episode {episode} step {step}: {difference}"));
         }
-        self.mismatches += 1;
-        self.first_mismatch.get_or_insert_with(|| {
-            format!(
-                "episode {episode} step {step}: device mode {} choice {} fault {:#06x} control {:?}; \
-                 host mode {} choice {} fault {:#06x} control {expected:?}",
-                action.mode,
-                action.choice,
-                action.fault,
-                action.control.as_slice(),
-                outcome.mode,
-                outcome.choice,
-                Fault::code_of(outcome.fault),
-            )
-        });
     }
 
     fn write_to(self, report: &mut HilReport, config: &HilConfig) {

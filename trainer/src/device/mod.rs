@@ -6,10 +6,12 @@
 //! ([`plant_loop`] makes one from a plant file).
 
 pub mod board;
+pub mod budget;
 pub mod build;
 pub mod c_compiler;
 pub mod guest;
 pub mod hil;
+pub mod hostile;
 pub mod link;
 pub mod plant_loop;
 pub mod qemu;

@@ -72,7 +72,16 @@ impl Qemu {
     /// [`Error::Negative`] if the policy does not fit the slot, [`Error::Environment`] if the
     /// emulator cannot be started or ends at once, [`Error::Io`] if its folder cannot be made.
     pub fn start(config: QemuConfig<'_>) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// As [`Qemu::start`], with more arguments for the emulator.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub fn start_with(config: QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<Self> {
         let board = config.board;
+        let emulator = board.emulator()?;
         if config.policy.len() > board.slot_bytes {
             return Err(Error::Negative(format!(
                 "policy: found {} bytes; the slot of {} holds {}",
@@ -88,7 +97,7 @@ impl Qemu {
         let mut command = Command::new(QEMU);
         command
             .current_dir(folder.path())
-            .args(["-machine", board.machine, "-display", "none"])
+            .args(["-machine", emulator.machine, "-display", "none"])
             .args(["-monitor", "none", "-kernel"])
             .arg(config.elf)
             .args([
@@ -116,13 +125,14 @@ impl Qemu {
                 &format!("loader,file={name},addr={address:#x},force-raw=on"),
             ]);
         }
+        command.args(more);
         let errors = folder.path().join("stderr");
         let stderr =
             std::fs::File::create(&errors).map_err(|e| Error::io(&errors, "cannot create", e))?;
         command.stderr(stderr);
         match config.link {
             LinkKind::Semihosting => {
-                command.args(["-serial", "null", "-icount", board.icount]);
+                command.args(["-serial", "null", "-icount", emulator.icount]);
                 let link = fifos(folder.path())?;
                 Ok(Self {
                     child: spawn(command)?,

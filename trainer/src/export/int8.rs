@@ -20,6 +20,23 @@ struct QuantisedBlock {
     weights: Vec<i8>,
 }
 
+/// A policy in 8 bits.
+#[derive(Clone)]
+pub struct Int8Policy {
+    /// The file.
+    pub file: PolicyBuffer,
+    /// Root mean square of what rounding moved the networks' weights by, in percent of the root mean square of the
+    /// weights.
+    pub weight_error_percent: f64,
+}
+
+/// Sums of squares: of the weights, and of what rounding moved them by.
+#[derive(Clone, Copy, Default)]
+struct Squares {
+    weights: f64,
+    errors: f64,
+}
+
 /// A network in 8 bits.
 struct QuantisedNetwork {
     input_scale: Vec<f32>,
@@ -36,7 +53,7 @@ struct QuantisedNetwork {
 /// # Errors
 /// [`Error::Usage`] if the bytes are no valid binary32 policy, the policy has no network, or a weight times its input's range
 /// is beyond 63; [`Error::Negative`] if the result cannot act at a golden state.
-pub fn int8_policy(policy: &PolicyBuffer, visited: &[Vec<f32>]) -> Result<PolicyBuffer> {
+pub fn int8_policy(policy: &PolicyBuffer, visited: &[Vec<f32>]) -> Result<Int8Policy> {
     let parsed = read(policy)?;
     if parsed.selector_hidden().is_none() && parsed.control_hidden().is_none() {
         return Err(Error::Usage(
@@ -50,23 +67,42 @@ pub fn int8_policy(policy: &PolicyBuffer, visited: &[Vec<f32>]) -> Result<Policy
         ));
     }
     let ranges = input_ranges(&parsed, visited);
+    let mut squares = Squares::default();
     let selector = match parsed.selector_hidden() {
         Some(hidden) => {
             let blocks: Vec<Block> = parsed.selector_blocks().collect();
-            Some(quantise("selector", &blocks, hidden.len(), &ranges)?)
+            Some(quantise(
+                "selector",
+                &blocks,
+                hidden.len(),
+                &ranges,
+                &mut squares,
+            )?)
         }
         None => None,
     };
     let control = match parsed.control_hidden() {
         Some(hidden) => {
             let blocks: Vec<Block> = parsed.control_blocks().collect();
-            Some(quantise("control", &blocks, hidden.len(), &ranges)?)
+            Some(quantise(
+                "control",
+                &blocks,
+                hidden.len(),
+                &ranges,
+                &mut squares,
+            )?)
         }
         None => None,
     };
     let states: Vec<&[f32]> = parsed.golden().map(|vector| vector.state).collect();
     let mut answers = vec![(0, vec![0.0; parsed.control_dim()]); states.len()];
-    let draft = encode(policy, selector.as_ref(), control.as_ref(), &states, &answers)?;
+    let draft = encode(
+        policy,
+        selector.as_ref(),
+        control.as_ref(),
+        &states,
+        &answers,
+    )?;
     let rounded = read(&draft)?;
     let mut scratch = vec![0.0; rounded.scratch_len()];
     for (state, (choice, control)) in states.iter().zip(&mut answers) {
@@ -75,7 +111,16 @@ pub fn int8_policy(policy: &PolicyBuffer, visited: &[Vec<f32>]) -> Result<Policy
             .map_err(|error| Error::Negative(format!("8-bit policy: golden vector: {error}")))?;
         *choice = u32::from(decision.choice);
     }
-    encode(policy, selector.as_ref(), control.as_ref(), &states, &answers)
+    Ok(Int8Policy {
+        file: encode(
+            policy,
+            selector.as_ref(),
+            control.as_ref(),
+            &states,
+            &answers,
+        )?,
+        weight_error_percent: 100.0 * (squares.errors / squares.weights.max(1e-300)).sqrt(),
+    })
 }
 
 /// Reads a policy.
@@ -111,6 +156,7 @@ fn quantise(
     blocks: &[Block<'_>],
     hidden: usize,
     ranges: &[f64],
+    squares: &mut Squares,
 ) -> Result<QuantisedNetwork> {
     let input_scale: Vec<f32> = ranges.iter().map(|r| (ACTIVATIONS / r) as f32).collect();
     let mut units: Vec<f64> = input_scale.iter().map(|&s| 1.0 / f64::from(s)).collect();
@@ -121,7 +167,7 @@ fn quantise(
     };
     for (index, block) in blocks.iter().enumerate() {
         let output = index >= hidden;
-        let rounded = quantise_block(block, &units, output).map_err(|(row, found)| {
+        let rounded = quantise_block(block, &units, output, squares).map_err(|(row, found)| {
             Error::Usage(format!(
                 "{name} network: block {index} row {row}: found a weight that adds up to {found:.1}; allowed in 8 \
                  bits: up to 63"
@@ -143,6 +189,7 @@ fn quantise_block(
     block: &Block<'_>,
     units: &[f64],
     output: bool,
+    squares: &mut Squares,
 ) -> std::result::Result<QuantisedBlock, (usize, f64)> {
     let mut rounded = QuantisedBlock {
         bias: Vec::new(),
@@ -179,6 +226,11 @@ fn quantise_block(
             let sum = (bias / unit).round();
             let reach = sum.abs() + 1024.0 * whole.iter().map(|w| w.abs()).sum::<f64>();
             if reach <= INT8_SUM_MAX as f64 && whole.iter().all(|w| w.abs() <= 127.0) {
+                for ((w, whole), input) in weights.iter().zip(&whole).zip(units) {
+                    // In the weight's own unit, not in that of its input's activation.
+                    squares.weights += (w / input).powi(2);
+                    squares.errors += ((w - whole * unit) / input).powi(2);
+                }
                 rounded.bias.push(sum as i32);
                 rounded.factor.push(factor);
                 rounded.weights.extend(whole.iter().map(|&w| w as i8));

@@ -14,6 +14,8 @@ use crate::policy::network::Network;
 use crate::policy::{InputKind, Model};
 
 pub mod buffer;
+pub mod int8;
+pub mod int8_report;
 mod safety;
 
 pub use buffer::PolicyBuffer;

@@ -149,6 +149,31 @@ impl<T: Real> Worker<T> {
         }
     }
 
+    /// One step with `choice` in every lane, from the states of step `t`: leaves the law in `self.law`, the control in
+    /// `self.applied` and the successor in `self.next`, and returns the cost.
+    #[inline(always)]
+    fn branch<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        t: usize,
+        choice: usize,
+    ) -> Lanes<T> {
+        let tape = &mut self.tape;
+        let law = &mut self.law;
+        model.law(parameters, tape, t, choice, &mut law.head, &mut law.law);
+        self.applied.copy_from_slice(&law.law);
+        model.constrain(&tape.applied, t, &mut self.applied);
+        plant.step(
+            model.shape().choice_modes[choice],
+            tape.state.at(t),
+            &self.applied,
+            tape.noise.at(t),
+            &mut self.next,
+        )
+    }
+
     /// Steps the plant with every choice, values the successors, keeps each lane's own.
     #[inline(always)]
     fn try_every_choice<P: Plant<T>>(
@@ -159,26 +184,10 @@ impl<T: Real> Worker<T> {
         look: LookAhead<'_, T>,
         t: usize,
     ) {
-        let tape = &mut self.tape;
-        let choices = tape.choice[t];
+        let choices = self.tape.choice[t];
         for choice in 0..model.shape().choices() {
-            model.law(
-                parameters,
-                tape,
-                t,
-                choice,
-                &mut self.law.head,
-                &mut self.law.law,
-            );
-            self.applied.copy_from_slice(&self.law.law);
-            model.constrain(&tape.applied, t, &mut self.applied);
-            let cost = plant.step(
-                model.shape().choice_modes[choice],
-                tape.state.at(t),
-                &self.applied,
-                tape.noise.at(t),
-                &mut self.next,
-            );
+            let cost = self.branch(plant, model, parameters, t, choice);
+            let tape = &mut self.tape;
             let value =
                 look.critic
                     .value_at(model.shape(), look.parameters, &self.next, &mut self.critic);
@@ -296,25 +305,8 @@ impl<T: Real> Worker<T> {
         t: usize,
         d_cost: Lanes<T>,
     ) {
-        let tape = &mut self.tape;
         for choice in 0..model.shape().choices() {
-            model.law(
-                parameters,
-                tape,
-                t,
-                choice,
-                &mut self.law.head,
-                &mut self.law.law,
-            );
-            self.applied.copy_from_slice(&self.law.law);
-            model.constrain(&tape.applied, t, &mut self.applied);
-            let cost = plant.step(
-                model.shape().choice_modes[choice],
-                tape.state.at(t),
-                &self.applied,
-                tape.noise.at(t),
-                &mut self.next,
-            );
+            let cost = self.branch(plant, model, parameters, t, choice);
             let mut value = cost * d_cost;
             for (&d, &x) in self.d_next.iter().zip(&self.next) {
                 value = d.mul_add(x, value);
@@ -322,7 +314,7 @@ impl<T: Real> Worker<T> {
             for (&d, &u) in self.d_previous.iter().zip(&self.applied) {
                 value = d.mul_add(u, value);
             }
-            tape.look_ahead.at_mut(t)[choice] = value;
+            self.tape.look_ahead.at_mut(t)[choice] = value;
         }
     }
 

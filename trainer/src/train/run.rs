@@ -16,7 +16,7 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
 use crate::train::critic::Critic;
 use crate::train::divergence;
-use crate::train::learner::{EpochMetrics, State, learner};
+use crate::train::learner::{EpochMetrics, Learner, State};
 use crate::train::metrics::Metrics;
 use crate::train::settings::{PlantTraits, Settings};
 use crate::train::start::StartingPoint;
@@ -170,7 +170,7 @@ pub fn train(
     let directory = RunDirectory::open(config, &start_file)?;
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
-    let mut learner = learner(
+    let mut learner = Learner::new(
         &plant,
         &config.plant,
         &model,

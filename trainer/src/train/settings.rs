@@ -183,7 +183,7 @@ pub struct TrainSettings {
     pub step_final: f64,
     /// Passes of the critic's regression over each batch.
     pub critic_passes: usize,
-    /// HPO: percent of the epochs, at the start, in which the critic alone learns, 0 to 99. A start that is worth
+    /// Percent of the epochs, at the start, in which the critic alone learns, 0 to 99; 0 for Gumbel, which has none. A start that is worth
     /// keeping must not be judged by a critic that knows nothing yet.
     pub critic_warmup: usize,
     /// How much a sample's choice counts.

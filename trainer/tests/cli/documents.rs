@@ -196,7 +196,7 @@ fn every_json_key_is_documented() {
             "gradcheck",
             "switched-lqr-2-2",
             "--samples",
-            "2000",
+            "4000",
             "--set",
             "horizon=3",
         ],

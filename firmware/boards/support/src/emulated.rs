@@ -2,10 +2,10 @@
 //! (`semihosting` or `uart`), so that one ELF serves both.
 #![expect(unsafe_code, reason = "boards vouch for their addresses")]
 
-use firmware::{Fault, Instruments, Link, LinkClosed, Memory, boot, serve};
+use firmware::{Fault, Instruments, Link, LinkClosed, Memory, boot_on, serve};
 
 use crate::counter::Counter;
-use crate::{TARGET_CLASS, exceptions, semihosting, slot, stack, uart};
+use crate::{TARGET_CLASS, budget, exceptions, semihosting, slot, stack, uart};
 
 /// An emulated board.
 ///
@@ -41,7 +41,12 @@ pub fn run<B: Board>(memory: &mut Memory) -> ! {
         wire,
         counter: Counter::start(),
     };
-    let controller = boot(slot::loaded(), TARGET_CLASS, &mut memory.scratch);
+    let controller = boot_on(
+        &budget::offer(),
+        slot::loaded(),
+        TARGET_CLASS,
+        &mut memory.scratch,
+    );
     serve(&mut device, &controller, TARGET_CLASS, memory);
     semihosting::exit(0)
 }

@@ -2,13 +2,18 @@
 //!
 //! The stack lies below all statics, painted and, where the core can, guarded, so that an overflow is a
 //! fault and its greatest use can be read; every processor fault is a numbered last word on the link.
-//! The feature `qemu` adds what emulated boards do.
+//! The feature `qemu` makes it an emulated board;
+//! without it, `real` is the way in.
 #![no_std]
 
+mod budget;
 pub mod counter;
 #[cfg(feature = "qemu")]
 mod emulated;
 pub mod exceptions;
+#[cfg(not(feature = "qemu"))]
+pub mod real;
+#[cfg(any(feature = "qemu", armv7m))]
 mod registers;
 #[cfg(feature = "qemu")]
 mod semihosting;

@@ -15,6 +15,7 @@ impl Register {
     }
 
     /// Reads the register.
+    #[cfg(feature = "qemu")]
     pub fn read(self) -> u32 {
         // SAFETY: by the contract of `at`, the only maker.
         unsafe { (self.0 as *const u32).read_volatile() }

@@ -28,3 +28,20 @@ pub fn loaded() -> &'static [u8] {
     // section of memory.x, and nothing on the board writes to it. The length is at most the slot's.
     unsafe { core::slice::from_raw_parts(start, loaded.min(length)) }
 }
+
+/// The policy that was flashed to the slot, as long as its header says it is and at most as long as the
+/// slot; a slot without a policy's magic gives the bytes of a header.
+#[cfg(not(feature = "qemu"))]
+pub fn stored() -> &'static [u8] {
+    use policy_format::{HEADER_LEN, MAGIC};
+    let (start, length) = place();
+    // SAFETY: the slot is mapped flash that belongs to no section of memory.x and is not written while the
+    // firmware runs.
+    let slot = unsafe { core::slice::from_raw_parts(start, length) };
+    let header = slot.get(..HEADER_LEN).unwrap_or(slot);
+    let total = header
+        .strip_prefix(&MAGIC)
+        .and_then(|rest| rest.get(4..)?.first_chunk::<4>())
+        .map_or(HEADER_LEN, |bytes| u32::from_le_bytes(*bytes) as usize);
+    slot.get(..total).unwrap_or(slot)
+}

@@ -42,6 +42,12 @@ pub fn guard() {
 #[cfg(armv6m)]
 pub fn guard() {}
 
+/// Bytes of the stack.
+pub fn size() -> u32 {
+    let bytes = (&raw const _stack_start as usize).saturating_sub(&raw const _stack_end as usize);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// Greatest use since reset, in bytes.
 pub fn high_water() -> u32 {
     let mut address = (&raw const _stack_end) as usize;

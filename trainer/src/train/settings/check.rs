@@ -168,6 +168,12 @@ impl Settings {
                 "\"on\": its gradient is the total derivative",
             );
         }
+        if train.algo == Algorithm::Gumbel && train.critic_warmup > 0 {
+            return refuse(
+                "train.critic_warmup above 0 with gumbel",
+                "0: it has no critic",
+            );
+        }
         if train.algo != Algorithm::Hpo && train.variant == Variant::Exact {
             return refuse(
                 "train.variant = \"exact\" with another algorithm than hpo",

@@ -1,0 +1,68 @@
+//! Firmware for RP2350 boards (Pico 2): 12 MHz crystal, 150 MHz core, UART0 on GPIO 0 (TX) and 1 (RX) at
+//! 115200 baud, watchdog. Built in CI; it was never run.
+#![no_std]
+#![no_main]
+
+use board_support::real::{Hardware, serve_on};
+use board_support::{Memory, entry};
+use embassy_rp::clocks::ClockConfig;
+use embassy_rp::config::Config;
+use embassy_rp::pac::UART0;
+use embassy_rp::uart::{Blocking, Config as UartConfig, Uart, UartRx, UartTx};
+use embassy_rp::watchdog::Watchdog;
+use embassy_time::Duration;
+use embedded_hal_nb::serial::Read;
+
+/// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
+const WATCHDOG: Duration = Duration::from_millis(100);
+
+struct Rp2350 {
+    receiver: UartRx<'static, Blocking>,
+    transmitter: UartTx<'static, Blocking>,
+    watchdog: Watchdog,
+}
+
+impl Hardware for Rp2350 {
+    fn receive(&mut self) -> Option<u8> {
+        self.receiver.read().ok()
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        // A blocking write waits for room and has no other way to fail.
+        let _ = self.transmitter.blocking_write(bytes);
+    }
+
+    fn feed_watchdog(&mut self) {
+        self.watchdog.feed(WATCHDOG);
+    }
+}
+
+fn last_words(bytes: &[u8]) {
+    for &byte in bytes {
+        while UART0.uartfr().read().txff() {}
+        UART0.uartdr().write(|word| word.set_data(byte));
+    }
+    while UART0.uartfr().read().busy() {}
+}
+
+#[entry]
+fn main() -> ! {
+    static mut MEMORY: Memory = Memory::new();
+
+    let peripherals = embassy_rp::init(Config::new(ClockConfig::crystal(12_000_000)));
+    let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
+    watchdog.start(WATCHDOG);
+    let (transmitter, receiver) = Uart::new_blocking(
+        peripherals.UART0,
+        peripherals.PIN_0,
+        peripherals.PIN_1,
+        UartConfig::default(),
+    )
+    .split();
+    let board = Rp2350 {
+        receiver,
+        transmitter,
+        watchdog,
+    };
+    serve_on(board, last_words, MEMORY)
+}

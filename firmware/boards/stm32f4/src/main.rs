@@ -1,0 +1,87 @@
+//! Firmware for STM32F405 and STM32F407 boards: 8 MHz crystal, 168 MHz core, USART2 on PA2 (TX) and PA3 (RX)
+//! at 115200 baud, independent watchdog. Built in CI; it was never run.
+#![no_std]
+#![no_main]
+
+use board_support::real::{Hardware, serve_on};
+use board_support::{Memory, entry};
+use embassy_stm32::mode::Blocking;
+use embassy_stm32::pac::USART2;
+use embassy_stm32::peripherals::IWDG;
+use embassy_stm32::time::Hertz;
+use embassy_stm32::usart::{Config as UartConfig, Uart};
+use embassy_stm32::wdg::IndependentWatchdog;
+use embassy_stm32::{Config, rcc};
+use embedded_hal_nb::serial::Read;
+
+/// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
+const WATCHDOG_US: u32 = 100_000;
+
+struct Stm32F4 {
+    uart: Uart<'static, Blocking>,
+    watchdog: IndependentWatchdog<'static, IWDG>,
+}
+
+impl Hardware for Stm32F4 {
+    fn receive(&mut self) -> Option<u8> {
+        self.uart.read().ok()
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        // The driver only fails on a configuration it would not have accepted.
+        let _ = self.uart.blocking_write(bytes);
+    }
+
+    fn feed_watchdog(&mut self) {
+        self.watchdog.pet();
+    }
+}
+
+/// 8 MHz / 4 * 168 / 2 = 168 MHz.
+fn clocks() -> Config {
+    let mut config = Config::default();
+    config.rcc.hse = Some(rcc::Hse {
+        freq: Hertz(8_000_000),
+        mode: rcc::HseMode::Oscillator,
+    });
+    config.rcc.pll_src = rcc::PllSource::HSE;
+    config.rcc.pll = Some(rcc::Pll {
+        prediv: rcc::PllPreDiv::DIV4,
+        mul: rcc::PllMul::MUL168,
+        divp: Some(rcc::PllPDiv::DIV2),
+        divq: Some(rcc::PllQDiv::DIV7),
+        divr: None,
+    });
+    config.rcc.ahb_pre = rcc::AHBPrescaler::DIV1;
+    config.rcc.apb1_pre = rcc::APBPrescaler::DIV4;
+    config.rcc.apb2_pre = rcc::APBPrescaler::DIV2;
+    config.rcc.sys = rcc::Sysclk::PLL1_P;
+    config
+}
+
+fn last_words(bytes: &[u8]) {
+    for &byte in bytes {
+        while !USART2.sr().read().txe() {}
+        USART2.dr().write(|word| word.set_dr(byte.into()));
+    }
+    while !USART2.sr().read().tc() {}
+}
+
+#[entry]
+fn main() -> ! {
+    static mut MEMORY: Memory = Memory::new();
+
+    let peripherals = embassy_stm32::init(clocks());
+    let mut watchdog = IndependentWatchdog::new(peripherals.IWDG, WATCHDOG_US);
+    watchdog.unleash();
+    let Ok(uart) = Uart::new_blocking(
+        peripherals.USART2,
+        peripherals.PA3,
+        peripherals.PA2,
+        UartConfig::default(),
+    ) else {
+        // The watchdog ends it; the default configuration is accepted at these clocks.
+        loop {}
+    };
+    serve_on(Stm32F4 { uart, watchdog }, last_words, MEMORY)
+}

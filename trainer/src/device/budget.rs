@@ -1,0 +1,171 @@
+//! A board's budget: what firmware and policy may take, from the `budget.toml` beside its memory map.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::board::Board;
+use super::build::{Sizes, folder, project_root};
+use crate::{Error, Result};
+
+/// Greatest figures of a firmware and of the policy on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Bytes of flash, without a policy.
+    pub flash_bytes: u64,
+    /// Bytes of RAM, without the stack.
+    pub ram_bytes: u64,
+    /// Bytes of stack, as painted and measured.
+    pub stack_bytes: u64,
+    /// Instructions of one control step.
+    pub instructions: u64,
+}
+
+/// A figure beyond its budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Over {
+    /// The budget's field.
+    pub what: &'static str,
+    /// The figure.
+    pub found: u64,
+    /// What the budget allows.
+    pub allowed: u64,
+}
+
+impl Budget {
+    /// The budget of `board`, from the project's folder.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without the project's folder, [`Error::Io`] if the file cannot be read,
+    /// [`Error::Input`] if it is not a budget.
+    pub fn of(board: &Board) -> Result<Self> {
+        Self::read(&folder(&project_root()?, board).join("budget.toml"))
+    }
+
+    /// Reads a budget file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is not a budget.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "cannot read", e))?;
+        toml::from_str(&text).map_err(|e| {
+            Error::input(
+                path,
+                "budget",
+                e.message(),
+                "flash_bytes, ram_bytes, stack_bytes and instructions, whole numbers",
+            )
+        })
+    }
+
+    /// What of a firmware's memory is beyond the budget; empty if nothing is.
+    #[must_use]
+    pub fn over_memory(&self, sizes: &Sizes) -> Vec<Over> {
+        over(&[
+            ("flash_bytes", sizes.flash_bytes, self.flash_bytes),
+            ("ram_bytes", sizes.ram_bytes, self.ram_bytes),
+        ])
+    }
+
+    /// What of a run is beyond the budget: stack, and instructions where they were counted.
+    #[must_use]
+    pub fn over_run(&self, stack_bytes: u32, instructions: Option<u64>) -> Vec<Over> {
+        over(&[
+            ("stack_bytes", stack_bytes.into(), self.stack_bytes),
+            (
+                "instructions",
+                instructions.unwrap_or_default(),
+                self.instructions,
+            ),
+        ])
+    }
+}
+
+fn over(figures: &[(&'static str, u64, u64)]) -> Vec<Over> {
+    figures
+        .iter()
+        .filter(|(_, found, allowed)| found > allowed)
+        .map(|&(what, found, allowed)| Over {
+            what,
+            found,
+            allowed,
+        })
+        .collect()
+}
+
+/// `Ok` if nothing is beyond the budget.
+///
+/// # Errors
+/// [`Error::Negative`] that names every figure beyond it.
+pub fn verdict(board: &str, over: &[Over]) -> Result<()> {
+    if over.is_empty() {
+        return Ok(());
+    }
+    let figures: Vec<_> = over
+        .iter()
+        .map(|o| format!("{} is {}, the budget allows {}", o.what, o.found, o.allowed))
+        .collect();
+    Err(Error::Negative(format!("{board}: {}", figures.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::BOARDS;
+    use super::*;
+
+    const BUDGET: Budget = Budget {
+        flash_bytes: 100,
+        ram_bytes: 10,
+        stack_bytes: 20,
+        instructions: 1_000,
+    };
+
+    #[test]
+    fn what_is_at_the_budget_passes_and_one_more_does_not() {
+        let sizes = |flash_bytes, ram_bytes| Sizes {
+            flash_bytes,
+            ram_bytes,
+        };
+        assert!(BUDGET.over_memory(&sizes(100, 10)).is_empty());
+        let beyond = BUDGET.over_memory(&sizes(101, 11));
+        assert_eq!(beyond.len(), 2);
+        assert!(BUDGET.over_run(20, Some(1_000)).is_empty());
+        assert!(BUDGET.over_run(20, None).is_empty());
+        assert_eq!(BUDGET.over_run(21, Some(1_001)).len(), 2);
+        let error = verdict("a-board", &beyond).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(
+            error.to_string(),
+            "a-board: flash_bytes is 101, the budget allows 100; ram_bytes is 11, the budget allows 10"
+        );
+    }
+
+    #[test]
+    fn every_board_has_a_budget() {
+        for board in BOARDS {
+            let budget = Budget::of(board).unwrap();
+            assert!(
+                budget.flash_bytes > 0 && budget.instructions > 0,
+                "{}",
+                board.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_budget_names_file_and_fields() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.toml");
+        for text in ["flash_bytes = 1", "flash = 1", "instructions = -1", "x"] {
+            std::fs::write(&path, text).unwrap();
+            let error = Budget::read(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(
+                text.contains("budget.toml") && text.contains("ram_bytes"),
+                "{text}"
+            );
+        }
+    }
+}
