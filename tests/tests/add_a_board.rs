@@ -16,12 +16,12 @@ use trainer::device::qemu::LinkKind;
 /// The page's line for the table.
 const ENTRY: Board = include!("add_a_board/entry.rs");
 
-/// The files of the page: a line that is nothing but a path in backticks and a colon, and the fenced block behind it.
+/// The files of the page: a line that is nothing but a path in bold, and the fenced block behind it.
 fn files(page: &str) -> Vec<(PathBuf, String)> {
     let mut lines = page.lines();
     let mut files = Vec::new();
     while let Some(line) = lines.next() {
-        let Some(path) = line.strip_prefix('`').and_then(|l| l.strip_suffix("`:")) else {
+        let Some(path) = line.strip_prefix("**").and_then(|l| l.strip_suffix("**")) else {
             continue;
         };
         let block = lines

@@ -62,7 +62,12 @@ pub fn build_firmware(
         .current_dir(&crate_folder)
         .args(["build", "--release"])
         // A new board's first build writes the file.
-        .args(crate_folder.join("Cargo.lock").exists().then_some("--locked"))
+        .args(
+            crate_folder
+                .join("Cargo.lock")
+                .exists()
+                .then_some("--locked"),
+        )
         .args(board.feature.map(|feature| format!("--features={feature}")))
         .env("HPO_TARGET_CLASS", target_class.to_string());
     run(command)?;
