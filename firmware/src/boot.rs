@@ -6,6 +6,7 @@ use policy_format::message::{MAX_CONTROL, MAX_STATE};
 use policy_format::{Capacity, Policy, RawPolicy};
 
 use crate::Fault;
+use crate::kernels::Native;
 
 /// What this firmware has room for; a policy beyond it is refused.
 pub const CAPACITY: Capacity = Capacity {
@@ -64,7 +65,7 @@ pub fn boot<'p>(
         .get_mut(..policy.control_dim())
         .ok_or(Fault::WRONG_LENGTH)?;
     policy
-        .check_golden(control, scratch)
+        .check_golden_with::<Native>(control, scratch)
         .map_err(|_| Fault::GOLDEN_MISMATCH)?;
     Ok(Armed { policy })
 }

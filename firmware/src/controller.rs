@@ -2,30 +2,14 @@
 
 use crate::boot::{Armed, SCRATCH_LEN};
 use crate::fault::Fault;
+use crate::supervisor::{self, Observation};
 
 /// The controller: an armed policy, or the fault that kept it from being armed. It does not change
 /// while it runs.
 pub type Controller<'p> = Result<Armed<'p>, Fault>;
 
-/// What the controller remembers from step to step within an episode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ControllerState {
-    latched: Option<Fault>,
-}
-
-impl ControllerState {
-    /// The state at the start of an episode.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { latched: None }
-    }
-
-    /// The first fault since the start of the episode.
-    #[must_use]
-    pub const fn latched(&self) -> Option<Fault> {
-        self.latched
-    }
-}
+/// What the controller remembers from step to step within an episode: the supervisor's state.
+pub use crate::supervisor::SupervisorState as ControllerState;
 
 /// What one step decided, beside the control vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +22,12 @@ pub struct Outcome {
     pub fault: Option<Fault>,
 }
 
-/// One control step.
+/// One control step in lockstep with a simulated plant: [`supervisor::step`] without timestamps, its command copied out.
 ///
 /// `measured` is the state in the plant's units, `control` receives the control and has the policy's
-/// length (any length without a policy). A step the policy cannot decide (a value that is not finite, a wrong
-/// length) is answered by the policy's fallback law, and the fault is latched: the fallback law acts
-/// until a new [`ControllerState`] begins the next episode, because a sensor or a policy that failed
-/// once is not trusted again by itself. Without an armed policy the answer is the safe constant, mode
+/// length (values beyond it become 0, values that it has no room for are dropped). A step that the policy may not take
+/// is answered by the fallback law, and the fault is latched: the fallback law acts until a new [`ControllerState`] begins the next
+/// episode, or until the policy's own rule of return is met. Without an armed policy the answer is the safe constant, mode
 /// 0 and control zero, with the boot fault. Never panics, whatever the values and lengths.
 #[inline(never)]
 pub fn control_step(
@@ -54,35 +37,19 @@ pub fn control_step(
     control: &mut [f32],
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Outcome {
-    let policy = match controller {
-        Ok(armed) => armed.policy(),
-        Err(fault) => {
-            control.fill(0.0);
-            return Outcome {
-                choice: 0,
-                mode: 0,
-                fault: Some(*fault),
-            };
-        }
-    };
-    let fault = match state.latched {
-        Some(fault) => fault,
-        None => match policy.decide(measured, control, scratch) {
-            Ok(decision) => {
-                return Outcome {
-                    choice: decision.choice,
-                    mode: decision.mode,
-                    fault: None,
-                };
-            }
-            Err(error) => error.into(),
-        },
-    };
-    state.latched = Some(fault);
-    let mode = policy.fallback(measured, control);
+    let observation = Observation::lockstep(measured);
+    let command = supervisor::step(controller, state, &observation, scratch);
+    let values = command
+        .control()
+        .iter()
+        .copied()
+        .chain(core::iter::repeat(0.0));
+    for (control, value) in control.iter_mut().zip(values) {
+        *control = value;
+    }
     Outcome {
-        choice: 0,
-        mode,
-        fault: Some(fault),
+        choice: command.choice(),
+        mode: command.mode(),
+        fault: command.fault(),
     }
 }

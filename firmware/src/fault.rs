@@ -65,6 +65,31 @@ faults! {
     0x0202 NON_FINITE_VALUE "NonFiniteValue";
     /// The measured state does not have the policy's length.
     0x0203 WRONG_LENGTH "WrongLength";
+    // 0x05xx: supervisor
+    /// A state lies outside the policy's envelope.
+    0x0501 OUT_OF_ENVELOPE "OutOfEnvelope";
+    /// A measurement is older than the policy allows.
+    0x0502 STALE_MEASUREMENT "StaleMeasurement";
+    /// The clock or a measurement's timestamp went back.
+    0x0503 TIME_BACKWARDS "TimeBackwards";
+    /// More time than the policy allows passed between two control steps.
+    0x0504 MISSED_DEADLINE "MissedDeadline";
+    /// A measurement carries the timestamp of the one before: the sensor stopped.
+    0x0505 SENSOR_STOPPED "SensorStopped";
+    /// Too many measurements in a row have the same bits.
+    0x0506 SENSOR_FROZEN "SensorFrozen";
+    /// A measurement carries a timestamp later than the present time.
+    0x0507 FUTURE_MEASUREMENT "FutureMeasurement";
+    /// A sensor could not be read.
+    0x0508 SENSOR_FAILED "SensorFailed";
+    /// An actuator did not take its command.
+    0x0509 ACTUATOR_FAILED "ActuatorFailed";
+    /// The state estimator has no estimate.
+    0x050A ESTIMATOR_FAILED "EstimatorFailed";
+    /// The policy gave a control outside its own bounds.
+    0x050B INADMISSIBLE_CONTROL "InadmissibleControl";
+    /// The watchdog reset the device.
+    0x050C WATCHDOG_RESET "WatchdogReset";
     // 0x03xx: link
     /// More bytes than a frame may have arrived without a zero.
     0x0301 FRAME_TOO_LONG "FrameTooLong";
@@ -102,6 +127,25 @@ impl Fault {
             Some(code) => Some(Fault(code)),
             None => None,
         }
+    }
+
+    /// Whether the cause may pass by itself, so that a policy's rule of return applies: a measurement that was bad or
+    /// late. A policy that gives nonsense, wiring, and what resets a processor do not pass. Never panics.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        [
+            Fault::NON_FINITE_INPUT,
+            Fault::OUT_OF_ENVELOPE,
+            Fault::STALE_MEASUREMENT,
+            Fault::TIME_BACKWARDS,
+            Fault::MISSED_DEADLINE,
+            Fault::SENSOR_STOPPED,
+            Fault::SENSOR_FROZEN,
+            Fault::FUTURE_MEASUREMENT,
+            Fault::SENSOR_FAILED,
+            Fault::ESTIMATOR_FAILED,
+        ]
+        .contains(&self)
     }
 
     /// The number of a fault that may be absent: 0 for `None`.

@@ -6,7 +6,7 @@
 //! constant; a step that fails latches the fallback law. Nothing in this crate panics, and the
 //! trainer runs this same crate on the host.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(
@@ -22,14 +22,21 @@ extern crate std;
 
 pub mod boot;
 pub mod budget;
+pub mod control_loop;
 pub mod controller;
 pub mod fault;
+pub mod hal;
+pub mod kernels;
 pub mod link;
 pub mod serve;
+pub mod supervisor;
 
 pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
 pub use budget::{Offer, boot_on};
+pub use control_loop::{ControlLoop, ResetCause};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;
+pub use hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
 pub use link::{Instruments, Link, LinkClosed};
 pub use serve::{Memory, serve};
+pub use supervisor::{Command, Observation};

@@ -15,6 +15,9 @@ pub(crate) const fn block_len(rows: usize, columns: usize) -> usize {
 }
 
 /// A borrowed block of `rows` by `columns`, in the panel layout of the file.
+///
+/// There is no way to make one in which `bias` has another length than [`padded_rows`] of `rows`, or `panels` another
+/// than that times `columns`: kernels that read through pointers rely on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
     bias: &'a [f32],
@@ -25,6 +28,7 @@ pub struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// Takes a block from the front of `floats` and gives it with the rest; `None` if they do not suffice.
+    #[inline(always)]
     pub(crate) fn take(
         floats: &'a [f32],
         rows: usize,
@@ -124,6 +128,14 @@ impl<'a> Block<'a> {
         self.each_panel(&Monomials(z), y);
     }
 
+    /// As [`Block::apply`], row by row: the same bits from less code, for what is not worth speed.
+    pub(crate) fn apply_rows(&self, x: &[f32], y: &mut [f32]) {
+        for (row, (y, &bias)) in y.iter_mut().zip(self.bias).enumerate() {
+            let weights = (0..self.columns).map_while(|column| self.weight(row, column));
+            *y = weights.zip(x).fold(bias, |sum, (w, &x)| sum + w * x);
+        }
+    }
+
     #[inline(always)]
     fn each_panel(&self, inputs: &impl Inputs, y: &mut [f32]) {
         // The layout needs no panel counts: what chunks of 8 leave over is the panel of 4, or nothing.
@@ -207,6 +219,9 @@ pub(crate) struct Blocks<'a> {
     floats: &'a [f32],
     rows: usize,
     columns: usize,
+    /// Floats of one block.
+    length: usize,
+    count: usize,
 }
 
 impl<'a> Blocks<'a> {
@@ -217,21 +232,32 @@ impl<'a> Blocks<'a> {
         columns: usize,
         count: usize,
     ) -> Option<Self> {
-        let length = block_len(rows, columns).checked_mul(count)?;
-        (length == floats.len()).then_some(Self {
+        let length = block_len(rows, columns);
+        (length.checked_mul(count)? == floats.len()).then_some(Self {
             floats,
             rows,
             columns,
+            length,
+            count,
         })
     }
 
     /// The block of `index`, `None` beyond the last one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<Block<'a>> {
-        let length = block_len(self.rows, self.columns);
-        let start = length.checked_mul(index)?;
-        let (block, _) = Block::take(self.floats.get(start..)?, self.rows, self.columns)?;
-        Some(block)
+        if index >= self.count {
+            return None;
+        }
+        // Below the length of the floats, as `new` checked.
+        let start = self.length.wrapping_mul(index);
+        let block = self.floats.get(start..start.wrapping_add(self.length))?;
+        let (bias, weights) = block.split_at_checked(padded_rows(self.rows))?;
+        Some(Block {
+            bias,
+            weights,
+            rows: self.rows,
+            columns: self.columns,
+        })
     }
 
     /// All blocks, in order.

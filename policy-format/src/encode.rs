@@ -8,6 +8,8 @@ use crate::meta::{
 };
 use crate::names::{MAX_NAME_BYTES, WireName};
 use crate::policy::Bounds;
+use crate::safety::Safety;
+use crate::safety_encode::{self, encode_supervised};
 use crate::section::SectionId;
 use crate::spec::{BlockSpec, FallbackSpec, PolicySpec};
 use crate::validate;
@@ -25,9 +27,19 @@ const MAX_NAME_RECORD: usize = 8 + 2 * MAX_NAME_BYTES;
 /// # Errors
 /// [`EncodeError`]: a list of the wrong length, a value no reader would accept, or `out` too small.
 pub fn encode(spec: &PolicySpec<'_>, out: &mut [u8]) -> Result<usize, EncodeError> {
+    encode_supervised(spec, &Safety::NONE, out)
+}
+
+/// See [`encode_supervised`].
+pub(crate) fn encode_with(
+    spec: &PolicySpec<'_>,
+    safety: &Safety<'_>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
     let meta = meta(spec)?;
     meta.check()?;
     check(spec, &meta)?;
+    safety_encode::check(spec, safety)?;
     let (n, m) = (usize::from(spec.state_dim), usize::from(spec.control_dim));
     let (choices, logits) = (meta.choices(), meta.logits());
 
@@ -39,7 +51,8 @@ pub fn encode(spec: &PolicySpec<'_>, out: &mut [u8]) -> Result<usize, EncodeErro
         spec.bounds.is_some(),
         !spec.names.is_empty(),
     ];
-    let sections = 5 + optional.iter().filter(|&&present| present).count();
+    let sections =
+        5 + optional.iter().filter(|&&present| present).count() + safety_encode::sections(safety);
     let mut file = Writer {
         container: ContainerWriter::new(out, spec.target_class, sections),
         section: SectionId::META,
@@ -109,6 +122,7 @@ pub fn encode(spec: &PolicySpec<'_>, out: &mut [u8]) -> Result<usize, EncodeErro
             file.container.put(encoded);
         }
     }
+    safety_encode::write(safety, &mut file)?;
     file.container.finish()
 }
 
@@ -225,7 +239,11 @@ const fn too_long(field: &'static str, found: usize, allowed: usize) -> EncodeEr
     }
 }
 
-fn expect(field: &'static str, found: usize, expected: usize) -> Result<(), EncodeError> {
+pub(crate) fn expect(
+    field: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), EncodeError> {
     if found == expected {
         Ok(())
     } else {
@@ -234,13 +252,13 @@ fn expect(field: &'static str, found: usize, expected: usize) -> Result<(), Enco
 }
 
 /// The container plus the section being written, for error messages.
-struct Writer<'o> {
-    container: ContainerWriter<'o>,
+pub(crate) struct Writer<'o> {
+    pub(crate) container: ContainerWriter<'o>,
     section: SectionId,
 }
 
 impl Writer<'_> {
-    fn start(&mut self, section: SectionId) {
+    pub(crate) fn start(&mut self, section: SectionId) {
         self.container.section(section, section.is_critical());
         self.section = section;
     }
@@ -263,7 +281,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn floats(&mut self, values: &[f32]) -> Result<(), EncodeError> {
+    pub(crate) fn floats(&mut self, values: &[f32]) -> Result<(), EncodeError> {
         values.iter().try_for_each(|&value| self.float(value))
     }
 

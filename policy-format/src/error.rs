@@ -290,8 +290,90 @@ format_errors! {
     };
     /// No golden vector holds a subnormal state, which a core that flushes to zero would betray itself by.
     42 GoldenWithoutSubnormal;
+    /// A row of an 8-bit block could sum beyond what stays exact.
+    60 Int8Range {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// What it could reach.
+        found: i64,
+    };
+    /// An 8-bit weight is -128.
+    61 Int8Weight {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// Column.
+        column: usize,
+    };
+    /// A multiplier is not in 1..=32767, or an output scale is not positive and normal.
+    62 Int8Factor {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+        /// Multiplier, or bits of the scale.
+        found: u32,
+    };
+    /// A padding row or column of an 8-bit block is not zero.
+    63 Int8Padding {
+        /// The section.
+        section: SectionId,
+        /// Row, counted through the section with its padding.
+        row: usize,
+    };
+    /// A scale of an 8-bit network's input is not positive, or its padding is not zero.
+    64 Int8InputScale {
+        /// The section.
+        section: SectionId,
+        /// Index of the float.
+        index: usize,
+    };
+    /// A rate limit is not positive.
+    80 RateLimit {
+        /// Control index.
+        index: usize,
+        /// Value found.
+        found: f32,
+    };
+    /// The control before the first period lies outside the control bounds.
+    81 StartControl {
+        /// Control index.
+        index: usize,
+        /// Value found.
+        found: f32,
+    };
+    /// The hysteresis is negative.
+    82 Hysteresis {
+        /// Value found.
+        found: f32,
+    };
+    /// A dwell time is not 1 to 1,000,000 periods.
+    83 DwellTime {
+        /// Mode.
+        mode: usize,
+        /// Value found.
+        found: u32,
+    };
+    /// A mode that can be held and that no choice may follow, or that dwells and no choice holds.
+    84 ModeTrap {
+        /// Mode.
+        mode: u16,
+    };
+    /// The envelope's bounds of a state are not in order.
+    85 EnvelopeOrder {
+        /// State index.
+        index: usize,
+    };
+    /// Words of a section of constraints that must be zero are not.
+    86 SafetyPadding {
+        /// The section.
+        section: SectionId,
+    };
     /// The budget is no list of records with ascending classes and figures that are not zero.
-    80 Budget {
+    90 Budget {
         /// Index of the bad record; the number of records if that is wrong.
         record: u32,
     };

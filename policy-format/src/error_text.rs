@@ -231,6 +231,64 @@ impl fmt::Display for FormatError {
             Self::GoldenWithoutSubnormal => {
                 write!(f, "no golden vector has a subnormal state value; one must")
             }
+            Self::RateLimit { index, found } => {
+                write!(f, "rate limit {index} is {found}; it must be positive")
+            }
+            Self::StartControl { index, found } => write!(
+                f,
+                "start control {index} is {found}; it lies outside the control bounds"
+            ),
+            Self::Hysteresis { found } => {
+                write!(f, "hysteresis is {found}; it must be 0 or more")
+            }
+            Self::DwellTime { mode, found } => write!(
+                f,
+                "dwell time of mode {mode} is {found} periods; allowed are 1 to 1000000"
+            ),
+            Self::ModeTrap { mode } => write!(
+                f,
+                "no choice may follow mode {mode}, or none holds it while it dwells; each mode must be left"
+            ),
+            Self::EnvelopeOrder { index } => write!(
+                f,
+                "envelope of state {index} is not in order: lower <= typical lower <= typical upper <= upper"
+            ),
+            Self::SafetyPadding { section } => {
+                write!(f, "padding in section {section} is not zero")
+            }
+            Self::Int8Range {
+                section,
+                row,
+                found,
+            } => write!(
+                f,
+                "section {section}: row {row} could sum to {found}; at most 8388607 stays exact"
+            ),
+            Self::Int8Weight {
+                section,
+                row,
+                column,
+            } => write!(
+                f,
+                "section {section}: weight of row {row} and column {column} is -128; -127 to 127 is allowed"
+            ),
+            Self::Int8Factor {
+                section,
+                row,
+                found,
+            } => write!(
+                f,
+                "section {section}: multiplier or scale of row {row} is {found:#x}; allowed is 1 to 0x7fff in hidden \
+                 rows, a positive normal float in output rows"
+            ),
+            Self::Int8Padding { section, row } => write!(
+                f,
+                "section {section}: padding row {row}, or a padding column of that row, is not zero"
+            ),
+            Self::Int8InputScale { section, index } => write!(
+                f,
+                "section {section}: input scale {index} is not positive and normal, or padding that is not zero"
+            ),
         }
     }
 }

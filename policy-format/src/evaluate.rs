@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::arithmetic::{all_finite, normalise, tanh};
-use crate::block::Block;
+use crate::arithmetic::{all_finite, normalise_with};
+use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
-use crate::policy::{Bounds, Network, Policy};
+use crate::policy::{Bounds, Policy};
 
 /// What the selector decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,9 +55,21 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_by(state, control, scratch, |logits| {
-            self.greatest_choice(logits)
-        })
+        self.decide_with::<Portable>(state, control, scratch)
+    }
+
+    /// As [`Policy::decide`], with the kernels `K`: the same bits, sooner.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    #[inline(always)]
+    pub fn decide_with<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<Decision, DecideError> {
+        self.decide_dyn::<K>(state, control, scratch, None)
     }
 
     /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
@@ -73,31 +85,73 @@ impl Policy<'_> {
         scratch: &mut [f32],
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
+        self.decide_by_with::<Portable>(state, control, scratch, pick)
+    }
+
+    /// As [`Policy::decide_by`], with the kernels `K`.
+    ///
+    /// # Errors
+    /// As [`Policy::decide_by`].
+    #[inline(always)]
+    pub fn decide_by_with<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: impl FnOnce(&[f32]) -> usize,
+    ) -> Result<Decision, DecideError> {
+        let mut pick = Some(pick);
+        let mut once = |logits: &[f32]| pick.take().map_or(usize::MAX, |pick| pick(logits));
+        self.decide_dyn::<K>(state, control, scratch, Some(&mut once))
+    }
+
+    /// One copy in an image, for control step, golden vectors and mode rules.
+    #[inline(never)]
+    fn decide_dyn<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: Option<&mut dyn FnMut(&[f32]) -> usize>,
+    ) -> Result<Decision, DecideError> {
+        self.evaluate::<K>(state, control, scratch, |logits| match pick {
+            None => self.greatest_choice(logits),
+            Some(pick) => all_finite(logits).then(|| pick(logits)),
+        })
+    }
+
+    /// `pick` gives `None` for logits that are not finite.
+    #[inline(always)]
+    fn evaluate<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        pick: impl FnOnce(&[f32]) -> Option<usize>,
+    ) -> Result<Decision, DecideError> {
         use DecideError::{NonFiniteInput, NonFiniteValue, WrongLength};
 
-        let n = self.state_dim();
-        let width = self.capacity().buffer_len();
-        if state.len() != n || control.len() != self.control_dim() {
+        let (n, m) = (self.state_dim(), self.control_dim());
+        if state.len() != n || control.len() != m {
             return Err(WrongLength);
         }
-        let (xi, rest) = scratch.split_at_mut_checked(n).ok_or(WrongLength)?;
-        let (z, rest) = rest.split_at_mut_checked(n).ok_or(WrongLength)?;
-        let (first, rest) = rest.split_at_mut_checked(width).ok_or(WrongLength)?;
-        let second = rest.get_mut(..width).ok_or(WrongLength)?;
+        let Some(Working {
+            xi,
+            z,
+            first,
+            second,
+        }) = Working::of(scratch, n, self.buffer_len)
+        else {
+            return Err(WrongLength);
+        };
 
-        if !all_finite(state) {
-            return Err(NonFiniteInput);
-        }
-        let inputs = state.iter().zip(self.shift).zip(self.scale);
-        for (xi, ((&s, &shift), &scale)) in xi.iter_mut().zip(inputs) {
-            *xi = (s - shift) * scale;
-        }
-        if !all_finite(xi) {
+        // What is not finite stays so: the scale is positive, shift and scale are finite.
+        if !shift_and_scale(state, self.shift, self.scale, xi) {
             return Err(NonFiniteInput);
         }
         let (xi, unit_norm) = (&*xi, self.input_kind() == InputKind::UnitNorm);
         let (z, rho) = if unit_norm {
-            let rho = normalise(xi, z);
+            let rho = normalise_with(K::sqrt, xi, z);
             if !rho.is_finite() {
                 return Err(NonFiniteInput);
             }
@@ -106,8 +160,15 @@ impl Policy<'_> {
             (xi, 1.0)
         };
 
-        let choice = pick(self.finite_logits(z, first, second)?);
-        let &mode = self.choice_modes.get(choice).ok_or(WrongLength)?;
+        let Some(logits) = self.logit_values::<K>(z, first, second) else {
+            return Err(WrongLength);
+        };
+        let Some(choice) = pick(logits) else {
+            return Err(NonFiniteValue);
+        };
+        let Some(&mode) = self.choice_modes.get(choice) else {
+            return Err(WrongLength);
+        };
 
         let (u, a) = match &self.control {
             Some(network) => {
@@ -116,10 +177,11 @@ impl Policy<'_> {
                 } else {
                     choice
                 };
-                let head = network.heads.get(head).ok_or(WrongLength)?;
-                let (b, spare) = network.run(head, z, first, second);
+                let Some((b, spare)) = network.run::<K>(head, z, first, second) else {
+                    return Err(WrongLength);
+                };
                 if unit_norm {
-                    for b in b.iter_mut() {
+                    for b in b.iter_mut().take(m) {
                         *b *= rho;
                     }
                 }
@@ -128,79 +190,80 @@ impl Policy<'_> {
             None => (first, None),
         };
         if let Some(gains) = &self.gains {
-            let gain = gains.get(choice).ok_or(WrongLength)?;
+            let Some(gain) = gains.get(choice) else {
+                return Err(WrongLength);
+            };
             match a {
                 Some(a) => {
-                    gain.apply(xi, a);
-                    for (u, &a) in u.iter_mut().zip(a.iter()) {
+                    K::dense(&gain, xi, a);
+                    for (u, &a) in u.iter_mut().zip(a.iter()).take(m) {
                         *u += a;
                     }
                 }
-                None => gain.apply(xi, u),
+                None => K::dense(&gain, xi, u),
             }
         }
-        let u = u.get_mut(..control.len()).ok_or(WrongLength)?;
+        let Some(u) = u.get(..m) else {
+            return Err(WrongLength);
+        };
         if !all_finite(u) {
             return Err(NonFiniteValue);
         }
-        clamp(u, self.bounds);
-        for (control, &u) in control.iter_mut().zip(u.iter()) {
-            *control = u;
-        }
+        clamp(u, self.bounds, control);
         Ok(Decision {
             choice: choice as u16,
             mode,
         })
     }
 
-    /// The logits for the network input `z`, all finite; none where C = 1 needs no selector.
-    fn finite_logits<'s>(
+    /// The logits for the network input `z`; none where C = 1 needs no selector. `None` if the buffers do not suffice.
+    #[inline(always)]
+    fn logit_values<'s, K: Kernels>(
         &self,
         z: &[f32],
         first: &'s mut [f32],
         second: &'s mut [f32],
-    ) -> Result<&'s [f32], DecideError> {
-        let logits = match (&self.scores, &self.selector) {
-            (None, None) => return Ok(&[]),
-            (Some(scores), None) => {
-                scores.apply_to_monomials(z, first);
+    ) -> Option<&'s [f32]> {
+        let logits = match &self.selector {
+            None => {
+                let Some(scores) = &self.scores else {
+                    return Some(&[]);
+                };
+                K::quadratic(scores, z, first);
                 first
             }
-            (None, Some(selector)) => {
-                let output = selector.heads.get(0).ok_or(DecideError::WrongLength)?;
-                selector.run(output, z, first, second).0
-            }
-            (Some(scores), Some(selector)) => {
-                let output = selector.heads.get(0).ok_or(DecideError::WrongLength)?;
-                let (network, score) = selector.run(output, z, first, second);
-                scores.apply_to_monomials(z, score);
-                for (score, &network) in score.iter_mut().zip(network.iter()) {
-                    *score += network;
+            Some(selector) => {
+                let (network, score) = selector.run::<K>(0, z, first, second)?;
+                if let Some(scores) = &self.scores {
+                    K::quadratic(scores, z, score);
+                    let sums = network.iter_mut().zip(score.iter());
+                    for (network, &score) in sums.take(self.logits()) {
+                        *network += score;
+                    }
                 }
-                score
+                network
             }
         };
-        let logits = logits
-            .get(..self.logits())
-            .ok_or(DecideError::WrongLength)?;
-        if all_finite(logits) {
-            Ok(logits)
-        } else {
-            Err(DecideError::NonFiniteValue)
-        }
+        logits.get(..self.logits())
     }
 
-    /// Per factor the index of the greatest logit, as a mixed-radix number.
-    fn greatest_choice(&self, logits: &[f32]) -> usize {
+    /// Per factor the index of the greatest logit, as a mixed-radix number; 0 without logits. `None` if one of
+    /// them is not finite.
+    #[inline(always)]
+    fn greatest_choice(&self, logits: &[f32]) -> Option<usize> {
+        // One factor is the usual case.
+        if self.factors().len() == 1 {
+            return greatest(logits);
+        }
         let mut rest = logits;
         let mut choice: usize = 0;
         for &size in self.factors() {
             let size = usize::from(size);
             let (factor, behind) = rest.split_at_checked(size).unwrap_or((rest, &[]));
-            choice = choice.wrapping_mul(size).wrapping_add(greatest(factor));
+            choice = choice.wrapping_mul(size).wrapping_add(greatest(factor)?);
             rest = behind;
         }
-        choice
+        Some(choice)
     }
 
     /// The fallback law: writes an admissible control for *any* state, also one that is not finite, and
@@ -213,9 +276,16 @@ impl Policy<'_> {
         let law = &self.fallback;
         let fits = state.len() == self.state_dim() && control.len() == self.control_dim();
         if fits && all_finite(state) {
-            law.gain.apply(state, control);
+            law.gain.apply_rows(state, control);
             if all_finite(control) {
-                clamp(control, self.bounds);
+                if let Some(bounds) = self.bounds {
+                    for (u, (&lower, &upper)) in control
+                        .iter_mut()
+                        .zip(bounds.lower.iter().zip(bounds.upper))
+                    {
+                        *u = bounded(*u, lower, upper);
+                    }
+                }
                 return law.mode;
             }
         }
@@ -227,62 +297,100 @@ impl Policy<'_> {
     }
 }
 
-impl Network<'_> {
-    /// Runs the hidden layers and `output` on `input`; gives the buffer that holds the result and the other one.
-    fn run<'s>(
-        &self,
-        output: Block<'_>,
-        input: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> (&'s mut [f32], &'s mut [f32]) {
-        let (mut current, mut spare) = (first, second);
-        let mut layers = self.hidden.iter();
-        let Some(layer) = layers.next() else {
-            output.apply(input, current);
-            return (current, spare);
-        };
-        hidden_layer(layer, input, current);
-        for layer in layers {
-            hidden_layer(layer, current, spare);
-            core::mem::swap(&mut current, &mut spare);
+/// The parts of the scratch.
+struct Working<'s> {
+    /// Shifted and scaled state.
+    xi: &'s mut [f32],
+    /// Network input with unit norm.
+    z: &'s mut [f32],
+    first: &'s mut [f32],
+    second: &'s mut [f32],
+}
+
+impl<'s> Working<'s> {
+    /// `None` if the scratch does not suffice for n inputs and two buffers of `width`.
+    #[inline(always)]
+    fn of(scratch: &'s mut [f32], n: usize, width: usize) -> Option<Self> {
+        let (xi, rest) = scratch.split_at_mut_checked(n)?;
+        let (z, rest) = rest.split_at_mut_checked(n)?;
+        let (first, rest) = rest.split_at_mut_checked(width)?;
+        let second = rest.get_mut(..width)?;
+        Some(Self {
+            xi,
+            z,
+            first,
+            second,
+        })
+    }
+}
+
+/// Index of the greatest value, the lowest one on ties; 0 for an empty slice. `None` if one of them is not finite.
+#[inline(always)]
+fn greatest(values: &[f32]) -> Option<usize> {
+    let (mut best, mut index, mut zero) = (f32::NEG_INFINITY, 0, 0.0_f32);
+    let mut look = |at: usize, value: f32| {
+        if value > best {
+            (best, index) = (value, at);
         }
-        output.apply(current, spare);
-        (spare, current)
-    }
-}
-
-/// One hidden layer: block, then tanh.
-fn hidden_layer(layer: &Block<'_>, input: &[f32], output: &mut [f32]) {
-    layer.apply(input, output);
-    for y in output.iter_mut().take(layer.rows()) {
-        *y = tanh(*y);
-    }
-}
-
-/// Index of the greatest value, the lowest one on ties; 0 for an empty slice.
-fn greatest(values: &[f32]) -> usize {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (index, &value) in values.iter().enumerate() {
-        if value > best.1 {
-            best = (index, value);
-        }
-    }
-    best.0
-}
-
-/// Moves each value onto the bound it lies beyond.
-fn clamp(control: &mut [f32], bounds: Option<Bounds<'_>>) {
-    let Some(Bounds { lower, upper }) = bounds else {
-        return;
+        zero += value * 0.0;
     };
-    for (u, (&lower, &upper)) in control.iter_mut().zip(lower.iter().zip(upper)) {
-        *u = if *u < lower {
-            lower
-        } else if *u > upper {
-            upper
-        } else {
-            *u
-        };
+    // Four at a time: a loop costs as much as a comparison.
+    let (fours, rest) = values.as_chunks::<4>();
+    let mut at = 0;
+    for &[a, b, c, d] in fours {
+        look(at, a);
+        look(at + 1, b);
+        look(at + 2, c);
+        look(at + 3, d);
+        at += 4;
+    }
+    for &value in rest {
+        look(at, value);
+        at += 1;
+    }
+    (zero == 0.0).then_some(index)
+}
+
+/// Writes `(s - shift) * scale` to `xi`; whether all of it is finite.
+#[inline(always)]
+fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) -> bool {
+    // The product with 0 is NaN for what is not finite, else a zero: no branch per value.
+    let mut zero = 0.0_f32;
+    let inputs = state.iter().zip(shift).zip(scale);
+    for (xi, ((&s, &shift), &scale)) in xi.iter_mut().zip(inputs) {
+        let x = (s - shift) * scale;
+        *xi = x;
+        zero += x * 0.0;
+    }
+    zero == 0.0
+}
+
+/// Writes `u` to `control`, each value moved onto the bound it lies beyond.
+#[inline(always)]
+fn clamp(u: &[f32], bounds: Option<Bounds<'_>>, control: &mut [f32]) {
+    match bounds {
+        Some(Bounds { lower, upper }) => {
+            let limits = lower.iter().zip(upper);
+            for (control, (&u, (&lower, &upper))) in control.iter_mut().zip(u.iter().zip(limits)) {
+                *control = bounded(u, lower, upper);
+            }
+        }
+        None => {
+            for (control, &u) in control.iter_mut().zip(u) {
+                *control = u;
+            }
+        }
+    }
+}
+
+/// The value, or the bound it lies beyond.
+#[inline(always)]
+fn bounded(u: f32, lower: f32, upper: f32) -> f32 {
+    if u < lower {
+        lower
+    } else if u > upper {
+        upper
+    } else {
+        u
     }
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::evaluate::DecideError;
+use crate::kernels::{Kernels, Portable};
 use crate::policy::Policy;
 
 /// Iterator over the golden vectors of a policy. Made by [`Policy::golden`].
@@ -142,9 +143,21 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), GoldenError> {
+        self.check_golden_with::<Portable>(control, scratch)
+    }
+
+    /// As [`Policy::check_golden`], with the kernels `K`: what a device that uses them has to check.
+    ///
+    /// # Errors
+    /// As [`Policy::check_golden`].
+    pub fn check_golden_with<K: Kernels>(
+        &self,
+        control: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), GoldenError> {
         for (index, vector) in self.golden().enumerate() {
             let decision = self
-                .decide(vector.state, control, scratch)
+                .decide_with::<K>(vector.state, control, scratch)
                 .map_err(|error| GoldenError::Decide { index, error })?;
             if u32::from(decision.choice) != vector.choice {
                 return Err(GoldenError::Choice {

@@ -106,7 +106,13 @@ impl Meta {
                 choices,
             });
         }
-        range("precision", self.precision.into(), 0, 0)?;
+        let networks = self.selector_hidden.is_some() || self.control_hidden.is_some();
+        let (field, greatest) = if networks {
+            ("precision", 1)
+        } else {
+            ("precision (without networks)", 0)
+        };
+        range(field, self.precision.into(), 0, greatest)?;
         if !(self.sample_time_s.is_finite() && self.sample_time_s > 0.0) {
             return Err(FormatError::SampleTime {
                 found: self.sample_time_s,
@@ -200,7 +206,7 @@ impl Capacity {
 
     /// Floats of scratch that [`crate::Policy::decide`] needs for any policy within this capacity:
     /// `2 n + 2 w`, for xi and z and two buffers of w = the greatest of the padded hidden width, the padded
-    /// logits and the padded control.
+    /// logits, the padded control and half of the state.
     #[must_use]
     pub const fn scratch_len(&self) -> usize {
         2 * self.state + 2 * self.buffer_len()
@@ -209,6 +215,10 @@ impl Capacity {
     /// Floats of one of the two working buffers.
     pub(crate) const fn buffer_len(&self) -> usize {
         let mut widest = self.width;
+        // The packed input of an 8-bit network.
+        if self.state.div_ceil(2) > widest {
+            widest = self.state.div_ceil(2);
+        }
         if self.logits > widest {
             widest = self.logits;
         }

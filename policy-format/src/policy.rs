@@ -1,9 +1,12 @@
 //! A validated policy and what it says about itself.
 
-use crate::block::{Block, Blocks, block_len};
+use crate::block::{Block, Blocks};
 use crate::golden::Golden;
+use crate::int8::Int8Block;
 use crate::meta::{Capacity, InputKind, Meta};
 use crate::names::Names;
+use crate::network::Network;
+use crate::safety::Safety;
 
 /// A checked policy, the only type that can act. Made by [`crate::RawPolicy::validate`].
 ///
@@ -13,6 +16,8 @@ pub struct Policy<'a> {
     pub(crate) meta: Meta,
     /// The dimensions of `meta`, derived once.
     pub(crate) dimensions: Capacity,
+    /// Floats of each of the two working buffers.
+    pub(crate) buffer_len: usize,
     pub(crate) target_class: u32,
     pub(crate) crc32: u32,
     pub(crate) total_len: usize,
@@ -25,17 +30,20 @@ pub struct Policy<'a> {
     pub(crate) control: Option<Network<'a>>,
     pub(crate) bounds: Option<Bounds<'a>>,
     pub(crate) fallback: FallbackLaw<'a>,
+    pub(crate) safety: Safety<'a>,
     /// Golden vectors behind their header.
     pub(crate) golden: &'a [u32],
     pub(crate) names: &'a [u8],
     pub(crate) budget: Option<crate::Budget<'a>>,
 }
 
-/// A network: hidden layers, then one or several output blocks.
-#[derive(Clone, Debug)]
-pub(crate) struct Network<'a> {
-    pub hidden: heapless::Vec<Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
-    pub heads: Blocks<'a>,
+/// Arithmetic of a policy's networks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precision {
+    /// 32-bit floating point.
+    F32,
+    /// 8-bit weights, integer sums. Everything beside the networks is binary32 still.
+    Int8,
 }
 
 /// Control bounds, m floats each.
@@ -188,12 +196,32 @@ impl<'a> Policy<'a> {
         self.gains.as_ref()?.get(choice)
     }
 
-    /// The blocks of the selector network in order, the output block last; none without that network.
+    /// Arithmetic of the networks.
+    #[must_use]
+    pub const fn precision(&self) -> Precision {
+        match self.meta.precision {
+            0 => Precision::F32,
+            _ => Precision::Int8,
+        }
+    }
+
+    /// The blocks of the selector network in 8 bits, in order; none with another or without a network.
+    pub fn selector_int8_blocks(&self) -> impl Iterator<Item = Int8Block<'a>> + '_ {
+        self.selector.iter().flat_map(Network::int8_blocks)
+    }
+
+    /// The blocks of the control network in 8 bits, in order; none with another or without a network.
+    pub fn control_int8_blocks(&self) -> impl Iterator<Item = Int8Block<'a>> + '_ {
+        self.control.iter().flat_map(Network::int8_blocks)
+    }
+
+    /// The blocks of the selector network in order, the output block last; none without that network or in 8 bits.
     pub fn selector_blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
         self.selector.iter().flat_map(Network::blocks)
     }
 
-    /// The blocks of the control network in order: hidden layers, then one output block per head.
+    /// The blocks of the control network in order: hidden layers, then one output block per head; none in
+    /// 8 bits.
     pub fn control_blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
         self.control.iter().flat_map(Network::blocks)
     }
@@ -228,7 +256,8 @@ impl<'a> Policy<'a> {
         self.total_len
     }
 
-    /// Number of trained floats (scores, selector, gains, control) without padding.
+    /// Number of trained numbers (scores, selector, gains, control) without padding, and without the scales and
+    /// multipliers of 8-bit networks.
     #[must_use]
     pub fn parameters(&self) -> usize {
         let gains = self.gains.iter().flat_map(Blocks::iter);
@@ -238,6 +267,11 @@ impl<'a> Policy<'a> {
             .chain(gains)
             .chain(self.control_blocks())
             .map(|block| block.rows() * (block.columns() + 1))
+            .chain(
+                self.selector_int8_blocks()
+                    .chain(self.control_int8_blocks())
+                    .map(|block| block.rows() * (block.columns() + 1)),
+            )
             .sum()
     }
 
@@ -264,44 +298,4 @@ impl<'a> Policy<'a> {
     pub const fn scratch_len(&self) -> usize {
         self.dimensions.scratch_len()
     }
-}
-
-impl<'a> Network<'a> {
-    /// Splits the floats of a network `inputs -> hidden.. -> heads blocks of outputs rows`; `None` if they do
-    /// not have exactly the length of [`network_len`].
-    pub(crate) fn new(
-        mut floats: &'a [f32],
-        inputs: usize,
-        hidden: &[u16],
-        outputs: usize,
-        heads: usize,
-    ) -> Option<Self> {
-        let mut blocks = heapless::Vec::new();
-        let mut columns = inputs;
-        for &width in hidden {
-            let (block, rest) = Block::take(floats, width.into(), columns)?;
-            blocks.push(block).ok()?;
-            floats = rest;
-            columns = width.into();
-        }
-        Some(Self {
-            hidden: blocks,
-            heads: Blocks::new(floats, outputs, columns, heads)?,
-        })
-    }
-
-    /// All blocks, in file order.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
-        self.hidden.iter().copied().chain(self.heads.iter())
-    }
-}
-
-/// Floats of a network, in 64 bits: 4096 heads of the greatest size exceed 32.
-pub(crate) fn network_len(inputs: usize, hidden: &[u16], outputs: usize, heads: usize) -> u64 {
-    let (mut total, mut columns) = (0_u64, inputs);
-    for &width in hidden {
-        total += block_len(width.into(), columns) as u64;
-        columns = width.into();
-    }
-    total + block_len(outputs, columns) as u64 * heads as u64
 }

@@ -30,8 +30,20 @@ impl SectionId {
     pub const GOLDEN: Self = Self(10);
     /// Names and units (optional, not read by devices).
     pub const NAMES: Self = Self(11);
+    /// Selector network in 8 bits.
+    pub const SELECTOR_INT8: Self = Self(20);
+    /// Control network in 8 bits.
+    pub const CONTROL_INT8: Self = Self(21);
+    /// Rate limits of the control.
+    pub const LIMITS: Self = Self(30);
+    /// Dwell time, hysteresis and masks of the modes.
+    pub const MODE_RULES: Self = Self(31);
+    /// Envelope of the state.
+    pub const ENVELOPE: Self = Self(32);
+    /// Monitors, fallback kind and rule of return.
+    pub const SUPERVISION: Self = Self(33);
     /// What the policy needs of a core (not in every file).
-    pub const BUDGET: Self = Self(32);
+    pub const BUDGET: Self = Self(40);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -48,7 +60,13 @@ impl SectionId {
             9 => "FALLBACK",
             10 => "GOLDEN",
             11 => "NAMES",
-            32 => "BUDGET",
+            20 => "SELECTOR_INT8",
+            21 => "CONTROL_INT8",
+            30 => "LIMITS",
+            31 => "MODE_RULES",
+            32 => "ENVELOPE",
+            33 => "SUPERVISION",
+            40 => "BUDGET",
             _ => "UNKNOWN",
         }
     }
@@ -56,13 +74,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11 | 32)
+        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10 | 32)
+        matches!(self.0, 1..=10 | 20 | 21 | 30..=33 | 40)
     }
 }
 

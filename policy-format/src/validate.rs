@@ -6,7 +6,9 @@ use crate::container::{FLAG_CRITICAL, RawPolicy};
 use crate::error::FormatError;
 use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
-use crate::policy::{Bounds, FallbackLaw, Network, Policy, network_len};
+use crate::network::{FloatNetwork, Int8Network, Network, int8_network_len, network_len};
+use crate::policy::{Bounds, FallbackLaw, Policy};
+use crate::safety::Around;
 use crate::section::SectionId;
 
 /// Words of the header of the sections FALLBACK and GOLDEN.
@@ -36,8 +38,10 @@ impl<'a> RawPolicy<'a> {
         check_scale(scale)?;
 
         let scores = self.blocks(SectionId::SCORES, logits, n * (n + 1) / 2, 1)?;
+        let int8 = meta.precision == 1;
         let selector = self.network(
-            SectionId::SELECTOR,
+            [SectionId::SELECTOR, SectionId::SELECTOR_INT8],
+            int8,
             n,
             meta.selector_hidden.as_deref(),
             logits,
@@ -46,7 +50,8 @@ impl<'a> RawPolicy<'a> {
         check_selector(choices, scores.is_some() || selector.is_some())?;
         let gains = self.blocks(SectionId::GAINS, m, n, choices)?;
         let control = self.network(
-            SectionId::CONTROL,
+            [SectionId::CONTROL, SectionId::CONTROL_INT8],
+            int8,
             n,
             meta.control_hidden.as_deref(),
             m,
@@ -65,6 +70,14 @@ impl<'a> RawPolicy<'a> {
         let fallback = self.fallback(meta.modes, n, m)?;
         check_fallback_constant(fallback.constant, bounds)?;
         let golden = self.golden(choices, n, m)?;
+        let safety = self.safety(&Around {
+            n,
+            m,
+            modes: meta.modes.into(),
+            bounds,
+            choice_modes,
+            fallback_mode: fallback.mode,
+        })?;
         let budget = self
             .section(SectionId::BUDGET)
             .map(crate::Budget::decode)
@@ -84,9 +97,11 @@ impl<'a> RawPolicy<'a> {
             control,
             bounds,
             fallback,
+            safety,
             golden,
             names: self.section(SectionId::NAMES).unwrap_or_default(),
             dimensions: meta.capacity(),
+            buffer_len: meta.capacity().buffer_len(),
             meta,
         })
     }
@@ -160,30 +175,64 @@ impl<'a> RawPolicy<'a> {
         Ok(Some(blocks))
     }
 
-    /// A network, which must be there exactly if META gives its hidden widths.
+    /// A network, which must be there exactly if META gives its hidden widths, in the section of its precision
+    /// (`ids`: binary32, 8 bits).
     fn network(
         &self,
-        id: SectionId,
+        ids: [SectionId; 2],
+        int8: bool,
         inputs: usize,
         hidden: Option<&[u16]>,
         outputs: usize,
         heads: usize,
     ) -> Result<Option<Network<'a>>, FormatError> {
+        let [float, eight] = ids;
+        let (id, other) = if int8 { (eight, float) } else { (float, eight) };
+        let unexpected = [Some(other), hidden.is_none().then_some(id)];
+        for section in unexpected.into_iter().flatten() {
+            if self.section(section).is_some() {
+                return Err(FormatError::UnexpectedSection { section });
+            }
+        }
         let Some(hidden) = hidden else {
-            return match self.section(id) {
-                Some(_) => Err(FormatError::UnexpectedSection { section: id }),
-                None => Ok(None),
-            };
+            return Ok(None);
         };
+        if int8 {
+            let network = self.int8_network(id, inputs, hidden, outputs, heads)?;
+            return Ok(Some(Network::Int8(network)));
+        }
         let expected = network_len(inputs, hidden, outputs, heads);
         let floats = self.floats(id, expected)?;
-        let network = Network::new(floats, inputs, hidden, outputs, heads).ok_or(size_error(
-            id,
-            4 * floats.len(),
-            4 * expected,
-        ))?;
+        let network = FloatNetwork::new(floats, inputs, hidden, outputs, heads)
+            .ok_or(size_error(id, 4 * floats.len(), 4 * expected))?;
+        let network = Network::Float(network);
         check_padding(id, network.blocks())?;
         Ok(Some(network))
+    }
+
+    fn int8_network(
+        &self,
+        id: SectionId,
+        inputs: usize,
+        hidden: &[u16],
+        outputs: usize,
+        heads: usize,
+    ) -> Result<Int8Network<'a>, FormatError> {
+        let expected = 4 * int8_network_len(inputs, hidden, outputs, heads);
+        let words: &[u32] = cast(id, self.require(id)?, expected)?;
+        let network = Int8Network::new(words, inputs, hidden, outputs, heads).ok_or(size_error(
+            id,
+            4 * words.len(),
+            expected,
+        ))?;
+        check_int8_input(id, network.input_scale, inputs)?;
+        let mut first = 0;
+        let hidden = network.hidden.iter().copied();
+        for block in hidden.chain((0..heads).map_while(|head| network.head(head))) {
+            block.check(id, first)?;
+            first += padded_rows(block.rows());
+        }
+        Ok(network)
     }
 
     fn fallback(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, FormatError> {
@@ -234,7 +283,7 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Reads a section in place; its length must be exactly `expected` bytes.
-fn cast<T: bytemuck::AnyBitPattern>(
+pub(crate) fn cast<T: bytemuck::AnyBitPattern>(
     section: SectionId,
     bytes: &[u8],
     expected: u64,
@@ -247,7 +296,7 @@ fn cast<T: bytemuck::AnyBitPattern>(
     bytemuck::try_cast_slice(bytes).map_err(|_| error)
 }
 
-const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
+pub(crate) const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
     FormatError::SectionSize {
         section,
         found,
@@ -268,6 +317,25 @@ pub(crate) fn check_finite(
         }),
         None => Ok(()),
     }
+}
+
+/// Scales of an 8-bit network's inputs are positive and normal, and +0.0 behind them.
+pub(crate) fn check_int8_input(
+    section: SectionId,
+    scales: &[f32],
+    inputs: usize,
+) -> Result<(), FormatError> {
+    for (index, &scale) in scales.iter().enumerate() {
+        let good = if index < inputs {
+            scale.is_normal() && scale > 0.0
+        } else {
+            scale.to_bits() == 0
+        };
+        if !good {
+            return Err(FormatError::Int8InputScale { section, index });
+        }
+    }
+    Ok(())
 }
 
 fn check_padding<'a>(

@@ -418,7 +418,8 @@ fn names_are_read_by_the_host_only() {
 #[test]
 fn error_numbers_and_names_are_one_to_one() {
     let names: Vec<_> = (0..=u16::MAX).filter_map(FormatError::name_of).collect();
-    assert_eq!(names.len(), 43);
+    // None is ever taken away.
+    assert!(names.len() >= 54);
     let document = include_str!("../../docs/policy-format.md");
     for code in 0..=u16::MAX {
         if let Some(name) = FormatError::name_of(code) {

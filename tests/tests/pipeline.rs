@@ -296,6 +296,7 @@ impl Case {
             control_hidden: self.control.clone(),
             head_per_choice: self.head_per_choice,
             bounds,
+            constraints: plant.constraints().clone(),
         }
     }
 }

@@ -49,6 +49,28 @@ fn the_mean_is_the_exact_gradient_and_is_not_without_the_cross_term() {
     assert!(last.as_sharp_relative_bias_of_laws > 5.0 * last.relative_bias_of_laws);
 }
 
+/// More steps want a sharper selector near a best response, and a sharp one wants more trajectories.
+#[test]
+fn the_near_case_takes_the_trajectories_that_it_needs() {
+    let plant = load_plant("switched-lqr-3-2", &[("horizon".into(), "6".into())]).unwrap();
+    let report = gradcheck(&plant, 100_000, 1, &[]).unwrap();
+    assert_eq!((report.horizon, report.sequences), (6, 64));
+    report.verdict().unwrap();
+    assert_eq!(report.far.trajectories, 100_000);
+    assert!(report.near.trajectories > 400_000, "{:?}", report.near);
+    for case in [&report.far, &report.near] {
+        assert!(case.max_z < 5.0, "{case:?}");
+        assert!(case.relative_standard_error <= 0.01, "{case:?}");
+        assert!(case.max_z_without_cross_term > 10.0, "{case:?}");
+    }
+    // The same answer is no answer where the error stays above 1 %.
+    let mut vague = report;
+    vague.near.relative_standard_error = 0.011;
+    let error = vague.verdict().unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("found 1.10 % from"), "{error}");
+}
+
 #[test]
 fn variances_are_reported_against_the_dimension() {
     let plant = load_plant("switched-lqr-2-2", &[("horizon".into(), "3".into())]).unwrap();
@@ -76,7 +98,7 @@ fn variances_are_reported_against_the_dimension() {
     let ratio = |index: usize| report.dimensions[index].variance_ratios[1].ratio;
     let slope = (ratio(1) / ratio(0)).ln() / 2.0_f64.ln();
     assert!((report.variance_ratio_growth[1].exponent - slope).abs() < 1e-9);
-    let error = gradcheck(&plant, 16, 1, &[1]).unwrap_err();
+    let error = gradcheck(&plant, 1024, 1, &[1]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(
         error
@@ -89,12 +111,16 @@ fn variances_are_reported_against_the_dimension() {
 #[test]
 fn what_cannot_be_listed_or_held_is_refused() {
     let plant = load_plant("switched-lqr-2-2", &[]).unwrap();
-    for (samples, word) in [(0, "found 0"), (usize::MAX / 32, "allowed: up to")] {
+    for (samples, word) in [
+        (0, "found 0; allowed: 1024 or more"),
+        (1023, "found 1023; allowed: 1024 or more"),
+        (usize::MAX / 32, "allowed: up to"),
+    ] {
         let error = gradcheck(&plant, samples, 1, &[]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains(word), "{error}");
     }
     let plant = load_plant("switched-lqr-65-65", &[]).unwrap();
-    let error = gradcheck(&plant, 16, 1, &[]).unwrap_err();
+    let error = gradcheck(&plant, 1024, 1, &[]).unwrap_err();
     assert!(error.to_string().contains("found 65 modes"), "{error}");
 }

@@ -186,3 +186,79 @@ pub fn bad_policies(target_class: u32) -> Vec<BadPolicy> {
         ),
     ]
 }
+
+/// What constrains and supervises a policy, with its own lists; n, m and M as in [`structure`].
+#[derive(Clone, Debug)]
+pub struct OwnedSafety {
+    pub rate: Vec<f32>,
+    pub start: Vec<f32>,
+    pub hysteresis: f32,
+    pub dwell: Vec<u32>,
+    pub follow: Vec<u32>,
+    /// lower, upper, typical lower, typical upper.
+    pub envelope: [Vec<f32>; 4],
+    pub supervision: policy_format::Supervision,
+}
+
+impl OwnedSafety {
+    /// Something of everything.
+    pub fn of(policy: &OwnedPolicy) -> Self {
+        let (n, m) = (policy.state_dim.into(), policy.control_dim.into());
+        let modes = usize::from(policy.modes);
+        let (lower, upper) = policy.bounds.clone().unwrap();
+        Self {
+            rate: (0..m).map(|i| 0.05 + 0.1 * i as f32).collect(),
+            start: (0..m).map(|i| (lower[i] + upper[i]) / 2.0).collect(),
+            hysteresis: 0.25,
+            dwell: (0..modes).map(|mode| 1 + mode as u32 % 3).collect(),
+            // A ring: a mode, the one before it and the one behind it.
+            follow: (0..modes)
+                .map(|mode| {
+                    [modes - 1, 0, 1]
+                        .iter()
+                        .fold(0, |bits, step| bits | 1 << ((mode + step) % modes))
+                })
+                .collect(),
+            envelope: [-4.0, 4.0, -2.5, 2.5].map(|bound: f32| {
+                (0..n)
+                    .map(|i| bound * (1.0 + i as f32 / 16.0))
+                    .collect::<Vec<_>>()
+            }),
+            supervision: policy_format::Supervision {
+                fallback: policy_format::FallbackKind::Gain,
+                recover_after: 1,
+                deadline_us: 15_000,
+                max_age_us: 8_000,
+                frozen_after: 4,
+            },
+        }
+    }
+
+    /// The file of `policy` with these sections behind it.
+    pub fn file(&self, policy: &OwnedPolicy) -> Vec<u8> {
+        let [lower, upper, typical_lower, typical_upper] = &self.envelope;
+        let safety = policy_format::Safety {
+            limits: Some(policy_format::Limits {
+                rate: &self.rate,
+                start: &self.start,
+            }),
+            mode_rules: Some(policy_format::ModeRules {
+                hysteresis: self.hysteresis,
+                dwell: &self.dwell,
+                follow: &self.follow,
+            }),
+            envelope: Some(policy_format::Envelope {
+                lower,
+                upper,
+                typical_lower,
+                typical_upper,
+            }),
+            supervision: Some(self.supervision),
+        };
+        policy.with_spec(|spec| {
+            let mut out = Aligned::zeros(policy_format::supervised_len(spec, &safety).unwrap());
+            policy_format::encode_supervised(spec, &safety, out.bytes_mut()).unwrap();
+            out.bytes().to_vec()
+        })
+    }
+}

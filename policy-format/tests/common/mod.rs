@@ -9,6 +9,7 @@
 
 pub mod generate;
 pub mod golden_set;
+pub mod int8;
 pub mod parts;
 pub mod reference;
 

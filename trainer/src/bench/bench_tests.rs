@@ -6,7 +6,7 @@ use crate::train::settings::CrossTerm;
 
 fn parts(workload: &Workload) -> (Model, Critic) {
     let model = Model::new(policy_shape(&workload.plant, &workload.settings));
-    let critic = Critic::new(model.shape(), &workload.settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &workload.settings.critic);
     (model, critic)
 }
 
@@ -54,7 +54,7 @@ fn operations_are_those_of_the_kernels() {
         let (model, critic) = parts(&workload);
         let plant = workload.plant.build::<f32>();
         let settings = &workload.settings;
-        let mut hpo = Hpo::new(&plant, &workload.plant, &model, &critic, settings, 1);
+        let mut hpo = Learner::new(&plant, &workload.plant, &model, &critic, settings, 1);
         let mut state = State::new(&model, &critic, settings, 1);
         let before = dense::operations();
         pool.install(|| hpo.epoch(&mut state));

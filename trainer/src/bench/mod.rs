@@ -3,6 +3,7 @@
 //! Peak and epochs are measured in turn, round by round, so that both meet the same load of the machine; the
 //! best of each counts, and the median of the rounds' ratios stands beside it.
 
+pub mod device;
 pub mod flops;
 mod peak;
 pub mod workload;
@@ -15,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::numeric::arch;
 use crate::policy::Model;
 use crate::train::critic::Critic;
-use crate::train::hpo::Hpo;
-use crate::train::learner::{Learner as _, State};
+use crate::train::learner::{Learner, State};
 use crate::train::phases::{Phase, PhaseClock};
 use crate::train::run::{MAX_THREADS, policy_shape};
 use workload::Workload;
@@ -161,10 +161,10 @@ fn measure(
 ) -> Vec<Entry> {
     let (description, settings) = (&workload.plant, &workload.settings);
     let model = Model::new(policy_shape(description, settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let flop = flops::epoch(&model, &critic, &settings.train, description.horizon()) as f64 * 1e-9;
-    let mut hpo = Hpo::new(&plant, description, &model, &critic, settings, 1);
+    let mut hpo = Learner::new(&plant, description, &model, &critic, settings, 1);
     let mut state = State::new(&model, &critic, settings, 1);
     let start = Instant::now();
     // The first epoch touches fresh memory: it warms up, and counts only where there is time for no other.

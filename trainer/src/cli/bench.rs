@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use crate::bench::{BenchConfig, bench};
+use serde::Serialize;
+
+use crate::bench::device::device_bench;
+use crate::bench::{BenchConfig, Entry, bench};
 use crate::error::Result;
 
 /// Measure the speed of training against this machine's multiply-add peak.
@@ -11,7 +14,11 @@ pub struct BenchArgs {
     /// Threads, 0 for one per processor.
     #[arg(long, default_value_t = 0, value_parser = super::count, allow_negative_numbers = true)]
     pub threads: usize,
-    /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default.
+    /// In place of training: instructions of a control step of networks a to d on an emulated board.
+    #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
+    pub device: Option<String>,
+    /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8
+    /// to d/int8.
     #[arg(
         long,
         value_name = "NAME",
@@ -32,6 +39,9 @@ pub struct BenchArgs {
 /// # Errors
 /// As [`bench()`].
 pub fn run(args: &BenchArgs) -> Result<()> {
+    if let Some(board) = &args.device {
+        return device(board, args);
+    }
     let config = BenchConfig {
         threads: args.threads,
         filter: args.filter.clone(),
@@ -53,6 +63,36 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     );
     for entry in &report.entries {
         println!("{:<44}{:>16.4} {}", entry.name, entry.figure, entry.unit);
+    }
+    Ok(())
+}
+
+/// What `hpo bench --device --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceBenchReport {
+    /// The board.
+    pub board: String,
+    /// The figures.
+    pub entries: Vec<Entry>,
+}
+
+fn device(board: &str, args: &BenchArgs) -> Result<()> {
+    let bar = indicatif::ProgressBar::new_spinner();
+    let entries = device_bench(board, &args.filter, &mut |name| {
+        bar.set_message(format!("measuring {name}"));
+        bar.tick();
+    });
+    bar.finish_and_clear();
+    let report = DeviceBenchReport {
+        board: board.to_owned(),
+        entries: entries?,
+    };
+    if args.json {
+        return super::output::print_json(&report);
+    }
+    println!("{}", report.board);
+    for entry in &report.entries {
+        println!("{:<44}{:>16} {}", entry.name, entry.figure, entry.unit);
     }
     Ok(())
 }

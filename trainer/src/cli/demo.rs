@@ -15,7 +15,7 @@ use crate::device::plant_loop::PlantLoop;
 use crate::device::qemu::LinkKind;
 use crate::device::{board, build, setup};
 use crate::error::{Error, Result};
-use crate::evaluate::reference::ReferenceReport;
+use crate::evaluate::reference::{ReferenceReport, gap_percent};
 use crate::export::PolicyBuffer;
 use crate::plant::{PlantModel, load_plant};
 use crate::train::run::{TrainConfig, plant_traits};
@@ -183,7 +183,7 @@ fn clear_old_run(out: &Path) -> Result<()> {
 }
 
 fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
-    let gap = |cost: f64| optimum.optimal_cost.map(|best| (cost / best - 1.0) * 100.0);
+    let gap = |cost: f64| gap_percent(cost, optimum.optimal_cost?);
     let row = |controller: &str, cost: Option<f64>| {
         cost.map(|mean_cost| Row {
             controller: controller.to_owned(),

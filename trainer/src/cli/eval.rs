@@ -6,11 +6,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::compare::table::number;
 use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
 use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    ReferenceCache, ReferenceReport, compute_cached, named, simulate_trial,
+    ReferenceCache, ReferenceReport, compute_cached, gap_percent, named, simulate_trial,
 };
 use crate::evaluate::robustness::{
     ControllerRow, RobustnessEvent, RobustnessTable, Scenario, Subject, robustness, standard_suite,
@@ -201,7 +202,11 @@ fn valid_reference(trial: &Trial<'_>) -> (Reference, Vec<String>) {
         lower: report.lower_bound,
     };
     let missing = reference.upper.is_none() || reference.lower.is_none();
-    (reference, if missing { report.notes } else { Vec::new() })
+    let mut notes = if missing { report.notes } else { Vec::new() };
+    if reference.upper == Some(0.0) {
+        notes.push("no gap: the best known cost is 0, of which no cost is a percentage".to_owned());
+    }
+    (reference, notes)
 }
 
 /// The robustness table of what `policy` names.
@@ -242,7 +247,8 @@ fn print(report: &EvalReport) {
     }
     match (report.reference_cost, report.gap_percent) {
         (Some(cost), Some(gap)) => println!("reference   {cost:.6}, gap {gap:+.3} %"),
-        _ => println!("reference   none is valid here"),
+        (Some(cost), None) => println!("reference   {cost:.6}"),
+        (None, _) => println!("reference   none is valid here"),
     }
     if let Some(gap) = report.gap_percent_certified {
         println!("certified   gap to the lower bound {gap:+.3} %");
@@ -292,16 +298,26 @@ fn print_header() {
 
 fn print_rows(rows: &[ControllerRow]) {
     for row in rows {
-        let percent = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:+.2} %"));
+        let percent = |value: Option<f64>| match value {
+            None => "-".to_owned(),
+            Some(v) if v.abs() < 1e5 => format!("{v:+.2} %"),
+            Some(v) => format!("{v:+.1e} %"),
+        };
         let averaged = match row.averaged_percent_std_error {
-            Some(error) => format!("{} +- {error:.2}", percent(row.averaged_percent)),
+            Some(error) => {
+                let error = number(error, if error < 1e4 { 2 } else { 0 });
+                format!("{} +- {error}", percent(row.averaged_percent))
+            }
             None => "-".to_owned(),
         };
         println!(
-            "  {:<20}{:>12.4}{:>12.5}{:>12}{:>24}{:>10.2}{:>9}{:>9}{:>9}",
+            "  {:<20}{:>12}{:>12}{:>12}{:>24}{:>10.2}{:>9}{:>9}{:>9}",
             row.controller,
-            row.mean_cost,
-            row.cost_per_step,
+            number(row.mean_cost, 4),
+            number(
+                row.cost_per_step,
+                if row.cost_per_step < 1e5 { 5 } else { 2 }
+            ),
             percent(row.nominal_percent),
             averaged,
             row.switches_per_episode,
@@ -411,16 +427,16 @@ impl Reference {
         }
     }
 
-    /// Gap of `cost` to the upper bound in percent.
+    /// Gap of `cost` to the upper bound in percent; `None` where there is none or it is 0.
     #[must_use]
     pub fn gap_percent(&self, cost: f64) -> Option<f64> {
-        self.upper.map(|upper| (cost / upper - 1.0) * 100.0)
+        self.upper.and_then(|upper| gap_percent(cost, upper))
     }
 
-    /// Gap of `cost` to the lower bound in percent.
+    /// Gap of `cost` to the lower bound in percent; `None` where there is none or it is 0.
     #[must_use]
     pub fn gap_percent_certified(&self, cost: f64) -> Option<f64> {
-        self.lower.map(|lower| (cost / lower - 1.0) * 100.0)
+        self.lower.and_then(|lower| gap_percent(cost, lower))
     }
 }
 

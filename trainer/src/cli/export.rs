@@ -4,40 +4,128 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use policy_format::{Capacity, RawPolicy};
+use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::export::PolicyBuffer;
+use crate::export::int8_report::{Int8Report, int8_with_report};
+use crate::plant::{PlantModel, load_plant};
+use crate::report::run::RunRecord;
 use crate::train::checkpoint::write_atomically;
 
-/// Arithmetic of the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Arithmetic of the networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floating point.
     F32,
+    /// 8-bit weights and integer sums in the networks; all else stays 32-bit floating point.
+    Int8,
 }
 
 /// Write a run's best policy to a file.
 #[derive(Args, Clone, Debug)]
 pub struct ExportArgs {
-    /// A run directory.
+    /// A run directory, or a policy file.
     pub run: PathBuf,
-    /// Arithmetic of the weights.
+    /// Arithmetic of the networks; int8 reports what it costs.
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: Precision,
+    /// The plant the report of int8 runs on [default: the run's].
+    #[arg(long)]
+    pub plant: Option<String>,
+    /// Seed of the visited states, of drawn initial states and of noise.
+    #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
+    pub seed: u64,
     /// The file to write.
     #[arg(short, long, default_value = "policy.hpo")]
     pub output: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `hpo export --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExportReport {
+    /// The file written.
+    pub output: String,
+    /// Arithmetic of the networks.
+    pub precision: Precision,
+    /// Bytes of the file.
+    pub bytes: usize,
+    /// What 8 bits cost; null for f32.
+    pub int8: Option<Int8Report>,
 }
 
 /// Runs `hpo export`.
 ///
 /// # Errors
-/// For a folder without a valid policy and a file that cannot be written.
+/// For a folder without a valid policy, a policy without networks where int8 is asked for, and a file that cannot be
+/// written.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let policy = super::train::read_policy(&args.run)?;
     RawPolicy::parse(policy.bytes())
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
         .map_err(|error| Error::input(&args.run, error.name(), error, "a valid policy"))?;
+    let (policy, int8): (PolicyBuffer, _) = match args.precision {
+        Precision::F32 => (policy, None),
+        Precision::Int8 => {
+            let plant = plant(args)?;
+            let states = super::eval::states(&plant, None, args.seed)?;
+            let (policy, report) = int8_with_report(&plant, &policy, &states, args.seed)?;
+            (policy, Some(report))
+        }
+    };
     write_atomically(&args.output, policy.bytes())?;
-    println!("{} ({} bytes)", args.output.display(), policy.bytes().len());
+    let report = ExportReport {
+        output: args.output.display().to_string(),
+        precision: args.precision,
+        bytes: policy.bytes().len(),
+        int8,
+    };
+    if args.json {
+        return super::output::print_json(&report);
+    }
+    println!("{} ({} bytes)", report.output, report.bytes);
+    if let Some(int8) = report.int8 {
+        print(&int8);
+    }
     Ok(())
+}
+
+/// The plant of the run, or the one named.
+fn plant(args: &ExportArgs) -> Result<PlantModel> {
+    if args.run.is_dir() {
+        return Ok(RunRecord::read(&args.run, args.plant.as_deref())?.plant);
+    }
+    match &args.plant {
+        Some(plant) => load_plant(plant, &[]),
+        None => Err(Error::Usage(format!(
+            "--plant: found none for {}, which is no run directory; allowed with --precision int8: the policy's plant",
+            args.run.display()
+        ))),
+    }
+}
+
+fn print(report: &Int8Report) {
+    println!(
+        "f32 {} bytes, int8 {} bytes: {:.1} %",
+        report.f32_bytes, report.int8_bytes, report.bytes_percent
+    );
+    println!(
+        "weights moved by {:.3} % (root mean square)",
+        report.weight_error_percent
+    );
+    println!(
+        "on {} visited states: mode flips {:.3} %, action error {:.3} % (root mean square), at most {:.3e}",
+        report.visited_states,
+        report.mode_flip_percent,
+        report.action_error_percent,
+        report.action_error_max
+    );
+    println!(
+        "closed loop from {} states: cost {:.6} in f32, {:.6} in int8, change {:+.4} %",
+        report.episodes, report.mean_cost_f32, report.mean_cost_int8, report.cost_change_percent
+    );
 }

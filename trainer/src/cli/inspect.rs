@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use policy_format::{Capacity, InputKind, Policy, RawPolicy};
+use policy_format::{Capacity, InputKind, Policy, Precision, RawPolicy};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +99,10 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         control_dim: policy.control_dim(),
         modes: policy.modes(),
         choices: policy.choices(),
-        precision: "f32",
+        precision: match policy.precision() {
+            Precision::F32 => "f32",
+            Precision::Int8 => "int8",
+        },
         parameters: policy.parameters(),
         bytes: buffer.bytes().len(),
         format_version: version,

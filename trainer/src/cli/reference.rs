@@ -6,7 +6,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Result;
-use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute};
+use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute, gap_percent};
 use crate::numeric::Purpose;
 use crate::plant::{PlantModel, load_plant, read_states};
 
@@ -94,10 +94,10 @@ fn table(report: &ReferenceReport) -> String {
         report.plant, report.episodes
     );
     for (name, cost) in rows {
-        let gap = match (cost, report.optimal_cost) {
-            (Some(cost), Some(best)) => format!("{:+.3} %", 100.0 * (cost / best - 1.0)),
-            _ => "-".into(),
-        };
+        let gap = cost
+            .zip(report.optimal_cost)
+            .and_then(|(cost, best)| gap_percent(cost, best))
+            .map_or("-".into(), |gap| format!("{gap:+.3} %"));
         let cost = cost.map_or_else(|| "not valid".into(), |cost| format!("{cost:.6}"));
         text += &format!("  {name:<24}{cost:>16}{gap:>14}\n");
     }

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::columns::{References, Size};
 use super::grid::CellSpec;
 use super::quantise::{weight_bytes, with_8_bit_weights};
 use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Selection, evaluate_policy};
-use crate::evaluate::reference::ReferenceReport;
+use crate::evaluate::reference::{ReferenceReport, gap_percent};
 use crate::export::PolicyBuffer;
 use crate::numeric::Purpose;
 use crate::plant::PlantModel;
@@ -34,14 +35,11 @@ const CURVE_POINTS: usize = 120;
 pub struct CellResult {
     /// Identity of the cell, see [`super::grid::fingerprint`].
     pub fingerprint: String,
-    /// Name of the plant.
-    pub plant: String,
-    /// States.
-    pub n: usize,
+    /// The plant, with its references.
+    #[serde(flatten)]
+    pub on: References,
     /// Controls.
     pub m: usize,
-    /// Modes.
-    pub modes: usize,
     /// Algorithm.
     pub algo: String,
     /// Structure asked for, or `default`.
@@ -66,28 +64,11 @@ pub struct CellResult {
     pub gap_percent: Option<f64>,
     /// Gap to the certified lower bound in percent; null where none is valid.
     pub gap_percent_certified: Option<f64>,
-    /// Cost of the best known control.
-    pub optimal_cost: Option<f64>,
-    /// Certified lower bound.
-    pub lower_bound: Option<f64>,
-    /// Cost of averaged Riccati with one-step look-ahead.
-    pub averaged_riccati_cost: Option<f64>,
-    /// Cost of the best fixed mode.
-    pub best_fixed_mode_cost: f64,
-    /// Cost of round robin.
-    pub round_robin_cost: f64,
-    /// Mode switches per episode of the best known control.
-    pub optimal_switches: Option<f64>,
     /// Mode switches per episode of the policy.
     pub switches_per_episode: f64,
-    /// Trained numbers of the policy.
-    pub parameters: usize,
-    /// Bytes of the policy file.
-    pub policy_bytes: usize,
-    /// Bytes of the trained numbers in `f32`.
-    pub weight_bytes: usize,
-    /// Bytes of the trained numbers with 8-bit network weights.
-    pub weight_bytes_8_bit: usize,
+    /// Size of the policy.
+    #[serde(flatten)]
+    pub size: Size,
     /// Mean cost with 8-bit network weights; null for a policy without networks.
     pub mean_cost_8_bit_weights: Option<f64>,
     /// Its gap in percent.
@@ -248,7 +229,7 @@ fn evaluate(
         Some(rounded) => Some(finite(run(&rounded, Selection::ArgMax)?.mean_cost)),
         None => None,
     };
-    let gap = |cost: f64, to: Option<f64>| to.map(|to| (cost / to - 1.0) * 100.0);
+    let gap = |cost: f64, to: Option<f64>| gap_percent(cost, to?);
     let loaded = LoadedPolicy::new(policy)?;
     let shares = mode_shares(
         plant,
@@ -263,10 +244,18 @@ fn evaluate(
     let fixed = reference.fixed_mode_costs.iter().copied();
     Ok(CellResult {
         fingerprint: job.fingerprint.to_owned(),
-        plant: plant.name().to_owned(),
-        n: dims.state,
+        on: References {
+            plant: plant.name().to_owned(),
+            n: dims.state,
+            modes: dims.modes,
+            optimal_cost: reference.optimal_cost,
+            lower_bound: reference.lower_bound,
+            averaged_riccati_cost: reference.averaged_riccati_cost.map(finite),
+            best_fixed_mode_cost: finite(fixed.fold(f64::INFINITY, f64::min)),
+            round_robin_cost: finite(reference.round_robin_cost),
+            optimal_switches: reference.optimal_switches,
+        },
         m: dims.control,
-        modes: dims.modes,
         algo: job.spec.algorithm.clone(),
         structure: job.spec.structure.clone(),
         hidden: job.spec.hidden.clone(),
@@ -279,17 +268,13 @@ fn evaluate(
         std_error: finite(best.std_error),
         gap_percent: gap(mean_cost, reference.optimal_cost),
         gap_percent_certified: gap(mean_cost, reference.lower_bound),
-        optimal_cost: reference.optimal_cost,
-        lower_bound: reference.lower_bound,
-        averaged_riccati_cost: reference.averaged_riccati_cost.map(finite),
-        best_fixed_mode_cost: finite(fixed.fold(f64::INFINITY, f64::min)),
-        round_robin_cost: finite(reference.round_robin_cost),
-        optimal_switches: reference.optimal_switches,
         switches_per_episode: best.switches_per_episode,
-        parameters: loaded.policy().parameters(),
-        policy_bytes: policy.bytes().len(),
-        weight_bytes: weights,
-        weight_bytes_8_bit: weights_8_bit,
+        size: Size {
+            parameters: loaded.policy().parameters(),
+            policy_bytes: policy.bytes().len(),
+            weight_bytes: weights,
+            weight_bytes_8_bit: weights_8_bit,
+        },
         mean_cost_8_bit_weights: rounded,
         gap_percent_8_bit_weights: rounded.and_then(|cost| gap(cost, reference.optimal_cost)),
         seconds: trained.seconds,
@@ -356,10 +341,18 @@ pub(super) mod tests {
     pub fn result(algo: &str, seed: u64, gap: f64) -> CellResult {
         CellResult {
             fingerprint: format!("{algo}-{seed}-{gap}"),
-            plant: "p".into(),
-            n: 8,
+            on: References {
+                plant: "p".into(),
+                n: 8,
+                modes: 2,
+                optimal_cost: Some(100.0),
+                lower_bound: Some(99.9),
+                averaged_riccati_cost: Some(103.0),
+                best_fixed_mode_cost: 150.0,
+                round_robin_cost: 130.0,
+                optimal_switches: Some(5.0),
+            },
             m: 8,
-            modes: 2,
             algo: algo.into(),
             structure: "plain".into(),
             hidden: Some(vec![64, 64]),
@@ -372,17 +365,13 @@ pub(super) mod tests {
             std_error: 0.5,
             gap_percent: Some(gap),
             gap_percent_certified: Some(gap + 0.1),
-            optimal_cost: Some(100.0),
-            lower_bound: Some(99.9),
-            averaged_riccati_cost: Some(103.0),
-            best_fixed_mode_cost: 150.0,
-            round_robin_cost: 130.0,
-            optimal_switches: Some(5.0),
             switches_per_episode: 6.0,
-            parameters: 100,
-            policy_bytes: 1000,
-            weight_bytes: 400,
-            weight_bytes_8_bit: 150,
+            size: Size {
+                parameters: 100,
+                policy_bytes: 1000,
+                weight_bytes: 400,
+                weight_bytes_8_bit: 150,
+            },
             mean_cost_8_bit_weights: Some(100.5 + gap),
             gap_percent_8_bit_weights: Some(gap + 0.5),
             seconds: 2.0,

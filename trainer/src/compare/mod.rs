@@ -5,6 +5,7 @@
 //! [`statistics`] and [`table`] draw conclusions. A run is the same run that `hpo train` makes.
 
 pub mod cell;
+pub mod columns;
 pub mod grid;
 pub mod optimum;
 pub mod plots;

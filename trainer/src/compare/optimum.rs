@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::cell::{EVALUATION_SEED, test_states};
+use super::columns::References;
 use super::plots::OptimumShares;
-use super::table::References;
 use crate::error::{Error, Result};
 use crate::evaluate::reference::{RiccatiModes, SwitchedBudget, SwitchedRiccati};
 use crate::plant::PlantModel;
@@ -88,7 +88,7 @@ mod tests {
         let cache = folder.path().join("modes.json");
         let plants = [load_plant("switched-lqr-3-2", &[]).unwrap()];
         let mut one = result("hpo", 1, 1.0);
-        one.plant = plants[0].name().into();
+        one.on.plant = plants[0].name().into();
         let references = summarise(&[one.clone()], &["hpo".into()]).references;
         let calls = std::cell::Cell::new(0);
         let count = |_: &str| calls.set(calls.get() + 1);
@@ -99,7 +99,7 @@ mod tests {
         }
         let second = optimum_shares(&plants, &references, &cache, &count).unwrap();
         assert_eq!((second, calls.get()), (first, 1));
-        one.optimal_cost = None;
+        one.on.optimal_cost = None;
         let references = summarise(&[one], &["hpo".into()]).references;
         let none = optimum_shares(&plants, &references, &cache, &count).unwrap();
         assert!(none.is_empty());

@@ -6,6 +6,7 @@ use super::cell::CellResult;
 use super::grid::hidden_label;
 use super::statistics::Sample;
 use super::table::{groups, sample};
+use crate::evaluate::reference::gap_percent;
 use crate::report::modes::stacked_shares;
 use crate::report::svg::{Axis, Chart, Mark, Series, panels};
 
@@ -107,7 +108,7 @@ fn gap(group: &Group<'_>) -> Option<(f64, f64, f64)> {
 }
 
 fn averaged_gap(result: &CellResult) -> Option<f64> {
-    Some((result.averaged_riccati_cost? / result.optimal_cost? - 1.0) * 100.0)
+    gap_percent(result.on.averaged_riccati_cost?, result.on.optimal_cost?)
 }
 
 /// A panel per plant: gap by simulator calls, mean over the seeds with the range as a band.
@@ -116,9 +117,9 @@ fn averaged_gap(result: &CellResult) -> Option<f64> {
 /// best one with the same seed, whose gap on the test states is known.
 fn learning_curves(results: &[CellResult], groups: &[Group<'_>], labels: &Labels) -> String {
     let mut list = Vec::new();
-    for plant in distinct(groups.iter().map(|g| &g[0].plant)) {
-        let own: Vec<&Group<'_>> = groups.iter().filter(|g| g[0].plant == *plant).collect();
-        let calibrated = own[0][0].optimal_cost.is_some();
+    for plant in distinct(groups.iter().map(|g| &g[0].on.plant)) {
+        let own: Vec<&Group<'_>> = groups.iter().filter(|g| g[0].on.plant == *plant).collect();
+        let calibrated = own[0][0].on.optimal_cost.is_some();
         let mut series = Vec::new();
         for group in &own {
             let curves: Vec<Vec<(f64, f64)>> = group
@@ -176,8 +177,8 @@ fn reference(name: &str, value: f64, to: f64) -> Series {
 fn calibrate(result: &CellResult, results: &[CellResult]) -> Vec<(f64, f64)> {
     let least = |r: &CellResult| r.curve.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
     let same = |r: &&CellResult| {
-        (&r.plant, r.seed, r.n) == (&result.plant, result.seed, result.n)
-            && r.best_fixed_mode_cost == result.best_fixed_mode_cost
+        (&r.on.plant, r.seed, r.on.n) == (&result.on.plant, result.seed, result.on.n)
+            && r.on.best_fixed_mode_cost == result.on.best_fixed_mode_cost
     };
     let best = results
         .iter()
@@ -307,9 +308,9 @@ fn gap_dimension(groups: &[Group<'_>], labels: &Labels) -> String {
         labels,
         "Gap against dimension",
         "number of states",
-        |r| r.modes,
+        |r| r.on.modes,
         |modes| format!("{modes} modes"),
-        |r| r.n,
+        |r| r.on.n,
     )
 }
 
@@ -319,17 +320,17 @@ fn gap_modes(groups: &[Group<'_>], labels: &Labels) -> String {
         labels,
         "Gap against modes",
         "number of modes",
-        |r| r.n,
+        |r| r.on.n,
         |n| format!("{n} states"),
-        |r| r.modes,
+        |r| r.on.modes,
     )
 }
 
 /// A panel per plant: gap by bytes of the trained numbers, in both precisions.
 fn gap_size(groups: &[Group<'_>], labels: &Labels) -> String {
     let mut list = Vec::new();
-    for plant in distinct(groups.iter().map(|g| &g[0].plant)) {
-        let own: Vec<&Group<'_>> = groups.iter().filter(|g| g[0].plant == *plant).collect();
+    for plant in distinct(groups.iter().map(|g| &g[0].on.plant)) {
+        let own: Vec<&Group<'_>> = groups.iter().filter(|g| g[0].on.plant == *plant).collect();
         let mut series = Vec::new();
         for name in distinct(own.iter().map(|g| labels.name(g[0], false))) {
             let members: Vec<&&Group<'_>> = own
@@ -345,7 +346,7 @@ fn gap_size(groups: &[Group<'_>], labels: &Labels) -> String {
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
                 points
             };
-            let single = places(|r| r.weight_bytes, |r| r.gap_percent);
+            let single = places(|r| r.size.weight_bytes, |r| r.gap_percent);
             series.push(Series {
                 name: format!("{name}, f32"),
                 color,
@@ -357,7 +358,10 @@ fn gap_size(groups: &[Group<'_>], labels: &Labels) -> String {
                 points: single,
                 ..Series::default()
             });
-            let rounded = places(|r| r.weight_bytes_8_bit, |r| r.gap_percent_8_bit_weights);
+            let rounded = places(
+                |r| r.size.weight_bytes_8_bit,
+                |r| r.gap_percent_8_bit_weights,
+            );
             if !rounded.is_empty() {
                 series.push(Series {
                     name: format!("{name}, 8-bit weights"),
@@ -383,7 +387,7 @@ fn gap_size(groups: &[Group<'_>], labels: &Labels) -> String {
 
 /// Mode switches per episode, by plant, beside those of the best known control.
 fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
-    let plants = distinct(groups.iter().map(|g| &g[0].plant));
+    let plants = distinct(groups.iter().map(|g| &g[0].on.plant));
     let mut series = Vec::new();
     let count = labels.names.len() + 1;
     let place = |plant: &String, slot: usize| {
@@ -395,7 +399,7 @@ fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
         let (points, spread) = own
             .filter_map(|g| {
                 let s = sample(g, |r| Some(r.switches_per_episode))?;
-                let x = place(&g[0].plant, slot);
+                let x = place(&g[0].on.plant, slot);
                 Some(((x, s.mean), (x, s.min, s.max)))
             })
             .unzip();
@@ -411,8 +415,8 @@ fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
     let optimum: Vec<(f64, f64)> = plants
         .iter()
         .filter_map(|plant| {
-            let group = groups.iter().find(|g| g[0].plant == **plant)?;
-            Some((place(plant, count - 1), group[0].optimal_switches?))
+            let group = groups.iter().find(|g| g[0].on.plant == **plant)?;
+            Some((place(plant, count - 1), group[0].on.optimal_switches?))
         })
         .collect();
     series.push(Series {
@@ -459,12 +463,12 @@ fn modes_over_time(groups: &[Group<'_>], labels: &Labels, optimum: &OptimumShare
     let size = (340.0, 220.0);
     let columns = labels.names.len() + usize::from(!optimum.is_empty());
     let mut list = Vec::new();
-    for plant in distinct(groups.iter().map(|g| &g[0].plant)) {
+    for plant in distinct(groups.iter().map(|g| &g[0].on.plant)) {
         let mut row = Vec::new();
         for name in &labels.names {
             let group = groups
                 .iter()
-                .find(|g| g[0].plant == *plant && labels.name(g[0], true) == *name);
+                .find(|g| g[0].on.plant == *plant && labels.name(g[0], true) == *name);
             if let Some(group) = group {
                 let title = format!("{plant}: {name}");
                 row.push(stacked_shares(&title, &mean_shares(group), size));

@@ -8,7 +8,7 @@ fn every_plot_shows_every_algorithm_and_the_references() {
         for seed in 1..=3 {
             for (algo, gap) in [("hpo", 0.5), ("ppo", 7.0)] {
                 let mut r = result(algo, seed, gap + 0.1 * seed as f64);
-                (r.n, r.plant) = (n, format!("switched-lqr-{n}-2"));
+                (r.on.n, r.on.plant) = (n, format!("switched-lqr-{n}-2"));
                 results.push(r);
             }
         }
@@ -26,7 +26,7 @@ fn every_plot_shows_every_algorithm_and_the_references() {
     assert!(reference("switching.svg").contains("best known control"));
     assert!(reference("modes-over-time.svg").contains("best known control"));
     for r in &mut results {
-        (r.gap_percent, r.optimal_cost, r.optimal_switches) = (None, None, None);
+        (r.gap_percent, r.on.optimal_cost, r.on.optimal_switches) = (None, None, None);
     }
     let names: Vec<&str> = plots(&results, &BTreeMap::new())
         .iter()

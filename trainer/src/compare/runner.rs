@@ -78,7 +78,7 @@ pub type Resolve<'a> = dyn Fn(&CellSpec) -> Result<(TrainConfig, Settings)> + Sy
 /// Every cell is resolved before anything is written, so a cell that cannot be run stops the whole.
 ///
 /// # Errors
-/// Those of `resolve`, [`Store::open`] and of writing; [`Error::Negative`] if it was interrupted. Divergence is a
+/// [`Error::Usage`] for two different plants of one name; those of `resolve`, [`Store::open`] and of writing; [`Error::Negative`] if it was interrupted. Divergence is a
 /// result and no error.
 pub fn run_cells(
     cells: &[CellSpec],
@@ -163,8 +163,24 @@ pub fn run_cells(
 fn plan<'a>(cells: &'a [CellSpec], resolve: &Resolve<'_>) -> Result<Vec<Planned<'a>>> {
     let mut states = BTreeMap::new();
     let mut planned: Vec<Planned<'a>> = Vec::with_capacity(cells.len());
+    let mut named: BTreeMap<String, (&str, String)> = BTreeMap::new();
     for spec in cells {
         let (config, _) = resolve(spec)?;
+        let plant = config.plant.resolved_toml();
+        let name = config.plant.name().to_owned();
+        let first = named
+            .entry(name)
+            .or_insert_with(|| (&spec.plant, plant.clone()));
+        // Rows, references and plots go by the name.
+        if first.1 != plant {
+            return Err(Error::Usage(format!(
+                "PLANT: found two plants of the name {} that are not the same ({} and {}, with their settings); \
+                 allowed: one plant of each name in a comparison",
+                config.plant.name(),
+                first.0,
+                spec.plant
+            )));
+        }
         let states = states
             .entry(spec.plant_key())
             .or_insert_with(|| std::sync::Arc::new(test_states(&config.plant)));

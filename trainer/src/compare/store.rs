@@ -23,8 +23,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`] if folder or file cannot be made, read or written; [`Error::Usage`] if another comparison
-    /// works in the folder; [`Error::Input`] naming the line that is no result of `hpo compare`.
+    /// works in the folder or it is a run directory; [`Error::Input`] naming the line that is no result of `hpo compare`.
     pub fn open(folder: &Path) -> Result<Self> {
+        if folder.join("settings.toml").is_file() {
+            return Err(Error::Usage(format!(
+                "--out: found {}, a run directory of hpo train; allowed: a new folder or an earlier comparison's",
+                folder.display()
+            )));
+        }
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, "cannot create the folder", e))?;
         let path = folder.join("results.jsonl");
         let lock_path = folder.join(".lock");
@@ -189,6 +195,16 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_run_directory_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("settings.toml"), "").unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("a run directory"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

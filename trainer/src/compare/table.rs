@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::cell::CellResult;
+use super::columns::{References, Size};
 use super::grid::hidden_label;
 use super::statistics::Sample;
 use super::verdict::{Comparison, Verdict, compare, verdicts};
+use crate::evaluate::reference::gap_percent;
 
 /// One plant, structure, network size and algorithm, over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,39 +50,11 @@ pub struct Row {
     pub env_steps: f64,
     /// Mean seconds of training.
     pub seconds: f64,
-    /// Trained numbers.
-    pub parameters: usize,
-    /// Bytes of the policy file.
-    pub policy_bytes: usize,
-    /// Bytes of the trained numbers in `f32`.
-    pub weight_bytes: usize,
-    /// Bytes of the trained numbers with 8-bit network weights.
-    pub weight_bytes_8_bit: usize,
+    /// Size of the policy.
+    #[serde(flatten)]
+    pub size: Size,
     /// Settings that differ from the defaults.
     pub settings: std::collections::BTreeMap<String, serde_json::Value>,
-}
-
-/// What a plant can be controlled for without training.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct References {
-    /// Name of the plant.
-    pub plant: String,
-    /// States.
-    pub n: usize,
-    /// Modes.
-    pub modes: usize,
-    /// Cost of the best known control; null where none is valid.
-    pub optimal_cost: Option<f64>,
-    /// Certified lower bound; null where none is valid.
-    pub lower_bound: Option<f64>,
-    /// Cost of averaged Riccati with one-step look-ahead; null where it has no solution.
-    pub averaged_riccati_cost: Option<f64>,
-    /// Cost of the best fixed mode.
-    pub best_fixed_mode_cost: f64,
-    /// Cost of round robin.
-    pub round_robin_cost: f64,
-    /// Switches per episode of the best known control.
-    pub optimal_switches: Option<f64>,
 }
 
 /// What a comparison says.
@@ -101,18 +75,8 @@ pub struct Summary {
 pub fn summarise(results: &[CellResult], algorithms: &[String]) -> Summary {
     let mut references: Vec<References> = Vec::new();
     for r in results {
-        if references.iter().all(|known| known.plant != r.plant) {
-            references.push(References {
-                plant: r.plant.clone(),
-                n: r.n,
-                modes: r.modes,
-                optimal_cost: r.optimal_cost,
-                lower_bound: r.lower_bound,
-                averaged_riccati_cost: r.averaged_riccati_cost,
-                best_fixed_mode_cost: r.best_fixed_mode_cost,
-                round_robin_cost: r.round_robin_cost,
-                optimal_switches: r.optimal_switches,
-            });
+        if references.iter().all(|known| known.plant != r.on.plant) {
+            references.push(r.on.clone());
         }
     }
     let groups = groups(results);
@@ -140,9 +104,21 @@ pub fn groups(results: &[CellResult]) -> Vec<Vec<&CellResult>> {
 
 /// Plants are told apart by name, size and reference: two of one name may differ in a setting.
 fn same_group(a: &CellResult, b: &CellResult) -> bool {
-    (&a.plant, a.n, &a.structure, &a.hidden, &a.algo, &a.settings)
-        == (&b.plant, b.n, &b.structure, &b.hidden, &b.algo, &b.settings)
-        && a.best_fixed_mode_cost == b.best_fixed_mode_cost
+    (
+        &a.on.plant,
+        a.on.n,
+        &a.structure,
+        &a.hidden,
+        &a.algo,
+        &a.settings,
+    ) == (
+        &b.on.plant,
+        b.on.n,
+        &b.structure,
+        &b.hidden,
+        &b.algo,
+        &b.settings,
+    ) && a.on.best_fixed_mode_cost == b.on.best_fixed_mode_cost
 }
 
 /// Mean over the results of a figure that every one of them has.
@@ -164,9 +140,9 @@ fn row(group: &[&CellResult]) -> Row {
     let gap = sample(group, |r| r.gap_percent);
     let of = |f: fn(&CellResult) -> f64| mean(group, |r| Some(f(r))).unwrap_or_default();
     Row {
-        plant: first.plant.clone(),
-        n: first.n,
-        modes: first.modes,
+        plant: first.on.plant.clone(),
+        n: first.on.n,
+        modes: first.on.modes,
         structure: first.structure.clone(),
         hidden: hidden_label(first.hidden.as_deref()),
         algo: first.algo.clone(),
@@ -182,10 +158,7 @@ fn row(group: &[&CellResult]) -> Row {
         switches_per_episode: of(|r| r.switches_per_episode),
         env_steps: of(|r| r.env_steps as f64),
         seconds: of(|r| r.seconds),
-        parameters: first.parameters,
-        policy_bytes: first.policy_bytes,
-        weight_bytes: first.weight_bytes,
-        weight_bytes_8_bit: first.weight_bytes_8_bit,
+        size: first.size,
         settings: first.settings.clone(),
     }
 }
@@ -234,11 +207,7 @@ impl Summary {
             ]
             .map(str::to_owned),
         ];
-        let gap = |cost: f64| {
-            reference
-                .optimal_cost
-                .map(|best| (cost / best - 1.0) * 100.0)
-        };
+        let gap = |cost: f64| gap_percent(cost, reference.optimal_cost?);
         let known = [
             ("certified lower bound", reference.lower_bound),
             ("optimum (best known)", reference.optimal_cost),
@@ -310,7 +279,8 @@ impl Summary {
 }
 
 /// A number for people: fixed decimals, or powers of ten where that would be a wall of digits.
-fn number(value: f64, decimals: usize) -> String {
+#[must_use]
+pub fn number(value: f64, decimals: usize) -> String {
     if value.abs() < 1e6 {
         format!("{value:.decimals$}")
     } else {
@@ -352,6 +322,14 @@ fn markdown<const N: usize>(rows: &[[String; N]], right: usize) -> String {
 mod tests {
     use super::*;
     use crate::compare::cell::tests::result;
+
+    #[test]
+    fn numbers_stay_short() {
+        assert_eq!(number(12.345_67, 4), "12.3457");
+        assert_eq!(number(-999_999.4, 1), "-999999.4");
+        assert_eq!(number(1e6, 4), "1.00e6");
+        assert_eq!(number(-1.234e30, 4), "-1.23e30");
+    }
 
     #[test]
     fn rows_are_means_over_the_seeds_and_diverged_seeds_are_counted() {
@@ -406,7 +384,7 @@ mod tests {
         results[1].settings.clear();
         results[2].hidden = None;
         for r in &mut results {
-            (r.optimal_cost, r.gap_percent) = (None, None);
+            (r.on.optimal_cost, r.gap_percent) = (None, None);
         }
         let summary = summarise(&results, &["hpo".into()]);
         assert_eq!(summary.table.len(), 3);

@@ -89,12 +89,12 @@ pub fn compare(groups: &[Vec<&CellResult>], algorithms: &[String]) -> Vec<Compar
     let mut list = Vec::new();
     for other in others.iter().filter(|other| *other != first) {
         for a in groups.iter().filter(|group| group[0].algo == *first) {
-            let key = |r: &CellResult| (r.plant.clone(), r.structure.clone(), r.hidden.clone());
+            let key = |r: &CellResult| (r.on.plant.clone(), r.structure.clone(), r.hidden.clone());
             let partners = groups.iter().filter(|b| {
                 b[0].algo == *other
                     && key(b[0]) == key(a[0])
                     // Another plant of the same name.
-                    && b[0].best_fixed_mode_cost == a[0].best_fixed_mode_cost
+                    && b[0].on.best_fixed_mode_cost == a[0].on.best_fixed_mode_cost
             });
             for b in partners {
                 list.extend(comparison(a, b));
@@ -113,9 +113,9 @@ fn comparison(a: &[&CellResult], b: &[&CellResult]) -> Option<Comparison> {
         _ => None,
     };
     Some(Comparison {
-        plant: a[0].plant.clone(),
-        n: a[0].n,
-        modes: a[0].modes,
+        plant: a[0].on.plant.clone(),
+        n: a[0].on.n,
+        modes: a[0].on.modes,
         structure: a[0].structure.clone(),
         hidden: hidden_label(a[0].hidden.as_deref()),
         first: a[0].algo.clone(),
@@ -259,7 +259,7 @@ mod tests {
                 let noise = 0.01 * seed as f64;
                 for (algo, gap) in [("a", 1.0 + noise), ("b", gap(n) - noise)] {
                     let mut r = result(algo, seed, gap);
-                    (r.n, r.plant) = (n, format!("p{n}"));
+                    (r.on.n, r.on.plant) = (n, format!("p{n}"));
                     list.push(r);
                 }
             }
@@ -312,8 +312,8 @@ mod tests {
         let mut list = results(&[8, 16, 24], |n| 2.0 + n as f64, 3);
         let mut four = results(&[8, 16, 24], |n| 50.0 - n as f64, 3);
         for r in &mut four {
-            r.modes = 4;
-            r.plant += "-4";
+            r.on.modes = 4;
+            r.on.plant += "-4";
         }
         list.extend(four);
         let tests = compare(&groups(&list), &["a".into(), "b".into()]);

@@ -206,14 +206,14 @@ pub(crate) fn folder(root: &Path, board: &Board) -> PathBuf {
     root.join("firmware/boards").join(board.folder)
 }
 
-fn target_dir(root: &Path) -> Result<PathBuf> {
+pub(super) fn target_dir(root: &Path) -> Result<PathBuf> {
     let dir = root.join("target/boards");
     std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, "cannot create", e))?;
     Ok(dir)
 }
 
 /// A cargo call for a device, free of settings that were meant for the host's build.
-fn cargo(toolchain: &CrossToolchain, target: &str, target_dir: &Path) -> Command {
+pub(super) fn cargo(toolchain: &CrossToolchain, target: &str, target_dir: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for host_only in [
         "RUSTFLAGS",
@@ -244,7 +244,7 @@ fn cargo(toolchain: &CrossToolchain, target: &str, target_dir: &Path) -> Command
     command
 }
 
-fn run(mut command: Command) -> Result<()> {
+pub(super) fn run(mut command: Command) -> Result<()> {
     let output = command
         .output()
         .map_err(|e| Error::Environment(format!("cannot run cargo: {e}")))?;

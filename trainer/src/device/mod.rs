@@ -8,6 +8,8 @@
 pub mod board;
 pub mod budget;
 pub mod build;
+pub mod c_compiler;
+pub mod guest;
 pub mod hil;
 pub mod hostile;
 pub mod link;

@@ -72,6 +72,14 @@ impl Qemu {
     /// [`Error::Negative`] if the policy does not fit the slot, [`Error::Environment`] if the
     /// emulator cannot be started or ends at once, [`Error::Io`] if its folder cannot be made.
     pub fn start(config: QemuConfig<'_>) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// As [`Qemu::start`], with more arguments for the emulator.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub fn start_with(config: QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<Self> {
         let board = config.board;
         let emulator = board.emulator()?;
         if config.policy.len() > board.slot_bytes {
@@ -117,6 +125,7 @@ impl Qemu {
                 &format!("loader,file={name},addr={address:#x},force-raw=on"),
             ]);
         }
+        command.args(more);
         let errors = folder.path().join("stderr");
         let stderr =
             std::fs::File::create(&errors).map_err(|e| Error::io(&errors, "cannot create", e))?;

@@ -1,13 +1,15 @@
 //! A policy file in closed loop with its plant: the firmware library runs on the host, so the loop
 //! that is simulated is the loop that ships.
 
-use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, control_step};
-use policy_format::{Capacity, Policy, RawPolicy};
+use firmware::supervisor::{Selection as Scores, step_by};
+use firmware::{Controller, ControllerState, Fault, Observation, SCRATCH_LEN, control_step};
+use policy_format::{Capacity, Policy, RawPolicy, Safety};
 use rayon::prelude::*;
 
 use super::episode::{Action, Episode, run_episode};
 use super::perturb::{Link, Trial};
 use crate::error::{Error, Result};
+use crate::export::safety_of;
 use crate::numeric::random::{Purpose, Stream};
 use crate::plant::PlantModel;
 
@@ -110,6 +112,14 @@ pub fn policy_episodes(
     let world = trial.world();
     let mut scratch = [0.0; SCRATCH_LEN];
     let armed = firmware::boot(policy, parsed.target_class(), &mut scratch);
+    if let Err(fault) = &armed
+        && *parsed.safety() != Safety::NONE
+    {
+        // The reference evaluator, which takes what the firmware has no room for, knows no constraints.
+        return Err(Error::Usage(format!(
+            "policy: constraints in a policy that the firmware does not arm ({fault}); allowed: without constraints, or smaller"
+        )));
+    }
     Ok(trial
         .states()
         .par_iter()
@@ -168,12 +178,28 @@ fn check_fit(plant: &PlantModel, policy: &Policy<'_>) -> Result<()> {
             plant.name()
         )));
     }
+    let (found, allowed) = (policy.safety(), safety_of(plant));
+    for (what, same) in [
+        ("rate limits", found.limits == allowed.limits),
+        (
+            "dwell times, hysteresis or masks",
+            found.mode_rules == allowed.mode_rules,
+        ),
+    ] {
+        if !same {
+            return Err(Error::Usage(format!(
+                "policy: {what}: found others than those of plant {}; allowed: the plant's, under which it was trained",
+                plant.name()
+            )));
+        }
+    }
     Ok(())
 }
 
 /// The controller of one episode.
 struct Device<'a, 'p> {
     policy: &'a Policy<'p>,
+    armed: &'a Controller<'p>,
     controller: Option<&'a Controller<'p>>,
     state: ControllerState,
     sampler: Option<Stream>,
@@ -194,6 +220,7 @@ impl<'a, 'p> Device<'a, 'p> {
         let shipped = selection == Selection::ArgMax && controller.is_ok();
         Self {
             policy,
+            armed: controller,
             controller: shipped.then_some(controller),
             state: ControllerState::new(),
             sampler: (selection == Selection::Sampled)
@@ -216,6 +243,22 @@ impl<'a, 'p> Device<'a, 'p> {
                 &mut self.scratch,
             );
             return (usize::from(outcome.mode), outcome.fault.is_some());
+        }
+        if let (Ok(_), Some(stream), true) = (
+            self.armed,
+            &mut self.sampler,
+            *self.policy.safety() != Safety::NONE,
+        ) {
+            let (choices, weights) = (self.policy.choices(), &mut self.weights);
+            let command = step_by(
+                self.armed,
+                &mut self.state,
+                &Observation::lockstep(measured),
+                &mut self.scratch,
+                |selection| draw_allowed(selection, choices, weights, stream),
+            );
+            control.copy_from_slice(command.control());
+            return (usize::from(command.mode()), command.fault().is_some());
         }
         if !self.failed {
             let decision = match &mut self.sampler {
@@ -259,4 +302,30 @@ fn draw(factors: &[u16], logits: &[f32], weights: &mut Vec<f64>, stream: &mut St
         choice = choice * size + index;
     }
     choice
+}
+
+/// Draws one of the choices that the mode rules allow with the probabilities softmax(scores).
+fn draw_allowed(
+    selection: &Scores<'_>,
+    choices: usize,
+    weights: &mut Vec<f64>,
+    stream: &mut Stream,
+) -> usize {
+    let scores = || (0..choices).map(|choice| selection.score(choice));
+    let top = scores().flatten().fold(f32::NEG_INFINITY, f32::max);
+    weights.clear();
+    weights
+        .extend(scores().map(|score| score.map_or(0.0, |score| libm::exp(f64::from(score - top)))));
+    let mut left = stream.uniform() * weights.iter().sum::<f64>();
+    let mut last = 0;
+    for (choice, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            last = choice;
+            if left < weight {
+                break;
+            }
+            left -= weight;
+        }
+    }
+    last
 }

@@ -2,7 +2,8 @@
 
 use policy_format::{
     BlockSpec, Bounds, Capacity, ControlSpec, EncodeError, FallbackSpec, GainsSpec, GoldenVector,
-    InputKind as FormatInput, NameKind, NameRecord, PolicySpec, RawPolicy, encode, encoded_len,
+    InputKind as FormatInput, NameKind, NameRecord, PolicySpec, RawPolicy, encode_supervised,
+    supervised_len,
 };
 
 use crate::error::{Error, Result};
@@ -13,8 +14,12 @@ use crate::policy::network::Network;
 use crate::policy::{InputKind, Model};
 
 pub mod buffer;
+pub mod int8;
+pub mod int8_report;
+mod safety;
 
 pub use buffer::PolicyBuffer;
+pub use safety::safety_of;
 
 /// Golden vectors in a file: a typical state each, and the origin and a subnormal one among them.
 const GOLDEN_VECTORS: usize = 8;
@@ -220,9 +225,10 @@ impl<'a> Parts<'a> {
             golden: &golden,
             names: &names,
         };
+        let safety = safety_of(plant);
         let unfit = |error: EncodeError| Error::Usage(format!("policy file: {error}"));
-        let mut bytes = PolicyBuffer::zeroed(encoded_len(&spec).map_err(unfit)?);
-        let written = encode(&spec, bytes.bytes_mut()).map_err(unfit)?;
+        let mut bytes = PolicyBuffer::zeroed(supervised_len(&spec, &safety).map_err(unfit)?);
+        let written = encode_supervised(&spec, &safety, bytes.bytes_mut()).map_err(unfit)?;
         Ok(bytes.bytes()[..written].to_vec())
     }
 }

@@ -26,6 +26,7 @@ pub trait Real:
     + AddAssign
     + SubAssign
     + Scalar<Self>
+    + From<f32>
     + 'static
 {
     /// Rounds an `f64` to this type.

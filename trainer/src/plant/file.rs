@@ -5,6 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Value;
 
+use super::constraints::{
+    self, DwellTable, EnvelopeTable, LimitsTable, MasksTable, SupervisionTable,
+};
 use super::dynamics::{DynamicsTable, Origin};
 use super::generator;
 use super::model::{InitialBox, Names, PlantModel, default_target_class};
@@ -35,6 +38,11 @@ struct PlantFile {
     noise: Option<Value>,
     dynamics: DynamicsTable,
     bounds: Option<BoundsTable>,
+    limits: Option<LimitsTable>,
+    dwell: Option<DwellTable>,
+    masks: Option<MasksTable>,
+    supervision: Option<SupervisionTable>,
+    envelope: Option<EnvelopeTable>,
     #[serde(default)]
     initial: InitialTable,
     #[serde(default)]
@@ -133,6 +141,26 @@ pub(super) fn parse_plant(
     if let Some(bounds) = &raw.bounds {
         data.bounds = Some(read_bounds(bounds, dims.control, file)?);
     }
+    if let Some(limits) = &raw.limits
+        && let Some(bounds) =
+            constraints::bounds(limits, dims.control, data.bounds.is_some(), file)?
+    {
+        data.bounds = Some(bounds);
+    }
+    let tables = constraints::Tables {
+        limits: raw.limits.as_ref(),
+        dwell: raw.dwell.as_ref(),
+        masks: raw.masks.as_ref(),
+        supervision: raw.supervision.as_ref(),
+        envelope: raw.envelope.as_ref(),
+    };
+    let setting = constraints::Setting {
+        dims,
+        horizon: horizon as usize,
+        sample_time_s,
+        bounds: data.bounds.as_ref(),
+    };
+    let constraints = constraints::read(&tables, &setting, file)?;
     let names = read_names(&raw, dims, file)?;
     let target_class = match raw.target_class {
         Some(class) => u32::try_from(class)
@@ -140,6 +168,11 @@ pub(super) fn parse_plant(
         None => default_target_class(&raw.name, dims, dynamics.seed, &names, data.bounds.as_ref()),
     };
     let initial = read_initial(&raw.initial, n, file)?;
+    let edge = |side: f64| -> Vec<f64> {
+        let edges = initial.center.iter().zip(&initial.half_width);
+        edges.map(|(center, half)| center + side * half).collect()
+    };
+    let watch = constraints::read_watch(&tables, &setting, (&edge(-1.0), &edge(1.0)), file)?;
     let test_states = match &raw.initial.test_states {
         Some(name) => Some(read_test_states(name, n, origin)?),
         None => None,
@@ -154,6 +187,8 @@ pub(super) fn parse_plant(
         target_class,
         names,
         data,
+        constraints,
+        watch,
         initial,
         test_states,
         source_text: text.to_owned(),

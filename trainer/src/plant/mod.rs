@@ -6,6 +6,7 @@
 
 mod bank;
 mod check;
+pub mod constraints;
 mod dynamics;
 pub mod file;
 pub mod generator;
@@ -16,6 +17,7 @@ pub mod states;
 pub mod switched_lqr;
 mod values;
 
+pub use constraints::{Constraints, OwnedModeRules, RateLimits, Watch};
 pub use model::{InitialBox, Names, PlantModel};
 pub use ready::{is_plant_key, load_plant, ready_names};
 pub use states::read_states;

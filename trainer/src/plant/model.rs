@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ControlBounds, Dims, SwitchedLqr, SwitchedLqrData};
+use super::{Constraints, ControlBounds, Dims, SwitchedLqr, SwitchedLqrData, Watch};
 use crate::numeric::{Purpose, Real, Stream};
 
 /// Names and units of states, controls and modes, for reports and for the policy file.
@@ -41,6 +41,8 @@ pub struct PlantModel {
     pub(super) target_class: u32,
     pub(super) names: Names,
     pub(super) data: SwitchedLqrData,
+    pub(super) constraints: Constraints,
+    pub(super) watch: Watch,
     pub(super) initial: InitialBox,
     pub(super) test_states: Option<Vec<Vec<f64>>>,
     pub(super) source_text: String,
@@ -119,6 +121,18 @@ impl PlantModel {
     #[must_use]
     pub fn bounds(&self) -> Option<&ControlBounds> {
         self.data.bounds.as_ref()
+    }
+
+    /// Rate limits and mode rules that bind a policy in training and on the device.
+    #[must_use]
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+
+    /// What the supervisor watches on the device.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The box of initial states.

@@ -78,6 +78,11 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
             ("control", strings(&names.control_units)),
         ]),
     );
+    for (key, table) in
+        super::constraints::to_tables(&model.constraints, &model.watch, model.sample_time_s)
+    {
+        root.insert(key.to_owned(), Value::Table(table));
+    }
     root.to_string()
 }
 

@@ -4,6 +4,7 @@
 //! `f32` training and `f64` checks. What the device runs is the export of the same structure.
 
 mod adjoint;
+mod constrain;
 pub mod input;
 pub mod model;
 pub mod network;

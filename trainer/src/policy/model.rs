@@ -206,6 +206,7 @@ impl Model {
                 }
             }
         }
+        self.apply_mode_rules(tape, steps.clone());
         for t in steps {
             let probabilities = tape.probability.at_mut(t);
             probabilities.copy_from_slice(tape.logit.at(t));
@@ -245,6 +246,7 @@ impl Model {
             }
         }
         tape.choice[t] = choice;
+        self.keep_draw_allowed(tape, t);
     }
 
     /// Hidden layers of the control network at step `t`.
@@ -357,7 +359,7 @@ impl Model {
         }
         let applied = tape.applied.at_mut(t);
         applied.copy_from_slice(tape.law.at(t));
-        self.bound(applied);
+        self.constrain_applied(&mut tape.applied, t);
     }
 
     /// Applies the control bounds in place; does nothing where there are none.

@@ -1,5 +1,6 @@
 //! The structure of a policy, apart from its parameters.
 
+use crate::plant::Constraints;
 use serde::{Deserialize, Serialize};
 
 /// What the selector and the control network see.
@@ -42,6 +43,9 @@ pub struct PolicyShape {
     pub head_per_choice: bool,
     /// Control bounds `[m]` each, if the plant has them.
     pub bounds: Option<(Vec<f64>, Vec<f64>)>,
+    /// Rate limits and mode rules of the plant.
+    #[serde(skip)]
+    pub constraints: Constraints,
 }
 
 impl PolicyShape {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use policy_format::ModeHistory;
+
 use crate::numeric::dense::Steps;
 use crate::numeric::{LANES, Lanes, Real};
 use crate::policy::Model;
@@ -135,6 +137,8 @@ pub struct Tape<T> {
     pub applied: Track<T>,
     /// Sampled choice per lane.
     pub choice: Vec<Choices>,
+    /// Modes up to each step, per lane; empty without mode rules.
+    pub history: Vec<[ModeHistory; LANES]>,
     /// Stage cost `[1]`.
     pub cost: Track<T>,
     /// One-step look-ahead values Qhat(s, c) `[C]`; filled where the algorithm asks for them.
@@ -180,6 +184,10 @@ impl<T: Real> Tape<T> {
             law: track(m),
             applied: track(m),
             choice: vec![[0; LANES]; steps],
+            history: match shape.constraints.modes {
+                Some(_) => vec![[ModeHistory::start(); LANES]; steps],
+                None => Vec::new(),
+            },
             cost: track(1),
             look_ahead: track(choices),
             successor_value: track(1),

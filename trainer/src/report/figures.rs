@@ -10,7 +10,7 @@ use crate::compare::cell::{EVALUATION_SEED, test_states};
 use crate::error::Result;
 use crate::evaluate::closed_loop::{Evaluation, Selection, evaluate_policy};
 use crate::evaluate::reference::{
-    ReferenceCache, ReferencePolicy, ReferenceReport, compute_cached, named,
+    ReferenceCache, ReferencePolicy, ReferenceReport, compute_cached, gap_percent, named,
 };
 use crate::evaluate::robustness::{RobustnessTable, Subject, robustness, standard_suite};
 use crate::plant::PlantModel;
@@ -84,15 +84,13 @@ impl Figures {
     /// Gap of a cost to the best known one in percent, where that is valid.
     #[must_use]
     pub fn gap_percent(&self, cost: f64) -> Option<f64> {
-        let best = self.references.optimal_cost?;
-        Some((cost / best - 1.0) * 100.0)
+        gap_percent(cost, self.references.optimal_cost?)
     }
 
     /// Gap of a cost to the certified lower bound in percent, where one is valid.
     #[must_use]
     pub fn gap_percent_certified(&self, cost: f64) -> Option<f64> {
-        let bound = self.references.lower_bound?;
-        Some((cost / bound - 1.0) * 100.0)
+        gap_percent(cost, self.references.lower_bound?)
     }
 }
 

@@ -344,12 +344,16 @@ fn maps(run: &RunRecord, figures: &Figures) -> String {
     if figures.slices.is_empty() {
         return String::new();
     }
-    let beside = controller_name(figures.beside.unwrap_or("reference"));
+    let whose = match figures.beside {
+        Some(name) => format!(
+            "the policy (left) and {} (right). Where they differ, two modes often cost nearly the same",
+            escape(&controller_name(name))
+        ),
+        None => "the policy alone, since no Riccati controller is valid on this plant".into(),
+    };
     let mut text = format!(
         "<section><h2>Mode maps</h2>\n<p class=\"soft\">The mode over two coordinates of the state at t = 0, the others \
-         at the centre of the initial states: the policy (left) and {} (right). Where they differ, two modes often \
-         cost nearly the same.</p>\n",
-        escape(&beside)
+         at the centre of the initial states: {whose}.</p>\n"
     );
     let modes = run.plant.dims().modes;
     let width = 8.0 + 34.0 * modes.min(12) as f64;

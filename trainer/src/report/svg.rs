@@ -317,6 +317,18 @@ impl Chart {
                 }
             }
             path(out, &d, series);
+            // A line through one point would draw nothing.
+            if let ([(x, y)], Mark::Line) = (series.points.as_slice(), series.mark)
+                && let Some((px, py)) = place(*x, *y)
+            {
+                let hover = format!("{}: {} / {}", series.name, short(*x), short(*y));
+                let dot = Series {
+                    mark: Mark::Filled,
+                    color: series.color,
+                    ..Series::default()
+                };
+                mark(out, px, py, &dot, &hover);
+            }
         }
         for &(x, y) in &series.points {
             if let Some((px, py)) = place(x, y) {

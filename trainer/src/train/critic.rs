@@ -1,16 +1,19 @@
 //! The critic: an estimate of the cost-to-go from a state, used in training only.
 
-use crate::numeric::{Lanes, Real};
+use crate::numeric::{LANES, Lanes, Real};
 use crate::policy::network::{Network, Output};
+use crate::policy::tape::Choices;
 use crate::policy::{InputKind, PolicyShape, Tape, Track, input};
+use crate::train::settings::CriticSettings;
 
 /// Cost-to-go of a state with direction z and monomials q(z).
 ///
-/// With unit-norm input V = |xi|^2 (p . q + net(q)): homogeneous of degree two and even by
-/// construction, as the optimal value of an unconstrained linear-quadratic switched plant is. With
-/// affine input V = p . q + r . z + net(z).
+/// With unit-norm input V = |xi|^2 (min_k p_k . q + net(q)): homogeneous of degree two and even by
+/// construction, as the optimal value of an unconstrained linear-quadratic switched plant is, which is a least of
+/// quadratic forms. With affine input V = min_k p_k . q + r . z + net(z).
 #[derive(Clone, Debug)]
 pub struct Critic {
+    /// One output per form p_k.
     quadratic: Network,
     linear: Option<Network>,
     network: Option<Network>,
@@ -27,11 +30,12 @@ pub struct CriticScratch<T> {
 }
 
 impl Critic {
-    /// A critic for policies of `shape` with the given hidden widths (none: quadratic only).
+    /// A critic for policies of `shape`.
     #[must_use]
-    pub fn new(shape: &PolicyShape, hidden: &[usize]) -> Self {
+    pub fn new(shape: &PolicyShape, settings: &CriticSettings) -> Self {
+        let CriticSettings { forms, hidden } = settings;
         let homogeneous = shape.input == InputKind::UnitNorm;
-        let quadratic = Network::new(0, shape.monomials(), &[1], Output::Linear);
+        let quadratic = Network::new(0, shape.monomials(), &[*forms], Output::Linear);
         let linear = (!homogeneous)
             .then(|| Network::new(quadratic.end(), shape.state, &[1], Output::Linear));
         let network = (!hidden.is_empty()).then(|| {
@@ -62,7 +66,24 @@ impl Critic {
             .end()
     }
 
-    /// Every part of the critic: quadratic form, linear part, network.
+    /// Number of quadratic forms, of which the least counts.
+    #[must_use]
+    pub fn forms(&self) -> usize {
+        self.quadratic.activations()
+    }
+
+    /// Where the coefficients of form `k` stand, in the order of the policy's monomials.
+    #[must_use]
+    pub fn form(&self, k: usize) -> std::ops::Range<usize> {
+        let inputs = self
+            .quadratic
+            .layers()
+            .next()
+            .map_or(0, |(inputs, ..)| inputs);
+        k * inputs..(k + 1) * inputs
+    }
+
+    /// Every part of the critic: quadratic forms, linear part, network.
     pub fn networks(&self) -> impl Iterator<Item = &Network> {
         [
             Some(&self.quadratic),
@@ -85,10 +106,10 @@ impl Critic {
         self.homogeneous
     }
 
-    /// Lanes of activations of the network.
+    /// Lanes of activations: of the forms, then of the network.
     #[must_use]
     pub fn activations(&self) -> usize {
-        self.network.as_ref().map_or(0, Network::activations)
+        self.forms() + self.network.as_ref().map_or(0, Network::activations)
     }
 
     /// Working memory for [`Critic::value_at`].
@@ -112,8 +133,9 @@ impl Critic {
         monomials: &[Lanes<T>],
         activations: &mut [Lanes<T>],
     ) -> Lanes<T> {
-        let mut value = [Lanes::default()];
-        self.quadratic.forward(parameters, monomials, &mut value);
+        let (forms, activations) = activations.split_at_mut(self.forms());
+        self.quadratic.forward(parameters, monomials, forms);
+        let mut value = [least(forms).0];
         if let Some(linear) = &self.linear {
             let mut part = [Lanes::default()];
             linear.forward(parameters, direction, &mut part);
@@ -177,7 +199,12 @@ impl Critic {
     ) {
         let (monomials, direction) = (tape.monomials.all(), tape.direction.all());
         self.quadratic
-            .forward_steps(parameters, monomials, &mut memory.error, steps.clone());
+            .forward_steps(parameters, monomials, &mut memory.forms, steps.clone());
+        for t in steps.clone() {
+            let (value, which) = least(memory.forms.at(t));
+            memory.error.at_mut(t)[0] = value;
+            memory.which[t] = which;
+        }
         if let Some(linear) = &self.linear {
             linear.forward_steps(parameters, direction, &mut memory.part, steps.clone());
             for t in steps.clone() {
@@ -218,6 +245,13 @@ impl Critic {
             let error = (value - memory.target.at(t)[0]) * memory.weight.at(t)[0];
             loss = error.mul_add(error, loss);
             memory.error.at_mut(t)[0] = error;
+            // The derivative goes to the form that is the least, lane by lane.
+            for (k, form) in memory.forms.at_mut(t).iter_mut().enumerate() {
+                for lane in 0..LANES {
+                    let own = usize::from(memory.which[t][lane]) == k;
+                    form.0[lane] = if own { error.0[lane] } else { T::default() };
+                }
+            }
             if let Some(network) = &self.network {
                 memory.deltas.at_mut(t)[network.output().start] = error;
             }
@@ -230,8 +264,8 @@ impl Critic {
         self.quadratic.gradient(
             steps.clone(),
             monomials,
-            &memory.error,
-            &memory.error,
+            &memory.forms,
+            &memory.forms,
             gradient,
         );
         if let Some(linear) = &self.linear {
@@ -261,6 +295,21 @@ impl Critic {
     }
 }
 
+/// The least of `forms` and which one it is, lane by lane; the first where several are.
+#[inline(always)]
+fn least<T: Real>(forms: &[Lanes<T>]) -> (Lanes<T>, Choices) {
+    let (mut value, mut which) = (forms[0], [0; LANES]);
+    for (k, form) in forms.iter().enumerate().skip(1) {
+        for lane in 0..LANES {
+            if form.0[lane] < value.0[lane] {
+                value.0[lane] = form.0[lane];
+                which[lane] = k as u16;
+            }
+        }
+    }
+    (value, which)
+}
+
 /// Per-step memory of the critic's regression on one tape.
 #[derive(Clone, Debug)]
 pub struct CriticMemory<T> {
@@ -272,19 +321,24 @@ pub struct CriticMemory<T> {
     deltas: Track<T>,
     error: Track<T>,
     part: Track<T>,
+    forms: Track<T>,
+    which: Vec<Choices>,
 }
 
 impl<T: Real> CriticMemory<T> {
     /// Memory for `steps` steps of `critic`.
     #[must_use]
     pub fn new(critic: &Critic, steps: usize) -> Self {
+        let network = critic.network.as_ref().map_or(0, Network::activations);
         Self {
             target: Track::new(steps, 1),
             weight: Track::new(steps, 1),
-            activations: Track::new(steps, critic.activations()),
-            deltas: Track::new(steps, critic.activations()),
+            activations: Track::new(steps, network),
+            deltas: Track::new(steps, network),
             error: Track::new(steps, 1),
             part: Track::new(steps, 1),
+            forms: Track::new(steps, critic.forms()),
+            which: vec![[0; LANES]; steps],
         }
     }
 }

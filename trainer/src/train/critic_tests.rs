@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::numeric::LANES;
+use crate::train::settings::CriticSettings;
 use crate::train::testing::{
     Case, Sizes, Structure, assert_close, differences, lanes, stream, vector,
 };
@@ -14,13 +15,14 @@ proptest! {
     fn gradient_is_the_derivative(
         affine: bool,
         hidden in proptest::collection::vec(1_usize..5, 0..3),
+        forms in 1_usize..5,
         from in 0_usize..3,
         seed in 0_u64..1_000_000,
     ) {
         let mut stream = stream(seed);
         let sizes = Sizes::random(&mut stream);
         let mut case = Case::new(&Structure::number(usize::from(affine)), sizes, seed);
-        let critic = Critic::new(case.model.shape(), &hidden);
+        let critic = Critic::new(case.model.shape(), &CriticSettings { forms, hidden });
         prop_assert_eq!(critic.homogeneous(), !affine);
         let parameters: Vec<f64> = vector(&mut stream, critic.parameters(), 0.6);
         let mut worker = case.worker.clone();
@@ -54,6 +56,30 @@ proptest! {
             }
         }
         assert_close("loss", &[value], &[by_hand], 1e-9);
+    }
+
+    /// The value is the least of the forms, each of which a critic of its own gives too.
+    #[test]
+    fn the_least_form_counts(forms in 2_usize..6, seed in 0_u64..1000) {
+        let mut stream = stream(seed);
+        let case = Case::new(&Structure::number(0), Sizes::random(&mut stream), seed);
+        let shape = case.model.shape();
+        let critic = |forms| Critic::new(shape, &CriticSettings { forms, hidden: Vec::new() });
+        let (whole, single) = (critic(forms), critic(1));
+        let mut parameters: Vec<f64> = vector(&mut stream, whole.parameters(), 1.0);
+        // As after training: biases too.
+        let state = case.worker.tape.state.at(0);
+        let value = whole.value_at(shape, &parameters, state, &mut whole.scratch(shape));
+        let biases = parameters.split_off(whole.form(forms - 1).end);
+        for lane in 0..LANES {
+            let least = (0..forms)
+                .map(|k| {
+                    let own: Vec<f64> = parameters[whole.form(k)].iter().chain(&biases[k..=k]).copied().collect();
+                    single.value_at(shape, &own, state, &mut single.scratch(shape)).0[lane]
+                })
+                .fold(f64::INFINITY, f64::min);
+            prop_assert!((value.0[lane] - least).abs() <= 1e-12 * (1.0 + least.abs()));
+        }
     }
 
     #[test]

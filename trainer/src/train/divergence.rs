@@ -27,8 +27,9 @@ pub(super) fn error(
 ) -> Error {
     let train = &config.settings.train;
     let structure = config.settings.policy.structure;
-    let mut usual = Settings::preset(train.algo, structure, plant_traits(&config.plant));
-    train.start.defaults(&mut usual);
+    let traits = plant_traits(&config.plant);
+    let mut usual = Settings::preset(train.algo, structure, traits);
+    train.start.defaults(&mut usual, traits);
     let state = &progress.state;
     let mut bad: Vec<Group> = Vec::new();
     for (group, range) in model.groups() {

@@ -97,7 +97,7 @@ pub fn rollout<T: Real, P: Plant<T>>(
             log_stds += log_std[i];
         }
         tape.applied.at_mut(t).copy_from_slice(control);
-        model.bound(tape.applied.at_mut(t));
+        model.constrain_applied(&mut tape.applied, t);
         let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
         memory.log_probability.at_mut(t)[0] = log_probability(choice, square, log_stds);
         worker.step_chosen(plant, model, t);

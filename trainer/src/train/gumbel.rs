@@ -4,80 +4,50 @@
 //! Forward the choice is arg-max_k (logit_k + g_k), g_k standard Gumbel: an exact draw from the selector. The plant sees
 //! sum_c h_c f(s, d_c, u_c), so the sweep needs what every branch would have led to; the derivative of h is
 //! replaced by that of y = softmax((logits + g) / tau). The gradient is biased (one draw's branches
-//! are treated as if they could be mixed) and there is no critic. Every branch of the sweep counts as a
-//! simulator call. The temperature tau is annealed (ibid., section 3).
+//! are treated as if they could be mixed) and there is no critic. Every branch counts as a simulator call, the
+//! taken one once. The temperature tau is annealed (ibid., section 3).
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::numeric::{LANES, Lanes, Real};
-use crate::plant::{Plant, PlantModel};
+use crate::plant::Plant;
 use crate::policy::model::softmax;
 use crate::policy::{Model, Track};
 use crate::train::advantage;
-use crate::train::critic::Critic;
-use crate::train::learner::{Batch, EpochMetrics, Learner, State};
+use crate::train::learner::{Batch, EpochMetrics, State};
 use crate::train::rollout::{Objective, Worker};
-use crate::train::settings::Settings;
 use crate::train::shard::{Context, Shard};
 
-/// The learner: plant, model, settings, and the memory of its shards.
-pub struct Gumbel<'a, P> {
-    batch: Batch<'a, P>,
-}
+/// Learns from batch `index` of the run.
+pub(super) fn update<P: Plant<f32>>(
+    batch: &mut Batch<'_, P>,
+    state: &mut State,
+    index: usize,
+) -> EpochMetrics {
+    let train = &batch.settings.train;
+    let schedule = batch.schedule(state);
+    let cooling = libm::pow(
+        train.temperature_end / train.temperature_start,
+        schedule.progress,
+    );
+    let temperature = (train.temperature_start * cooling) as f32;
+    // Costs are not scaled here, so the entropy bonus is in units of the cost.
+    let share = 1.0 / train.batch as f32;
 
-impl<'a, P: Plant<f32>> Gumbel<'a, P> {
-    /// A learner on `plant`, which is `description` built for `f32`.
-    #[must_use]
-    pub fn new(
-        plant: &'a P,
-        description: &'a PlantModel,
-        model: &'a Model,
-        critic: &'a Critic,
-        settings: &'a Settings,
-        seed: u64,
-    ) -> Self {
-        Self {
-            batch: Batch::new(plant, description, model, critic, settings, seed),
-        }
-    }
-}
-
-impl<P: Plant<f32>> Learner for Gumbel<'_, P> {
-    fn updates(&self) -> usize {
-        self.batch.settings.train.batches_per_epoch
-    }
-
-    fn use_instructions(&mut self, arch: Arch) {
-        self.batch.arch = arch;
-    }
-
-    fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
-        let batch = &mut self.batch;
-        let train = &batch.settings.train;
-        let schedule = batch.schedule(state);
-        let cooling = libm::pow(
-            train.temperature_end / train.temperature_start,
-            schedule.progress,
-        );
-        let temperature = (train.temperature_start * cooling) as f32;
-        // Costs are not scaled here, so the entropy bonus is in units of the cost.
-        let share = 1.0 / train.batch as f32;
-
-        batch.draw(index);
-        batch.for_each(state, |shard, context, arch| {
-            arch.dispatch(Relaxed {
-                shard,
-                context,
-                temperature,
-                share,
-                entropy: schedule.entropy as f32,
-            });
+    batch.draw(index);
+    batch.for_each(state, |shard, context, arch| {
+        arch.dispatch(Relaxed {
+            shard,
+            context,
+            temperature,
+            share,
+            entropy: schedule.entropy as f32,
         });
-        state.env_steps += batch.calls();
-        let all = 0..batch.shards.len();
-        let gradients = batch.step(all, state, schedule.step, true);
-        batch.metrics(0.0, gradients)
-    }
+    });
+    state.env_steps += batch.calls();
+    let all = 0..batch.shards.len();
+    let gradients = batch.step(all, state, schedule.step, true);
+    batch.metrics(0.0, gradients)
 }
 
 /// Rollout and reverse sweep of one shard.
@@ -179,7 +149,8 @@ fn draw<T: Real>(model: &Model, tape: &mut crate::policy::Tape<T>, noise: &[Lane
     tape.choice[t] = choice;
 }
 
-/// The reverse sweep; adds to `gradient` and returns the number of simulator calls.
+/// The reverse sweep; adds to `gradient` and returns the number of simulator calls: the branches that were not
+/// taken. The taken one has been called by the rollout; that it is computed again here asks nothing new of the simulator.
 #[inline(always)]
 pub fn sweep<T: Real, P: Plant<T>>(
     worker: &mut Worker<T>,
@@ -220,7 +191,7 @@ pub fn sweep<T: Real, P: Plant<T>>(
             worker.selector_adjoint(model, parameters, t);
         },
     );
-    (steps * LANES * choices) as u64
+    (steps * LANES * (choices - 1)) as u64
 }
 
 #[cfg(test)]

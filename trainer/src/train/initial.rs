@@ -42,6 +42,9 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
     parameters
 }
 
+/// Standard deviation of the critic's initial coefficients where it has several forms.
+const FORM_SPREAD: f64 = 0.1;
+
 /// Quadratic part one (a state's own cost is of that order), network as in [`policy`], its first layer scaled
 /// by the number of states where the critic is homogeneous: products of two coordinates of a unit vector are of
 /// order 1/n, and units that see only such numbers stay linear, which the quadratic part is already.
@@ -49,6 +52,12 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
 pub fn critic(critic: &Critic, seed: u64) -> Vec<f32> {
     let mut parameters = vec![0.0; critic.parameters()];
     let mut stream = Stream::new(seed, Purpose::Parameters, 1);
+    if critic.forms() > 1 {
+        // Equal forms would learn the same.
+        for w in &mut parameters[..critic.form(critic.forms() - 1).end] {
+            *w = (FORM_SPREAD * stream.normal()) as f32;
+        }
+    }
     if let Some(net) = critic.network() {
         network(net, &mut stream, 0.01, &mut parameters);
         if let (true, Some((inputs, _, weights, _))) = (critic.homogeneous(), net.layers().next()) {

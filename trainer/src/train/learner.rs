@@ -1,6 +1,6 @@
 //! What every training algorithm works with: its state, its batch of shards, its optimiser.
 //!
-//! An algorithm is a [`Learner`]; what it does with a batch stands in the file of its name: [`super::hpo`],
+//! A [`Learner`] owns the batch; what an algorithm does with it is the `update` in the file of its name: [`super::hpo`],
 //! [`super::ppo`], [`super::reinforce`], [`super::gumbel`].
 
 use std::ops::Range;
@@ -16,14 +16,10 @@ use crate::policy::model::Group;
 use crate::train::adam::{Adam, CHUNK, clip_norm};
 use crate::train::critic::Critic;
 use crate::train::cross_term::CrossTermFactor;
-use crate::train::gumbel::Gumbel;
-use crate::train::hpo::Hpo;
-use crate::train::initial;
 use crate::train::phases::{Phase, PhaseClock};
-use crate::train::ppo::Ppo;
-use crate::train::reinforce::Reinforce;
 use crate::train::settings::{Algorithm, Settings, Variant};
 use crate::train::shard::{Context, Regress, Shard};
+use crate::train::{gumbel, hpo, initial, ppo, reinforce};
 
 /// What training knows between two epochs: all that a checkpoint needs to continue with the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,23 +94,72 @@ pub struct EpochMetrics {
     pub failed_update: Option<usize>,
 }
 
-/// A training algorithm.
-pub trait Learner {
-    /// Learns from one batch, the `index`-th of the run.
-    fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics;
+/// Training by the algorithm that the settings ask for: the batch, and what is done with it.
+pub struct Learner<'a, P> {
+    batch: Batch<'a, P>,
+}
 
-    /// Updates per epoch.
-    fn updates(&self) -> usize;
+impl<'a, P: Plant<f32>> Learner<'a, P> {
+    /// A learner on `plant`, which is `description` built for `f32`. Random numbers are named by `seed`.
+    #[must_use]
+    pub fn new(
+        plant: &'a P,
+        description: &'a PlantModel,
+        model: &'a Model,
+        critic: &'a Critic,
+        settings: &'a Settings,
+        seed: u64,
+    ) -> Self {
+        let noise = plant.dims().noise;
+        let shards = (0..settings.train.batch / LANES)
+            .map(|_| {
+                Shard::new(
+                    model,
+                    critic,
+                    description.horizon(),
+                    noise,
+                    settings.train.algo,
+                )
+            })
+            .collect();
+        let batch = Batch {
+            plant,
+            description,
+            model,
+            critic,
+            settings,
+            shards,
+            arch: Arch::new(),
+            clock: None,
+            seed,
+        };
+        Self { batch }
+    }
 
     /// Takes another instruction set than the machine's best; the bits do not depend on it.
-    fn use_instructions(&mut self, arch: Arch);
+    pub fn use_instructions(&mut self, arch: Arch) {
+        self.batch.arch = arch;
+    }
+
+    /// Where the time goes, for whoever measures it: with `None` no clock is read.
+    pub fn clock(&mut self) -> &mut Option<PhaseClock> {
+        &mut self.batch.clock
+    }
 
     /// Runs one epoch on the current thread pool; the result does not depend on its size.
-    fn epoch(&mut self, state: &mut State) -> EpochMetrics {
-        let updates = self.updates();
+    pub fn epoch(&mut self, state: &mut State) -> EpochMetrics {
+        let train = &self.batch.settings.train;
+        let updates = train.batches_per_epoch;
+        // The whole difference between the algorithms.
+        let learn = match train.algo {
+            Algorithm::Hpo => hpo::update::<P>,
+            Algorithm::Ppo => ppo::update,
+            Algorithm::Reinforce => reinforce::update,
+            Algorithm::Gumbel => gumbel::update,
+        };
         let mut sum = EpochMetrics::default();
         for update in 0..updates {
-            let metrics = self.update(state, state.epoch * updates + update);
+            let metrics = learn(&mut self.batch, state, state.epoch * updates + update);
             let share = 1.0 / updates as f64;
             sum.cost += metrics.cost * share;
             sum.entropy += metrics.entropy * share;
@@ -129,38 +174,6 @@ pub trait Learner {
         }
         state.epoch += 1;
         sum
-    }
-}
-
-/// The learner that the settings ask for, on `plant`, which is `description` built for `f32`.
-#[must_use]
-pub fn learner<'a, P: Plant<f32>>(
-    plant: &'a P,
-    description: &'a PlantModel,
-    model: &'a Model,
-    critic: &'a Critic,
-    settings: &'a Settings,
-    seed: u64,
-) -> Box<dyn Learner + Send + 'a> {
-    match settings.train.algo {
-        Algorithm::Hpo => Box::new(Hpo::new(plant, description, model, critic, settings, seed)),
-        Algorithm::Ppo => Box::new(Ppo::new(plant, description, model, critic, settings, seed)),
-        Algorithm::Reinforce => Box::new(Reinforce::new(
-            plant,
-            description,
-            model,
-            critic,
-            settings,
-            seed,
-        )),
-        Algorithm::Gumbel => Box::new(Gumbel::new(
-            plant,
-            description,
-            model,
-            critic,
-            settings,
-            seed,
-        )),
     }
 }
 
@@ -189,40 +202,7 @@ pub(super) struct Batch<'a, P> {
     seed: u64,
 }
 
-impl<'a, P: Plant<f32>> Batch<'a, P> {
-    pub fn new(
-        plant: &'a P,
-        description: &'a PlantModel,
-        model: &'a Model,
-        critic: &'a Critic,
-        settings: &'a Settings,
-        seed: u64,
-    ) -> Self {
-        let noise = plant.dims().noise;
-        let shards = (0..settings.train.batch / LANES)
-            .map(|_| {
-                Shard::new(
-                    model,
-                    critic,
-                    description.horizon(),
-                    noise,
-                    settings.train.algo,
-                )
-            })
-            .collect();
-        Self {
-            plant,
-            description,
-            model,
-            critic,
-            settings,
-            shards,
-            arch: Arch::new(),
-            clock: None,
-            seed,
-        }
-    }
-
+impl<P: Plant<f32>> Batch<'_, P> {
     /// Books the time since the last call on `phase`.
     pub fn lap(&mut self, phase: Phase) {
         if let Some(clock) = &mut self.clock {
@@ -240,6 +220,24 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
             step: (train.step_final + (1.0 - train.step_final) * cosine) as f32,
             entropy: train.entropy_start * libm::pow(decay, progress),
         }
+    }
+
+    /// Whether the epoch is one of the first, in which the critic alone learns (`critic_warmup` percent of the epochs).
+    pub fn is_warming_up(&self, state: &State) -> bool {
+        let train = &self.settings.train;
+        100 * state.epoch < train.critic_warmup * train.epochs
+    }
+
+    /// The end of an update: the critic's regression, and the figures. `gradients` are the norms that
+    /// [`Batch::step`] gave, zeros where the policy did not move.
+    pub fn finish(
+        &mut self,
+        state: &mut State,
+        schedule: Schedule,
+        gradients: (f64, f64),
+    ) -> EpochMetrics {
+        let critic_loss = self.regress(state, schedule.step);
+        self.metrics(critic_loss, gradients)
     }
 
     /// Number of states visited by a batch.
@@ -337,7 +335,7 @@ impl<'a, P: Plant<f32>> Batch<'a, P> {
     }
 
     /// The critic's passes; returns the loss of the first, summed over the samples.
-    pub fn regress(&mut self, state: &mut State, factor: f32) -> f32 {
+    fn regress(&mut self, state: &mut State, factor: f32) -> f32 {
         let step = factor * self.settings.train.step_critic as f32;
         let mut first = 0.0;
         for pass in 0..self.settings.train.critic_passes {

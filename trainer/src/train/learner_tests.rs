@@ -4,59 +4,7 @@ use super::*;
 use crate::plant::load_plant;
 use crate::train::run::{plant_traits, policy_shape};
 use crate::train::settings::Structure;
-
-fn pairs(sets: &[(&str, &str)]) -> Vec<(String, String)> {
-    sets.iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
-
-/// State and figures after two epochs of two updates on a small plant, and the settings.
-fn trained(
-    algo: Algorithm,
-    structure: Structure,
-    arch: Arch,
-    threads: usize,
-) -> (State, EpochMetrics, Settings) {
-    let description = load_plant("switched-lqr-5-2", &pairs(&[("horizon", "7")])).expect("a plant");
-    let sets = [
-        ("train.algo", algo.name()),
-        ("policy.structure", structure.name()),
-        ("train.batch", "80"),
-        ("train.batches_per_epoch", "2"),
-        ("train.epochs", "2"),
-    ];
-    let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
-    let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
-    let plant = description.build::<f32>();
-    let mut state = State::new(&model, &critic, &settings, 5);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("threads");
-    let mut metrics = EpochMetrics::default();
-    let mut learner = learner_on(&plant, &description, &model, &critic, &settings, arch);
-    for _ in 0..2 {
-        metrics = pool.install(|| learner.epoch(&mut state));
-    }
-    assert!(state.is_finite());
-    drop(learner);
-    (state, metrics, settings)
-}
-
-fn learner_on<'a, P: Plant<f32>>(
-    plant: &'a P,
-    description: &'a PlantModel,
-    model: &'a Model,
-    critic: &'a Critic,
-    settings: &'a Settings,
-    arch: Arch,
-) -> Box<dyn Learner + Send + 'a> {
-    let mut learner = learner(plant, description, model, critic, settings, 5);
-    learner.use_instructions(arch);
-    learner
-}
+use crate::train::testing::{pairs, trained};
 
 const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::Hpo,
@@ -70,18 +18,21 @@ const STRUCTURES: [Structure; 3] = [
     Structure::Structured,
 ];
 
+fn words(algo: Algorithm, structure: Structure) -> [(&'static str, &'static str); 2] {
+    [
+        ("train.algo", algo.name()),
+        ("policy.structure", structure.name()),
+    ]
+}
+
 /// On a machine without vector instructions both runs take the same path; CI machines have them.
 #[test]
 fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
     for algo in ALGORITHMS {
         for structure in STRUCTURES {
-            let (state, metrics, _) = trained(algo, structure, Arch::Scalar, 1);
-            let found = trained(algo, structure, Arch::new(), 3);
-            assert_eq!(
-                (&found.0, &found.1),
-                (&state, &metrics),
-                "{algo:?} {structure:?}"
-            );
+            let sets = words(algo, structure);
+            let expected = trained(&sets, Arch::Scalar, 1);
+            assert_eq!(trained(&sets, Arch::new(), 3), expected, "{sets:?}");
         }
     }
 }
@@ -91,11 +42,10 @@ fn every_instruction_set_and_number_of_threads_gives_the_same_bits() {
 fn every_simulator_call_counts() {
     for algo in ALGORITHMS {
         for structure in STRUCTURES {
-            let (state, _, mut settings) = trained(algo, structure, Arch::new(), 1);
+            let (state, _, mut settings) = trained(&words(algo, structure), Arch::new(), 1);
             let choices = 2 * settings.policy.laws_per_mode as u64;
             let calls = match algo {
-                Algorithm::Hpo => choices,
-                Algorithm::Gumbel => 1 + choices,
+                Algorithm::Hpo | Algorithm::Gumbel => choices,
                 Algorithm::Ppo | Algorithm::Reinforce => 1,
             };
             assert_eq!(
@@ -118,18 +68,42 @@ fn every_simulator_call_counts() {
 #[test]
 fn critic_warms_up_alone() {
     let description = load_plant("switched-lqr-3-2", &[]).expect("a ready plant");
-    let sets = [("train.epochs", "4"), ("train.critic_warmup", "50")];
-    let settings = Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
-    let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
-    let plant = description.build::<f32>();
-    let mut state = State::new(&model, &critic, &settings, 5);
-    let start = state.clone();
-    let mut learner = learner(&plant, &description, &model, &critic, &settings, 5);
-    for epoch in 0..3 {
-        learner.epoch(&mut state);
-        assert_eq!(state.parameters == start.parameters, epoch < 2);
-        assert_ne!(state.critic, start.critic);
+    for algo in ALGORITHMS {
+        let sets = [
+            ("train.algo", algo.name()),
+            ("train.epochs", "4"),
+            ("train.critic_warmup", "50"),
+        ];
+        let settings = Settings::resolve(&pairs(&sets), plant_traits(&description));
+        if algo == Algorithm::Gumbel {
+            let message = settings.expect_err("no critic").to_string();
+            assert!(message.contains("train.critic_warmup"), "{message}");
+            continue;
+        }
+        let settings = settings.expect("settings");
+        let model = Model::new(policy_shape(&description, &settings));
+        let critic = Critic::new(model.shape(), &settings.critic);
+        let plant = description.build::<f32>();
+        let mut state = State::new(&model, &critic, &settings, 5);
+        let start = state.clone();
+        let mut learner = Learner::new(&plant, &description, &model, &critic, &settings, 5);
+        for epoch in 0..3 {
+            learner.epoch(&mut state);
+            let still = (&state.parameters, &state.log_std) == (&start.parameters, &start.log_std);
+            assert_eq!(still, epoch < 2, "{algo:?}");
+            assert_ne!(state.critic, start.critic, "{algo:?}");
+        }
+    }
+}
+
+/// A start's default warm-up is for algorithms with a critic.
+#[test]
+fn a_start_leaves_gumbel_without_warm_up() {
+    let description = load_plant("switched-lqr-3-2", &[]).expect("a ready plant");
+    for (algo, percent) in [("ppo", 2), ("gumbel", 0)] {
+        let sets = [("train.algo", algo), ("train.start", "averaged-riccati")];
+        let settings = Settings::resolve(&pairs(&sets), plant_traits(&description));
+        assert_eq!(settings.expect("settings").train.critic_warmup, percent);
     }
 }
 
@@ -147,10 +121,10 @@ fn every_algorithm_learns() {
             let settings =
                 Settings::resolve(&pairs(&sets), plant_traits(&description)).expect("settings");
             let model = Model::new(policy_shape(&description, &settings));
-            let critic = Critic::new(model.shape(), &settings.critic.hidden);
+            let critic = Critic::new(model.shape(), &settings.critic);
             let plant = description.build::<f32>();
             let mut state = State::new(&model, &critic, &settings, 5);
-            let mut learner = learner(&plant, &description, &model, &critic, &settings, 5);
+            let mut learner = Learner::new(&plant, &description, &model, &critic, &settings, 5);
             let costs: Vec<f64> = (0..12).map(|_| learner.epoch(&mut state).cost).collect();
             assert!(
                 costs[11] < 0.5 * costs[0],

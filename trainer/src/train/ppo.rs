@@ -8,93 +8,71 @@
 //! Stable-Baselines' `target_kl`), standard deviation independent of the state (Andrychowicz et al. 2021, arXiv 2006.05990,
 //! section 3.2), learned or fixed.
 
-use pulp::Arch;
-
-use crate::plant::{Plant, PlantModel};
-use crate::policy::Model;
-use crate::train::critic::Critic;
+use crate::plant::Plant;
 use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
-use crate::train::learner::{Batch, EpochMetrics, Learner, State, sum_in_order};
-use crate::train::settings::Settings;
+use crate::train::learner::{Batch, EpochMetrics, State, sum_in_order};
 
-/// The learner: plant, model, settings, and the memory of its shards.
-pub struct Ppo<'a, P> {
-    batch: Batch<'a, P>,
-}
+/// Learns from batch `index` of the run.
+pub(super) fn update<P: Plant<f32>>(
+    batch: &mut Batch<'_, P>,
+    state: &mut State,
+    index: usize,
+) -> EpochMetrics {
+    let train = &batch.settings.train;
+    let schedule = batch.schedule(state);
 
-impl<'a, P: Plant<f32>> Ppo<'a, P> {
-    /// A learner on `plant`, which is `description` built for `f32`.
-    #[must_use]
-    pub fn new(
-        plant: &'a P,
-        description: &'a PlantModel,
-        model: &'a Model,
-        critic: &'a Critic,
-        settings: &'a Settings,
-        seed: u64,
-    ) -> Self {
-        Self {
-            batch: Batch::new(plant, description, model, critic, settings, seed),
-        }
-    }
-}
-
-impl<P: Plant<f32>> Learner for Ppo<'_, P> {
-    fn updates(&self) -> usize {
-        self.batch.settings.train.batches_per_epoch
+    let (mean, scale) = explore(batch, state, index);
+    if batch.is_warming_up(state) {
+        return batch.finish(state, schedule, (0.0, 0.0));
     }
 
-    fn use_instructions(&mut self, arch: Arch) {
-        self.batch.arch = arch;
-    }
-
-    fn update(&mut self, state: &mut State, index: usize) -> EpochMetrics {
-        let batch = &mut self.batch;
-        let train = &batch.settings.train;
-        let schedule = batch.schedule(state);
-
-        batch.draw(index);
-        batch.for_each(state, |shard, context, arch| {
-            arch.dispatch(Explore { shard, context });
-        });
-        state.env_steps += batch.calls();
-        let (mean, scale) = normalisation(&batch.shards, batch.samples());
-
-        let mut gradients = None;
-        for _ in 0..train.passes {
-            let mut divergence = 0.0;
-            for range in batch.groups() {
-                let share = batch.shards.len() as f32 / (range.len() as f32 * batch.samples());
-                batch.for_each_in(range.clone(), state, |shard, context, arch| {
-                    arch.dispatch(Surrogate {
-                        shard,
-                        context,
-                        weights: SurrogateWeights {
-                            mean,
-                            scale,
-                            share,
-                            entropy: schedule.entropy as f32 * share,
-                            clip: Some(train.clip as f32),
-                        },
-                    });
+    let mut gradients = None;
+    for _ in 0..train.passes {
+        let mut divergence = 0.0;
+        for range in batch.groups() {
+            let share = batch.shards.len() as f32 / (range.len() as f32 * batch.samples());
+            batch.for_each_in(range.clone(), state, |shard, context, arch| {
+                arch.dispatch(Surrogate {
+                    shard,
+                    context,
+                    weights: SurrogateWeights {
+                        mean,
+                        scale,
+                        share,
+                        entropy: schedule.entropy as f32 * share,
+                        clip: Some(train.clip as f32),
+                    },
                 });
-                divergence += batch.shards[range.clone()]
-                    .iter()
-                    .map(|s| f64::from(s.divergence))
-                    .sum::<f64>();
-                let norms = batch.step(range.clone(), state, schedule.step, true);
-                gradients.get_or_insert(norms);
-                move_noise(batch, range, state, schedule.step);
-            }
-            let mean_divergence = divergence / f64::from(batch.samples());
-            if train.target_kl > 0.0 && mean_divergence > train.target_kl {
-                break;
-            }
+            });
+            divergence += batch.shards[range.clone()]
+                .iter()
+                .map(|s| f64::from(s.divergence))
+                .sum::<f64>();
+            let norms = batch.step(range.clone(), state, schedule.step, true);
+            gradients.get_or_insert(norms);
+            move_noise(batch, range, state, schedule.step);
         }
-
-        let critic_loss = batch.regress(state, schedule.step);
-        batch.metrics(critic_loss, gradients.unwrap_or_default())
+        let mean_divergence = divergence / f64::from(batch.samples());
+        if train.target_kl > 0.0 && mean_divergence > train.target_kl {
+            break;
+        }
     }
+
+    batch.finish(state, schedule, gradients.unwrap_or_default())
+}
+
+/// Fresh trajectories of the noisy policy with advantages and critic targets; mean and scale that normalise the advantages.
+pub(super) fn explore<P: Plant<f32>>(
+    batch: &mut Batch<'_, P>,
+    state: &mut State,
+    index: usize,
+) -> (f32, f32) {
+    batch.draw(index);
+    batch.for_each(state, |shard, context, arch| {
+        arch.dispatch(Explore { shard, context });
+    });
+    state.env_steps += batch.calls();
+    normalisation(&batch.shards, batch.samples())
 }
 
 /// A step of the noise's standard deviations, which stay at or above `noise_least`.

@@ -47,6 +47,8 @@ pub struct Worker<T> {
     d_part: Vec<Lanes<T>>,
     d_control: Vec<Lanes<T>>,
     d_control_part: Vec<Lanes<T>>,
+    /// Loss derivative that the rate limit of the step after sends to the control before it; empty without rate limits.
+    d_previous: Vec<Lanes<T>>,
 }
 
 impl<T: Real> Worker<T> {
@@ -68,6 +70,11 @@ impl<T: Real> Worker<T> {
             d_part: zeros(shape.state),
             d_control: zeros(shape.control),
             d_control_part: zeros(shape.control),
+            d_previous: zeros(if model.has_rate_limits() {
+                shape.control
+            } else {
+                0
+            }),
         }
     }
 
@@ -142,6 +149,31 @@ impl<T: Real> Worker<T> {
         }
     }
 
+    /// One step with `choice` in every lane, from the states of step `t`: leaves the law in `self.law`, the control in
+    /// `self.applied` and the successor in `self.next`, and returns the cost.
+    #[inline(always)]
+    fn branch<P: Plant<T>>(
+        &mut self,
+        plant: &P,
+        model: &Model,
+        parameters: &[T],
+        t: usize,
+        choice: usize,
+    ) -> Lanes<T> {
+        let tape = &mut self.tape;
+        let law = &mut self.law;
+        model.law(parameters, tape, t, choice, &mut law.head, &mut law.law);
+        self.applied.copy_from_slice(&law.law);
+        model.constrain(&tape.applied, t, &mut self.applied);
+        plant.step(
+            model.shape().choice_modes[choice],
+            tape.state.at(t),
+            &self.applied,
+            tape.noise.at(t),
+            &mut self.next,
+        )
+    }
+
     /// Steps the plant with every choice, values the successors, keeps each lane's own.
     #[inline(always)]
     fn try_every_choice<P: Plant<T>>(
@@ -152,26 +184,10 @@ impl<T: Real> Worker<T> {
         look: LookAhead<'_, T>,
         t: usize,
     ) {
-        let tape = &mut self.tape;
-        let choices = tape.choice[t];
+        let choices = self.tape.choice[t];
         for choice in 0..model.shape().choices() {
-            model.law(
-                parameters,
-                tape,
-                t,
-                choice,
-                &mut self.law.head,
-                &mut self.law.law,
-            );
-            self.applied.copy_from_slice(&self.law.law);
-            model.bound(&mut self.applied);
-            let cost = plant.step(
-                model.shape().choice_modes[choice],
-                tape.state.at(t),
-                &self.applied,
-                tape.noise.at(t),
-                &mut self.next,
-            );
+            let cost = self.branch(plant, model, parameters, t, choice);
+            let tape = &mut self.tape;
             let value =
                 look.critic
                     .value_at(model.shape(), look.parameters, &self.next, &mut self.critic);
@@ -248,6 +264,7 @@ impl<T: Real> Worker<T> {
     ) {
         let steps = self.tape.steps();
         self.d_state.fill(Lanes::default());
+        self.d_previous.fill(Lanes::default());
         for t in (0..steps).rev() {
             let d_cost = objective.cost_weight * power(objective.discount, t);
             self.d_next.copy_from_slice(&self.d_state);
@@ -255,6 +272,13 @@ impl<T: Real> Worker<T> {
             self.d_state.fill(Lanes::default());
             self.d_control.fill(Lanes::default());
             self.plant_adjoint(plant, model, t, d_cost);
+            model.rate_adjoint(
+                &self.tape,
+                t,
+                &mut self.d_control,
+                &mut self.d_previous,
+                &mut self.applied,
+            );
             model.adjoint(
                 parameters,
                 &mut self.tape,
@@ -269,7 +293,8 @@ impl<T: Real> Worker<T> {
         model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
-    /// What each choice at step `t` of a sweep is worth to first order: `d_cost l_c + lambda_{t+1} . f_c`, written to
+    /// What each choice at step `t` of a sweep is worth to first order: `d_cost l_c + lambda_{t+1} . f_c` (with rate limits
+    /// plus what the control before the next step is worth), written to
     /// the tape's look-ahead. For use in [`Worker::sweep_with`].
     #[inline(always)]
     pub fn branch_values<P: Plant<T>>(
@@ -280,30 +305,16 @@ impl<T: Real> Worker<T> {
         t: usize,
         d_cost: Lanes<T>,
     ) {
-        let tape = &mut self.tape;
         for choice in 0..model.shape().choices() {
-            model.law(
-                parameters,
-                tape,
-                t,
-                choice,
-                &mut self.law.head,
-                &mut self.law.law,
-            );
-            self.applied.copy_from_slice(&self.law.law);
-            model.bound(&mut self.applied);
-            let cost = plant.step(
-                model.shape().choice_modes[choice],
-                tape.state.at(t),
-                &self.applied,
-                tape.noise.at(t),
-                &mut self.next,
-            );
+            let cost = self.branch(plant, model, parameters, t, choice);
             let mut value = cost * d_cost;
             for (&d, &x) in self.d_next.iter().zip(&self.next) {
                 value = d.mul_add(x, value);
             }
-            tape.look_ahead.at_mut(t)[choice] = value;
+            for (&d, &u) in self.d_previous.iter().zip(&self.applied) {
+                value = d.mul_add(u, value);
+            }
+            self.tape.look_ahead.at_mut(t)[choice] = value;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint, write_atomically};
 use crate::train::critic::Critic;
 use crate::train::divergence;
-use crate::train::learner::{EpochMetrics, State, learner};
+use crate::train::learner::{EpochMetrics, Learner, State};
 use crate::train::metrics::Metrics;
 use crate::train::settings::{PlantTraits, Settings};
 use crate::train::start::StartingPoint;
@@ -118,6 +118,7 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
         bounds: plant
             .bounds()
             .map(|bounds| (bounds.lower.clone(), bounds.upper.clone())),
+        constraints: plant.constraints().clone(),
     }
 }
 
@@ -126,7 +127,9 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
 pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
     let data = plant.lqr_data();
     PlantTraits {
+        modes: plant.dims().modes,
         homogeneous: plant.bounds().is_none()
+            && plant.constraints().rate.is_none()
             && data.affine.is_empty()
             && data.noise_std.is_empty(),
         horizon: plant.horizon(),
@@ -162,12 +165,12 @@ pub fn train(
     let model = Model::new(beginning.shape.clone());
     // A structure that cannot be exported is refused before anything is written or trained.
     let start_file = beginning.policy_file(&config.plant)?;
-    let critic = Critic::new(model.shape(), &config.settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &config.settings.critic);
     check_memory(config, &model, &critic)?;
     let directory = RunDirectory::open(config, &start_file)?;
     let plant = config.plant.build::<f32>();
     let train = &config.settings.train;
-    let mut learner = learner(
+    let mut learner = Learner::new(
         &plant,
         &config.plant,
         &model,
@@ -187,6 +190,7 @@ pub fn train(
         None => {
             let mut state = State::new(&model, &critic, &config.settings, config.seed);
             state.parameters.clone_from(&beginning.parameters);
+            beginning.value_to(&critic, &mut state.critic);
             let cost = pool.install(|| validation.cost(&plant, &model, &state.parameters));
             Checkpoint {
                 seed: config.seed,

@@ -183,7 +183,7 @@ pub struct TrainSettings {
     pub step_final: f64,
     /// Passes of the critic's regression over each batch.
     pub critic_passes: usize,
-    /// HPO: percent of the epochs, at the start, in which the critic alone learns, 0 to 99. A start that is worth
+    /// Percent of the epochs, at the start, in which the critic alone learns, 0 to 99; 0 for Gumbel, which has none. A start that is worth
     /// keeping must not be judged by a critic that knows nothing yet.
     pub critic_warmup: usize,
     /// How much a sample's choice counts.
@@ -294,14 +294,25 @@ impl Default for PolicySettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CriticSettings {
+    /// Quadratic forms, of which the least counts, at least 1: the optimal value of an unconstrained switched
+    /// linear-quadratic plant is a least of quadratic forms.
+    #[serde(skip_serializing_if = "is_one")]
+    pub forms: usize,
     /// Hidden widths of the critic's network beside its quadratic form; empty: none.
     pub hidden: Vec<usize>,
 }
 
 impl Default for CriticSettings {
     fn default() -> Self {
-        Self { hidden: vec![32] }
+        Self {
+            forms: 1,
+            hidden: vec![32],
+        }
     }
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 /// A training run's settings.
@@ -344,6 +355,8 @@ impl TrainSettings {
 /// What the defaults depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct PlantTraits {
+    /// Number of modes.
+    pub modes: usize,
     /// Whether the best mode depends on the direction of the state alone: no bounds, affine terms or noise.
     pub homogeneous: bool,
     /// Steps of an episode.

@@ -4,10 +4,12 @@ use super::*;
 use crate::error::{Error, Result};
 
 const SMOOTH: PlantTraits = PlantTraits {
+    modes: 4,
     homogeneous: true,
     horizon: 20,
 };
 const ROUGH: PlantTraits = PlantTraits {
+    modes: 4,
     homogeneous: false,
     horizon: 20,
 };

@@ -24,7 +24,7 @@ fn with_shard(
         load_plant("switched-lqr-3-2", &pairs(&[("horizon", "6")])).expect("a ready plant");
     let settings = Settings::resolve(&pairs(sets), plant_traits(&description)).expect("settings");
     let model = Model::new(policy_shape(&description, &settings));
-    let critic = Critic::new(model.shape(), &settings.critic.hidden);
+    let critic = Critic::new(model.shape(), &settings.critic);
     let plant = description.build::<f32>();
     let mut state = State::new(&model, &critic, &settings, 3);
     // Gains away from zero, so that the laws have something to say.

@@ -1,13 +1,17 @@
 //! What the learner's tests share: every structure of policy on a small plant, and differences.
 
 use nalgebra::{DMatrix, DVector};
+use pulp::Arch;
 
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes, Real};
-use crate::plant::{Plant, SwitchedLqr, SwitchedLqrData};
+use crate::plant::{Plant, SwitchedLqr, SwitchedLqrData, load_plant};
 use crate::policy::{InputKind, Model, PolicyShape};
 use crate::train::critic::Critic;
+use crate::train::learner::{EpochMetrics, Learner, State};
 use crate::train::rollout::{LookAhead, Selection, Worker};
+use crate::train::run::{plant_traits, policy_shape};
+use crate::train::settings::{CriticSettings, Settings};
 
 /// Random numbers for tests.
 pub(crate) fn stream(seed: u64) -> Stream {
@@ -211,9 +215,17 @@ impl Case {
                 .bounds
                 .as_ref()
                 .map(|b| (b.lower.clone(), b.upper.clone())),
+            constraints: crate::plant::Constraints::default(),
         });
-        let hidden: &[usize] = if seed.is_multiple_of(2) { &[3] } else { &[] };
-        let critic = Critic::new(model.shape(), hidden);
+        let critic = CriticSettings {
+            forms: 1 + seed as usize % 3,
+            hidden: if seed.is_multiple_of(2) {
+                vec![3]
+            } else {
+                Vec::new()
+            },
+        };
+        let critic = Critic::new(model.shape(), &critic);
         let parameters = vector(&mut stream, model.parameters(), 0.4);
         let critic_parameters = vector(&mut stream, critic.parameters(), 1.0);
         let mut worker = Worker::new(&model, &critic, sizes.steps, data.noise_std.len());
@@ -354,4 +366,43 @@ fn plant(stream: &mut Stream, sizes: Sizes, rough: bool) -> SwitchedLqrData {
         data.state_clamp = 3.0;
     }
     data
+}
+
+/// Pairs of `--set`.
+pub(crate) fn pairs(sets: &[(&str, &str)]) -> Vec<(String, String)> {
+    sets.iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// State and figures after two epochs of two updates on a small plant, and the settings.
+pub(crate) fn trained(
+    sets: &[(&str, &str)],
+    arch: Arch,
+    threads: usize,
+) -> (State, EpochMetrics, Settings) {
+    let description = load_plant("switched-lqr-5-2", &pairs(&[("horizon", "7")])).expect("a plant");
+    let short = [
+        ("train.batch", "80"),
+        ("train.batches_per_epoch", "2"),
+        ("train.epochs", "2"),
+    ];
+    let sets = pairs(&[&short, sets].concat());
+    let settings = Settings::resolve(&sets, plant_traits(&description)).expect("settings");
+    let model = Model::new(policy_shape(&description, &settings));
+    let critic = Critic::new(model.shape(), &settings.critic);
+    let plant = description.build::<f32>();
+    let mut learner = Learner::new(&plant, &description, &model, &critic, &settings, 5);
+    learner.use_instructions(arch);
+    let mut state = State::new(&model, &critic, &settings, 5);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("threads");
+    let mut metrics = EpochMetrics::default();
+    for _ in 0..2 {
+        metrics = pool.install(|| learner.epoch(&mut state));
+    }
+    assert!(state.is_finite());
+    (state, metrics, settings)
 }

@@ -217,6 +217,28 @@ fn bad_input_is_refused_before_anything_is_written() {
         &[PLANT, "--set-for", "magic:train.clip=1"],
         &["--set-for: found magic"],
     );
+    // Names are what rows and references go by.
+    let other =
+        "name = \"switched-lqr-3-2\"\n[dynamics]\ngenerator = { n = 3, modes = 2, seed = 9 }\n";
+    hpo.write("other.toml", other);
+    refuses(
+        &[PLANT, "other.toml"],
+        &[
+            "found two plants of the name switched-lqr-3-2",
+            "other.toml",
+            "allowed",
+        ],
+    );
+    refuses(
+        &[PLANT, "--algo", "hpo,ppo", "--set-for", "ppo:horizon=5"],
+        &["found two plants of the name switched-lqr-3-2"],
+    );
+    std::fs::create_dir(hpo.path("run")).unwrap();
+    hpo.write("run/settings.toml", "");
+    refuses(
+        &[PLANT, "--out", "run"],
+        &["--out: found run, a run directory of hpo train; allowed"],
+    );
     hpo.write("file", "not a folder");
     refuses(&[PLANT, "--out", "file/deeper"], &["file"]);
     std::fs::create_dir(hpo.path("out")).unwrap();

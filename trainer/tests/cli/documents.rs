@@ -77,6 +77,10 @@ fn every_key_of_a_plant_file_is_documented() {
             "[dynamics]\ngenerator = { bogus = 1 }\n",
         ),
         ("bounds.", "[bounds]\nbogus = 1\n"),
+        ("limits.", "[limits]\nbogus = 1\n"),
+        ("dwell.", "[dwell]\nbogus = 1\n"),
+        ("envelope.", "[envelope]\nbogus = 1\n"),
+        ("supervision.", "[supervision]\nbogus = 1\n"),
         ("initial.", "[initial]\nbogus = 1\n"),
         ("names.", "[names]\nbogus = 1\n"),
         ("units.", "[units]\nbogus = 1\n"),
@@ -94,7 +98,19 @@ fn every_key_of_a_plant_file_is_documented() {
         for key in keys {
             // Tables are described by their own keys.
             let is_table = table.is_empty()
-                && ["dynamics", "bounds", "initial", "names", "units"].contains(&key)
+                && [
+                    "dynamics",
+                    "bounds",
+                    "limits",
+                    "dwell",
+                    "masks",
+                    "envelope",
+                    "supervision",
+                    "initial",
+                    "names",
+                    "units",
+                ]
+                .contains(&key)
                 || (table, key) == ("dynamics.", "generator");
             let row = format!("{table}{key}");
             assert!(
@@ -180,7 +196,7 @@ fn every_json_key_is_documented() {
             "gradcheck",
             "switched-lqr-2-2",
             "--samples",
-            "2000",
+            "4000",
             "--set",
             "horizon=3",
         ],

@@ -328,3 +328,29 @@ fn bench_prints_its_figures() {
         &["--filter: found nothing", "peak, paper-64"],
     );
 }
+
+/// A mean that is not known well enough is no proof, and says so.
+#[test]
+fn gradcheck_answers_no_where_it_has_too_few_samples() {
+    let hpo = Hpo::new();
+    let args = [
+        "gradcheck",
+        "switched-lqr-2-2",
+        "--set",
+        "horizon=3",
+        "--samples",
+    ];
+    hpo.refuses(
+        &[&args[..], &["1000"]].concat(),
+        &["--samples: found 1000; allowed: 1024 or more"],
+    );
+    let outcome = hpo.run(&[&args[..], &["1024"]].concat());
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.stdout.contains("above 1 %: too few trajectories"));
+    assert!(
+        outcome
+            .stderr
+            .contains("far case: standard error along the exact gradient"),
+        "{outcome:?}"
+    );
+}

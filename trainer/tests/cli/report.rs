@@ -98,6 +98,35 @@ fn a_plant_without_a_valid_reference_is_said_to_have_none() {
     );
 }
 
+/// Under affine terms averaged Riccati has no solution; where the bounds are active too, nothing stands beside the policy.
+#[test]
+fn maps_without_a_controller_beside_say_so_and_one_validation_is_a_point() {
+    let hpo = Hpo::new();
+    hpo.write(
+        "pushed.toml",
+        "name = \"pushed\"\nhorizon = 6\nnoise = 0.1\n[dynamics]\nA = [[1.1, 0.1], [0.0, 1.05]]\n\
+         B = [[[1.0], [0.1]], [[0.1], [1.0]]]\nQ = [[1.0, 0.0], [0.0, 1.0]]\nR = [[0.1]]\naffine = [0.1, 0.0]\n\
+         [initial]\nhalf_width = 2.0\n",
+    );
+    let args = ["train", "pushed.toml", "--epochs", "1", "--out", "run"];
+    hpo.done(&[&args, &SMALL[..]].concat());
+    hpo.done(&["report", "run", "--plant", "pushed.toml"]);
+    let html = String::from_utf8(hpo.read("run/report.html")).unwrap();
+    check_page(&html);
+    for part in [
+        "the policy alone, since no Riccati controller is valid on this plant",
+        "averaged Riccati: the plant has affine terms",
+        "<title>validation, arg-max: ",
+    ] {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    assert!(!html.contains("(right)"));
+    hpo.refuses(
+        &["eval", "averaged-riccati", "--plant", "pushed.toml"],
+        &["averaged-riccati: the plant has affine terms"],
+    );
+}
+
 #[test]
 fn what_is_no_run_is_refused() {
     let hpo = Hpo::new();

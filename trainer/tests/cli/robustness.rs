@@ -12,6 +12,24 @@ fn keys(value: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// From the origin every cost is 0, of which no other is a percentage.
+#[test]
+fn a_cost_of_nothing_has_no_gap() {
+    let hpo = Hpo::new();
+    hpo.small_run();
+    hpo.write("zero.csv", "0,0,0\n");
+    let args = ["eval", "run", "--plant", PLANT, "--states", "zero.csv"];
+    let report = hpo.json(&args);
+    assert_eq!(report["mean_cost"], 0.0);
+    assert_eq!(report["reference_cost"], 0.0);
+    assert!(report["gap_percent"].is_null() && report["gap_percent_certified"].is_null());
+    assert!(report["notes"].to_string().contains("best known cost is 0"));
+    let reference = ["reference", PLANT, "--states", "zero.csv"];
+    for text in [hpo.done(&args), hpo.done(&reference)] {
+        assert!(!text.contains("NaN"), "{text}");
+    }
+}
+
 #[test]
 fn a_perturbed_evaluation_stands_beside_the_references() {
     let hpo = Hpo::new();

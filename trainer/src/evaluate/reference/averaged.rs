@@ -29,6 +29,17 @@ impl AveragedRiccati {
         })
     }
 
+    /// Why there is none, for people; `affine`: whether the plant has affine terms.
+    #[must_use]
+    pub fn missing(affine: bool) -> &'static str {
+        if affine {
+            "the plant has affine terms, under which an endless run costs more with every step, so that its equation \
+             has no solution"
+        } else {
+            "the averaged equation has no stabilising solution"
+        }
+    }
+
     /// The solution P, n x n.
     #[must_use]
     pub fn p(&self) -> &DMatrix<f64> {

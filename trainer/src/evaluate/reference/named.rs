@@ -48,7 +48,9 @@ pub fn named(
     Ok(Some(match name {
         "round-robin" => schedule((0..count).collect())?,
         "averaged-riccati" => {
-            Box::new(AveragedRiccati::new(&modes).ok_or_else(|| none("averaged Riccati equation"))?)
+            let affine = !plant.lqr_data().affine.is_empty();
+            let missing = || Error::Usage(format!("{name}: {}", AveragedRiccati::missing(affine)));
+            Box::new(AveragedRiccati::new(&modes).ok_or_else(missing)?)
         }
         "switched-riccati" => Box::new(switched(plant, &modes, states, steps)),
         _ => match name.strip_prefix("fixed-mode:") {

@@ -48,6 +48,14 @@ pub struct ReferenceReport {
     pub seconds: f64,
 }
 
+/// By how many percent `cost` is above `reference`; `None` where that says nothing: a reference of 0 (every episode
+/// starts at the origin) or a cost that is not finite.
+#[must_use]
+pub fn gap_percent(cost: f64, reference: f64) -> Option<f64> {
+    let gap = (cost / reference - 1.0) * 100.0;
+    (reference > 0.0 && gap.is_finite()).then_some(gap)
+}
+
 /// What [`compute`] is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -92,6 +100,7 @@ pub fn compute(
     );
     let horizon = model.horizon();
     let modes = RiccatiModes::new(data);
+    let affine = !data.affine.is_empty();
     let mut notes = Vec::new();
 
     progress(ReferenceEvent::Controllers);
@@ -106,7 +115,10 @@ pub fn compute(
     let averaged =
         AveragedRiccati::new(&modes).map(|policy| simulate(model, &policy, states, horizon, seed));
     if averaged.is_none() {
-        notes.push("averaged Riccati: the averaged equation has no stabilising solution".into());
+        notes.push(format!(
+            "averaged Riccati: {}",
+            AveragedRiccati::missing(affine)
+        ));
     }
     let simple: Vec<&Vec<Episode>> = fixed
         .iter()
@@ -166,6 +178,11 @@ fn upper_bound(
     report: &mut ReferenceReport,
     progress: &(dyn Fn(ReferenceEvent) + Sync),
 ) {
+    if !model.constraints().is_empty() {
+        let note = "optimum: the plant has rate limits or mode rules, which no reference obeys; the lower bound holds without them and so with them";
+        report.notes.push(note.into());
+        return;
+    }
     let horizon = model.horizon();
     let budget = SwitchedBudget::for_size(modes.state(), modes.count(), horizon);
     let policy = SwitchedRiccati::new(model, modes, horizon, states, budget, &|done, total| {

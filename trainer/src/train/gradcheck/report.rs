@@ -4,9 +4,14 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
+/// Greatest relative standard error along the exact gradient with which the mean counts as tested.
+pub const RELATIVE_ERROR: f64 = 0.01;
+
 /// What is measured of one policy.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseReport {
+    /// Trajectories behind the sampled figures of this policy: as many as were asked for, or more.
+    pub trajectories: usize,
     /// Greatest |z| of the estimator's mean against the exact gradient: its projection on the exact gradient and
     /// on eight vectors of +-1, for each parameter block.
     pub max_z: f64,
@@ -121,7 +126,7 @@ pub struct GradcheckReport {
     pub sequences: usize,
     /// Parameters of the policy.
     pub parameters: usize,
-    /// Sampled trajectories, for each figure that is sampled.
+    /// Trajectories asked for, for each figure that is sampled; a case takes more where it needs them.
     pub samples: usize,
     /// The figures of the far case.
     #[serde(flatten)]
@@ -140,8 +145,8 @@ pub struct GradcheckReport {
 }
 
 impl GradcheckReport {
-    /// Fails where the mean of the estimator is not the exact gradient, or the exact gradient is not the slope
-    /// of the exact objective.
+    /// Fails where the mean of the estimator is not the exact gradient or is not known to 1 %, or the exact gradient
+    /// is not the slope of the exact objective.
     ///
     /// # Errors
     /// [`Error::Negative`] with the figure that is out of its limit.
@@ -160,6 +165,16 @@ impl GradcheckReport {
                         "{name} case: {what}: found {found:.3e}; allowed: below {limit:e}"
                     )));
                 }
+            }
+            let error = case.relative_standard_error;
+            if error.is_nan() || error > RELATIVE_ERROR {
+                return Err(Error::Negative(format!(
+                    "{name} case: standard error along the exact gradient, relative: found {:.2} % from {} \
+                     trajectories; allowed: up to {} %; more --samples bring it down",
+                    100.0 * error,
+                    case.trajectories,
+                    100.0 * RELATIVE_ERROR
+                )));
             }
         }
         Ok(())

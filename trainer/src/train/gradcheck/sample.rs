@@ -1,8 +1,10 @@
 //! The estimator itself on the small set-up: its mean against the exact gradient, and where its variance is.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::report::{CaseReport, PartReport};
+use super::report::{CaseReport, PartReport, RELATIVE_ERROR};
 use super::setup::{SetUp, norm, wide};
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
@@ -13,6 +15,11 @@ use crate::train::statistics::{Projections, Spread};
 
 /// Batches whose mean is the estimate that alignment is reported of: 512 trajectories.
 const ALIGNED: usize = 512 / LANES;
+/// Relative standard error that more trajectories are taken for: a little below what is allowed, since the variance
+/// itself is estimated.
+const AIM: f64 = 0.9 * RELATIVE_ERROR;
+/// Times more is taken; each time the variance is known better.
+const ROUNDS: usize = 3;
 
 /// One policy on the set-up, with the critic that is its control variate.
 pub(super) struct Case<'a> {
@@ -43,10 +50,10 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Estimates of `batches` batches by the code that trains, and the same ones without the cross term.
-    pub(super) fn estimates(&self, batches: usize) -> (Estimates, Estimates) {
+    /// Estimates of the batches of these numbers by the code that trains, and the same ones without the cross term.
+    pub(super) fn estimates(&self, batches: Range<usize>) -> (Estimates, Estimates) {
         let setup = self.setup;
-        (0..batches)
+        batches
             .into_par_iter()
             .map_init(
                 || {
@@ -107,12 +114,14 @@ impl<'a> Case<'a> {
     /// The parts of the gradient alone.
     pub(super) fn parts(&self, batches: usize) -> Vec<PartReport> {
         let exact = self.setup.gradient(&self.parameters, 1.0);
-        let (with, without) = self.estimates(batches);
+        let (with, without) = self.estimates(0..batches);
         parts(self.setup, &with, &without, &exact)
     }
 
-    /// All figures of this policy.
-    pub(super) fn report(&self, batches: usize) -> CaseReport {
+    /// All figures of this policy, from `batches` batches and, where the standard error along the exact gradient asks
+    /// for it, from as many more as bring it below 1 %, up to `most`. How many are taken depends on their
+    /// spread alone, not on their mean.
+    pub(super) fn report(&self, batches: usize, most: usize) -> CaseReport {
         let setup = self.setup;
         let exact = setup.gradient(&self.parameters, 1.0);
         let blocks: Vec<_> = setup
@@ -123,12 +132,23 @@ impl<'a> Case<'a> {
             .filter(|range| !range.is_empty())
             .collect();
         let projections = Projections::new(&exact, &blocks, setup.seed);
-        let (with, without) = self.estimates(batches);
+        let (mut with, mut without) = self.estimates(0..batches);
+        for _ in 0..ROUNDS {
+            let error = projections.relative_standard_error(&with);
+            let needed = (with.len() as f64 * (error / AIM).powi(2)).ceil() as usize;
+            if error <= RELATIVE_ERROR || needed <= with.len() || with.len() >= most {
+                break;
+            }
+            let (more_with, more_without) = self.estimates(with.len()..needed.min(most));
+            with.extend(more_with);
+            without.extend(more_without);
+        }
         let biased = setup.gradient(&self.parameters, 0.0);
         let difference: Vec<f64> = biased.iter().zip(&exact).map(|(b, e)| b - e).collect();
         let spread = Spread::new(&with, 0..exact.len());
         let off: Vec<f64> = spread.mean.iter().zip(&exact).map(|(m, e)| m - e).collect();
         CaseReport {
+            trajectories: with.len() * LANES,
             max_z: projections.max_z(&with),
             relative_standard_error: projections.relative_standard_error(&with),
             relative_bias: norm(&off) / norm(&exact),

@@ -10,7 +10,6 @@ use crate::plant::{PlantModel, SwitchedLqr};
 use crate::policy::Model;
 use crate::train::advantage::{add_sampled, taken};
 use crate::train::critic::Critic;
-use crate::train::hpo::Hpo;
 use crate::train::learner::{Learner, State};
 use crate::train::rollout::{Objective, Selection, Worker};
 use crate::train::run::{plant_traits, policy_shape};
@@ -61,7 +60,7 @@ impl SetUp {
             })?;
         let settings = settings(plant)?;
         let model = Model::new(policy_shape(plant, &settings));
-        let critic = Critic::new(model.shape(), &settings.critic.hidden);
+        let critic = Critic::new(model.shape(), &settings.critic);
         let mut template = Worker::new(&model, &critic, horizon, plant.dims().noise);
         let starts = plant.draw_states(seed, Purpose::Validation, LANES);
         for (lane, start) in starts.iter().enumerate() {
@@ -124,7 +123,7 @@ impl SetUp {
         let mut state = State::new(&self.model, &self.critic, &settings, self.seed);
         state.parameters = self.random_policy();
         let (plant, model, critic) = (&self.plant, &self.model, &self.critic);
-        let mut hpo = Hpo::new(&dynamics, plant, model, critic, &settings, self.seed);
+        let mut hpo = Learner::new(&dynamics, plant, model, critic, &settings, self.seed);
         for _ in 0..epochs {
             hpo.epoch(&mut state);
         }
@@ -138,7 +137,7 @@ impl SetUp {
         settings.train.epochs = CRITIC_EPOCHS;
         let mut state = State::new(&self.model, &self.critic, &settings, self.seed);
         state.parameters.copy_from_slice(policy);
-        let mut hpo = Hpo::new(
+        let mut hpo = Learner::new(
             &dynamics,
             &self.plant,
             &self.model,

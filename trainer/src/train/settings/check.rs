@@ -56,6 +56,7 @@ impl Settings {
             1_000_000,
         )?;
         count("policy.laws_per_mode", policy.laws_per_mode, 1, 256)?;
+        count("critic.forms", self.critic.forms, 1, 256)?;
         for (key, hidden) in [
             ("policy.selector_hidden", policy.selector_hidden.as_deref()),
             ("policy.control_hidden", policy.control_hidden.as_deref()),
@@ -128,7 +129,7 @@ impl Settings {
         }
         if policy.input == InputKind::UnitNorm && !plant.homogeneous {
             return refuse(
-                "policy.input = \"unit-norm\" on a plant with bounds, affine terms or noise",
+                "policy.input = \"unit-norm\" on a plant with bounds, rate limits, affine terms or noise",
                 "\"affine\": the best mode of this plant depends on more than the direction",
             );
         }
@@ -165,6 +166,12 @@ impl Settings {
             return refuse(
                 "train.cross_term other than on with gumbel",
                 "\"on\": its gradient is the total derivative",
+            );
+        }
+        if train.algo == Algorithm::Gumbel && train.critic_warmup > 0 {
+            return refuse(
+                "train.critic_warmup above 0 with gumbel",
+                "0: it has no critic",
             );
         }
         if train.algo != Algorithm::Hpo && train.variant == Variant::Exact {

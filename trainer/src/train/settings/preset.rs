@@ -82,7 +82,7 @@ impl Settings {
         let calls = match train.algo {
             Algorithm::Hpo if train.advantage == Advantage::LookAhead => choices,
             Algorithm::Hpo | Algorithm::Ppo | Algorithm::Reinforce => 1,
-            Algorithm::Gumbel => 1 + choices,
+            Algorithm::Gumbel => choices,
         };
         [train.batch, train.batches_per_epoch, horizon, calls]
             .into_iter()

@@ -33,7 +33,11 @@ impl Settings {
             structure.unwrap_or(Structure::Quadratic),
             plant,
         );
-        Start::among(sets).defaults(&mut settings);
+        Start::among(sets).defaults(&mut settings, plant);
+        if settings.train.algo == Algorithm::Gumbel {
+            // There is no critic that could learn alone.
+            settings.train.critic_warmup = 0;
+        }
         if exact {
             settings.train.advantage = Advantage::LookAhead;
             settings.train.cross_term = CrossTerm::On;

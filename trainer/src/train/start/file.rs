@@ -63,7 +63,11 @@ pub(super) fn read(plant: &PlantModel, settings: &Settings, path: &Path) -> Resu
             (None, None) => {}
         }
     }
-    Ok(StartingPoint { shape, parameters })
+    Ok(StartingPoint {
+        shape,
+        parameters,
+        value: Vec::new(),
+    })
 }
 
 /// The policy file that `path` names.

@@ -21,9 +21,10 @@ use crate::export;
 use crate::numeric::random::Stream;
 use crate::plant::PlantModel;
 use crate::policy::{Model, PolicyShape};
+use crate::train::critic::Critic;
 use crate::train::initial;
 use crate::train::run::policy_shape;
-use crate::train::settings::Settings;
+use crate::train::settings::{PlantTraits, Settings, Structure};
 
 /// Where parameters come from before the first epoch. In settings and on the command line one word, or
 /// the path of a policy file or run directory.
@@ -69,6 +70,9 @@ impl fmt::Display for Start {
     }
 }
 
+/// A Riccati start has a law per mode and mode that comes next, but at most so many per mode.
+const MOST_LAWS: usize = 8;
+
 impl Start {
     /// The start that `--set` pairs ask for (the last one counts); scratch where none does.
     #[must_use]
@@ -88,19 +92,33 @@ impl Start {
     /// The defaults of every setting that depends on the start; the one place where they differ. A start is worth
     /// keeping: choices are sampled close to its arg-max and steps are smaller than from scratch, where the
     /// laws of a mode still have to part.
-    pub fn defaults(&self, settings: &mut Settings) {
+    pub fn defaults(&self, settings: &mut Settings, plant: PlantTraits) {
         let train = &mut settings.train;
         train.start = self.clone();
         match self {
             Self::Scratch => {}
-            Self::AveragedRiccati => {
-                train.epochs = 150;
+            // The laws of a mode have their gains and still have to find where each is the best: scores
+            // move fast, gains slowly, or laws that are drawn everywhere become all the same.
+            Self::AveragedRiccati | Self::SwitchedRiccati => {
+                train.epochs = 80;
                 train.entropy_start = train.entropy_start.min(0.1);
-                train.step_gains = train.step_gains.min(0.03);
+                train.step_gains = train.step_gains.min(0.003);
+                train.step_scores = train.step_scores.max(0.3);
+                train.step_critic = train.step_critic.min(1e-3);
                 train.critic_warmup = 2;
+                if settings.policy.structure == Structure::Quadratic {
+                    let modes = plant.modes.min(MOST_LAWS);
+                    settings.policy.laws_per_mode = modes.max(settings.policy.laws_per_mode);
+                }
+                // The critic begins as the start's own cost-to-go.
+                settings.critic.hidden = Vec::new();
+                settings.critic.forms = match self {
+                    Self::AveragedRiccati => plant.modes,
+                    _ => plant.modes * settings.policy.laws_per_mode,
+                };
             }
-            // Near an optimum already: fine tuning.
-            Self::SwitchedRiccati | Self::Policy(_) => {
+            // Fine tuning of what may be near an optimum already.
+            Self::Policy(_) => {
                 train.epochs = 150;
                 train.entropy_start = train.entropy_start.min(0.03);
                 train.step_gains = train.step_gains.min(0.01);
@@ -118,6 +136,9 @@ pub struct StartingPoint {
     pub shape: PolicyShape,
     /// Parameters of a [`Model`] of that shape.
     pub parameters: Vec<f32>,
+    /// Coefficients of quadratic forms whose least is the cost-to-go that the start goes by, in the order of the
+    /// policy's monomials; empty: unknown.
+    pub value: Vec<Vec<f32>>,
 }
 
 impl StartingPoint {
@@ -135,11 +156,19 @@ impl StartingPoint {
                 Ok(Self {
                     shape,
                     parameters: initial::policy(&model, seed, settings.policy.score_spread),
+                    value: Vec::new(),
                 })
             }
             Start::AveragedRiccati => riccati::averaged(plant, settings, seed),
             Start::SwitchedRiccati => riccati::switched(plant, settings, seed),
             Start::Policy(path) => file::read(plant, settings, path),
+        }
+    }
+
+    /// Writes the start's cost-to-go to the parameters of `critic`; without one they stay.
+    pub fn value_to(&self, critic: &Critic, parameters: &mut [f32]) {
+        for (k, form) in (0..critic.forms()).zip(self.value.iter().cycle()) {
+            parameters[critic.form(k)].copy_from_slice(form);
         }
     }
 

@@ -24,9 +24,11 @@ const SPARE_FORMS: usize = 4;
 /// Scores `-x' rho_d(P) x` over a temperature and gains `-K_d(P)` for the first law of mode d: these alone are
 /// ever the arg-max, so the arg-max policy is the averaged-Riccati controller.
 ///
-/// Law k > 0 of mode d is made for mode e = d + k (modulo M) coming next: gain `-K_d(rho_e(P))`, form
-/// `rho_d(rho_e(P))` plus the least multiple of the identity with which it lies above `rho_d(P)`, plus a random
-/// positive semidefinite form. Equal laws would get equal gradients and never part.
+/// Law k > 0 of mode d has the gain `-K_d(rho_e(P))` for mode e = d + k (modulo M) coming next, and the first law's
+/// score minus a small random positive definite form: never the arg-max, but drawn nearly as often, so that
+/// training soon learns where it is the best. (A law that begins far below is never drawn and learns nothing.)
+///
+/// The critic begins with the cost-to-go that this controller goes by: the least of `x' rho_e(P) x` over the modes e.
 pub(super) fn averaged(
     plant: &PlantModel,
     settings: &Settings,
@@ -56,27 +58,27 @@ pub(super) fn averaged(
                 return (exact.clone(), averaged.gains()[mode].clone());
             }
             let next = &ahead[(mode + index) % modes.count()];
-            let form = modes.map(mode, next);
-            let below = (&form - exact).symmetric_eigenvalues().min().min(0.0);
-            let n = exact.nrows();
-            (
-                form - DMatrix::identity(n, n) * below,
-                modes.gain(mode, next),
-            )
+            (exact.clone(), modes.gain(mode, next))
         })
         .collect();
     let pairs: Vec<(&DMatrix<f64>, &DMatrix<f64>)> = laws.iter().map(|(p, k)| (p, k)).collect();
     let mut start = point(plant, settings, seed, shape.clone(), &pairs)?;
     let model = Model::new(shape);
+    start.value = averaged
+        .values()
+        .iter()
+        .map(|form| coefficients(form, 1.0))
+        .collect();
     let mut stream = Stream::new(seed, Purpose::Parameters, 2);
     let spread = settings.policy.score_spread;
     let (n, mut before) = (model.shape().state, None);
     for (choice, &mode) in model.shape().choice_modes.iter().enumerate() {
         let repeated = before.replace(mode) == Some(mode);
         if let (true, Some(row)) = (repeated, score_row(&model, choice)) {
-            // v v' with E z'vv'z = spread on unit directions.
+            // With mean `spread` on unit directions and half of it at least.
             let v = DMatrix::from_vec(n, 1, normals(&mut stream, n));
-            let off = coefficients(&(&v * v.transpose()), spread);
+            let form = DMatrix::identity(n, n) + &v * v.transpose();
+            let off = coefficients(&form, 0.5 * spread);
             for (weight, off) in start.parameters[row].iter_mut().zip(off) {
                 *weight -= off;
             }
@@ -122,7 +124,9 @@ pub(super) fn switched(
     shape.choice_modes = laws.iter().map(|law| law.mode).collect();
     let pairs: Vec<(&DMatrix<f64>, &DMatrix<f64>)> =
         laws.iter().map(|law: &&Law| (&law.p, &law.gain)).collect();
-    point(plant, settings, seed, shape, &pairs)
+    let mut start = point(plant, settings, seed, shape, &pairs)?;
+    start.value = laws.iter().map(|law| coefficients(&law.p, 1.0)).collect();
+    Ok(start)
 }
 
 /// The modes of a plant on which Riccati starts make sense.
@@ -170,7 +174,11 @@ fn point(
             *weight = -k as f32;
         }
     }
-    Ok(StartingPoint { shape, parameters })
+    Ok(StartingPoint {
+        shape,
+        parameters,
+        value: Vec::new(),
+    })
 }
 
 /// Root of the mean variance of the forms over the choices, on the inputs that scores see: the unit in which

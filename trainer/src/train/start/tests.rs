@@ -6,6 +6,7 @@ use super::*;
 use crate::evaluate::closed_loop::{Selection, evaluate_policy};
 use crate::evaluate::reference::{AveragedRiccati, RiccatiModes, mean_cost, simulate};
 use crate::export::PolicyBuffer;
+use crate::numeric::{LANES, Lanes};
 use crate::plant::load_plant;
 use crate::train::run::plant_traits;
 
@@ -103,6 +104,51 @@ fn averaged_start_is_the_averaged_riccati_controller() {
                 (found / expected - 1.0).abs() < 2e-6,
                 "{name}, {laws} laws: {found} {expected}"
             );
+        }
+    }
+}
+
+/// The critic begins with the cost-to-go that the start goes by, `min_e x' rho_e(P) x`.
+#[test]
+fn the_critic_begins_with_the_cost_to_go_of_the_start() {
+    let plant = plant("switched-lqr-6-3");
+    let sets = [("train.start".to_owned(), "averaged-riccati".to_owned())];
+    let settings = Settings::resolve(&sets, plant_traits(&plant)).expect("settings");
+    let start = StartingPoint::new(&plant, &settings, 5).expect("a start");
+    let critic = Critic::new(&start.shape, &settings.critic);
+    let mut parameters = initial::critic(&critic, 5);
+    start.value_to(&critic, &mut parameters);
+    let modes = RiccatiModes::new(plant.lqr_data());
+    let averaged = AveragedRiccati::new(&modes).expect("a solution");
+    let mut scratch = critic.scratch(&start.shape);
+    for x in states(&plant) {
+        let lanes: Vec<_> = x.iter().map(|&v| Lanes([v as f32; LANES])).collect();
+        let found = critic
+            .value_at(&start.shape, &parameters, &lanes, &mut scratch)
+            .0[0];
+        let x = nalgebra::DVector::from_vec(x);
+        let least = averaged.values().iter().map(|p| x.dot(&(p * &x)));
+        let expected = least.fold(f64::INFINITY, f64::min);
+        assert!(
+            (f64::from(found) / expected - 1.0).abs() < 1e-5,
+            "{found} {expected}"
+        );
+    }
+}
+
+/// A law per mode that comes next, up to eight, unless settings say otherwise.
+#[test]
+fn riccati_starts_have_a_law_per_next_mode() {
+    for (name, laws) in [
+        ("switched-lqr-3-2", 4),
+        ("switched-lqr-8-4", 4),
+        ("switched-lqr-32-8", 8),
+    ] {
+        let plant = plant(name);
+        for start in ["averaged-riccati", "switched-riccati"] {
+            let sets = [("start".to_owned(), start.to_owned())];
+            let settings = Settings::resolve(&sets, plant_traits(&plant)).expect("settings");
+            assert_eq!(settings.policy.laws_per_mode, laws, "{name} {start}");
         }
     }
 }

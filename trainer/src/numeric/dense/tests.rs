@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::backward::Backward;
+use super::forward::{DEPTH, Forward};
+use super::gradient::Gradient;
 use super::*;
 use crate::train::testing::{assert_close, dot, lanes, stream, vector};
 

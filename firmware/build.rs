@@ -1,0 +1,16 @@
+//! Chooses the kernels by the target; `src/kernels/mod.rs` has the table.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(hpo_kernels, values(\"fpv4\"))");
+    println!("cargo:rustc-check-cfg=cfg(hpo_dsp)");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    let core = target.starts_with("thumbv7em-") || target.starts_with("thumbv8m.main-");
+    if core && target.ends_with("-none-eabihf") {
+        println!("cargo:rustc-cfg=hpo_kernels=\"fpv4\"");
+        // ARMv7E-M always has the DSP instructions, ARMv8-M may not.
+        if target.starts_with("thumbv7em-") {
+            println!("cargo:rustc-cfg=hpo_dsp");
+        }
+    }
+}

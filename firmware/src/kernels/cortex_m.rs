@@ -1,0 +1,215 @@
+//! Kernels in assembly for Cortex-M cores with a single-precision FPU.
+#![expect(
+    unsafe_code,
+    reason = "assembly, and calls into it with pointers to checked slices"
+)]
+
+use core::arch::global_asm;
+
+use policy_format::{Block, Kernels};
+#[cfg(hpo_dsp)]
+use policy_format::{INT8_TANH, Int8Block, int8_words};
+
+// SAFETY: the text defines the two functions below, whose contracts its header states, local labels, and
+// macros that it removes again. It changes neither section nor instruction set for what follows.
+global_asm!(include_str!("dense_f32.s"), options(raw));
+
+// SAFETY: the signatures are those in the header of `dense_f32.s`.
+unsafe extern "C" {
+    fn hpo_dense_f32(
+        bias: *const f32,
+        weights: *const f32,
+        x: *const f32,
+        y: *mut f32,
+        columns: usize,
+        padded_rows: usize,
+    );
+    fn hpo_dense_tanh_f32(
+        bias: *const f32,
+        weights: *const f32,
+        x: *const f32,
+        y: *mut f32,
+        columns: usize,
+        padded_rows: usize,
+    );
+}
+
+/// Assembly for ARMv7E-M and ARMv8-M mainline with FPU.
+#[derive(Clone, Copy, Debug)]
+pub struct CortexM;
+
+impl Kernels for CortexM {
+    #[inline(always)]
+    fn dense(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
+        if fits(block.bias().len(), block.columns(), x, y) {
+            // SAFETY: a `Block` holds `bias().len()` (a multiple of 4) biases and that many times `columns`
+            // weights, and `fits` checked `x` and `y`; `y` is borrowed mutably, so it overlaps nothing;
+            // floats are aligned to 4 bytes.
+            unsafe {
+                hpo_dense_f32(
+                    block.bias().as_ptr(),
+                    block.panels().as_ptr(),
+                    x.as_ptr(),
+                    y.as_mut_ptr(),
+                    block.columns(),
+                    block.bias().len(),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dense_tanh(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
+        if fits(block.bias().len(), block.columns(), x, y) {
+            // SAFETY: as in `dense`.
+            unsafe {
+                hpo_dense_tanh_f32(
+                    block.bias().as_ptr(),
+                    block.panels().as_ptr(),
+                    x.as_ptr(),
+                    y.as_mut_ptr(),
+                    block.columns(),
+                    block.bias().len(),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn quadratic(block: &Block<'_>, z: &[f32], y: &mut [f32]) {
+        // The inputs are read at their products: their number must be the block's.
+        let matches = z.len() * (z.len() + 1) / 2 == block.columns();
+        if fits(
+            block.bias().len(),
+            if matches { 0 } else { usize::MAX },
+            z,
+            y,
+        ) {
+            // SAFETY: as in `dense`, with the columns that `z` has products.
+            unsafe {
+                hpo_quadratic_f32(
+                    block.bias().as_ptr(),
+                    block.panels().as_ptr(),
+                    z.as_ptr(),
+                    y.as_mut_ptr(),
+                    z.len(),
+                    block.bias().len(),
+                );
+            }
+        }
+    }
+
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_input(z: &[f32], scale: &[f32], x: &mut [u32]) {
+        if scale.len() >= z.len() && x.len() >= int8_words(z.len()) {
+            // SAFETY: the lengths were checked; `x` is borrowed mutably, so it overlaps nothing.
+            unsafe { hpo_int8_input(z.as_ptr(), scale.as_ptr(), x.as_mut_ptr(), z.len()) }
+        }
+    }
+
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_hidden(block: &Int8Block<'_>, x: &[u32], y: &mut [u32]) {
+        let (rows, columns) = (block.rows(), block.columns());
+        if block.is_output() || rows == 0 || columns == 0 {
+            return;
+        }
+        if x.len() >= int8_words(columns) && y.len() >= int8_words(rows) {
+            // SAFETY: an `Int8Block` of a hidden layer holds its panels with two words of multipliers each, `x` and
+            // `y` were checked above, and the table has 64 entries on either side of the address given. The
+            // intervals are limited to those by the kernel itself, whatever the sums.
+            unsafe {
+                hpo_int8_hidden(
+                    block.words().as_ptr(),
+                    x.as_ptr(),
+                    y.as_mut_ptr(),
+                    int8_words(columns) / 2,
+                    int8_words(rows) / 2,
+                    INT8_TANH.as_ptr().add(64),
+                );
+            }
+        }
+    }
+
+    #[cfg(hpo_dsp)]
+    #[inline(always)]
+    fn int8_output(block: &Int8Block<'_>, x: &[u32], y: &mut [f32]) {
+        let (rows, columns) = (block.rows(), block.columns());
+        let fits = x.len() >= int8_words(columns) && y.len() >= 2 * int8_words(rows);
+        if !fits || !block.is_output() || rows == 0 || columns == 0 {
+            y.fill(f32::NAN);
+            return;
+        }
+        // SAFETY: as in `int8_hidden`, for a block with four scales per panel.
+        unsafe {
+            hpo_int8_output(
+                block.words().as_ptr(),
+                x.as_ptr(),
+                y.as_mut_ptr(),
+                int8_words(columns) / 2,
+                int8_words(rows) / 2,
+                INT8_TANH.as_ptr(),
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        // SAFETY: computes with its argument alone.
+        unsafe { hpo_sqrt_f32(x) }
+    }
+}
+
+// SAFETY: as for `dense_f32.s`.
+global_asm!(include_str!("quadratic_f32.s"), options(raw));
+
+// SAFETY: the signatures are those in the header of `quadratic_f32.s`.
+unsafe extern "C" {
+    fn hpo_quadratic_f32(
+        bias: *const f32,
+        weights: *const f32,
+        z: *const f32,
+        y: *mut f32,
+        inputs: usize,
+        padded_rows: usize,
+    );
+    fn hpo_sqrt_f32(x: f32) -> f32;
+}
+
+// SAFETY: as for `dense_f32.s`.
+#[cfg(hpo_dsp)]
+global_asm!(include_str!("int8.s"), options(raw));
+
+#[cfg(hpo_dsp)]
+// SAFETY: the signatures are those in the header of `int8.s`.
+unsafe extern "C" {
+    fn hpo_int8_input(z: *const f32, scale: *const f32, x: *mut u32, inputs: usize);
+    fn hpo_int8_hidden(
+        words: *const u32,
+        x: *const u32,
+        y: *mut u32,
+        groups: usize,
+        panels: usize,
+        tanh: *const u32,
+    );
+    fn hpo_int8_output(
+        words: *const u32,
+        x: *const u32,
+        y: *mut f32,
+        groups: usize,
+        panels: usize,
+        tanh: *const u32,
+    );
+}
+
+/// Whether the kernels may run; a `Block` keeps its own lengths. The evaluator never asks for anything else, and a
+/// caller that does reads NaN, which no step lets through.
+#[inline(always)]
+fn fits(rows: usize, columns: usize, x: &[f32], y: &mut [f32]) -> bool {
+    let fits = x.len() >= columns && y.len() >= rows;
+    if !fits {
+        y.fill(f32::NAN);
+    }
+    fits
+}

@@ -1,0 +1,361 @@
+@ Dense layers in binary32 for ARMv7E-M and ARMv8-M mainline with a single-precision FPU.
+@
+@ The arithmetic is that of the policy format: accumulators start at the bias, columns ascend, product and
+@ sum are rounded separately, tanh is the clamped rational of degree 9/8. Eight rows are accumulated together,
+@ weights are read once from front to back, and the number of instructions depends on the shape alone.
+@
+@   void hpo_dense_f32     (const float *bias, const float *weights, const float *x, float *y,
+@   void hpo_dense_tanh_f32 size_t columns, size_t padded_rows)
+@
+@ `x` holds `columns` floats; `y`, `bias` `padded_rows` (a multiple of 4), `weights` columns * padded_rows.
+@ All are aligned to 4 bytes and `y` overlaps none of the others. With columns or padded_rows 0 nothing is added.
+@
+@ Registers: r0 bias, r1 weights, r2 x, r3 y (all but x moving), r4 moving x, r5 panels of eight left,
+@ r6 end of the columns in sixteens, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then
+@ products, s24-s31 inputs. Stack: +0 columns modulo 16 in the top bits, +4 what follows the sums,
+@ +8 what follows the columns in sixteens, +12 where a panel begins; +116 columns, +120 padded rows.
+
+    .syntax unified
+    .fpu fpv4-sp-d16
+    .section .text.hpo_dense_f32, "ax", %progbits
+    .p2align 2
+    .thumb
+
+@ Adds one column of eight weights, in eight registers from \w on, times \x to the sums.
+    .macro hpo_column8 w0 w1 w2 w3 w4 w5 w6 w7 x
+    vmul.f32 \w0, \w0, \x
+    vmul.f32 \w1, \w1, \x
+    vmul.f32 \w2, \w2, \x
+    vmul.f32 \w3, \w3, \x
+    vmul.f32 \w4, \w4, \x
+    vmul.f32 \w5, \w5, \x
+    vmul.f32 \w6, \w6, \x
+    vmul.f32 \w7, \w7, \x
+    vadd.f32 s0, s0, \w0
+    vadd.f32 s1, s1, \w1
+    vadd.f32 s2, s2, \w2
+    vadd.f32 s3, s3, \w3
+    vadd.f32 s4, s4, \w4
+    vadd.f32 s5, s5, \w5
+    vadd.f32 s6, s6, \w6
+    vadd.f32 s7, s7, \w7
+    .endm
+
+    .macro hpo_two_columns xa xb
+    vldmia r1!, {s8-s23}
+    hpo_column8 s8, s9, s10, s11, s12, s13, s14, s15, \xa
+    hpo_column8 s16, s17, s18, s19, s20, s21, s22, s23, \xb
+    .endm
+
+    .macro hpo_eight_columns
+    vldmia r4!, {s24-s31}
+    hpo_two_columns s24, s25
+    hpo_two_columns s26, s27
+    hpo_two_columns s28, s29
+    hpo_two_columns s30, s31
+    .endm
+
+@ The same for a panel of four; its sums are s4-s7.
+    .macro hpo_column4 w0 w1 w2 w3 x
+    vmul.f32 \w0, \w0, \x
+    vmul.f32 \w1, \w1, \x
+    vmul.f32 \w2, \w2, \x
+    vmul.f32 \w3, \w3, \x
+    vadd.f32 s4, s4, \w0
+    vadd.f32 s5, s5, \w1
+    vadd.f32 s6, s6, \w2
+    vadd.f32 s7, s7, \w3
+    .endm
+
+    .macro hpo_four_columns4 xa xb xc xd
+    vldmia r1!, {s8-s23}
+    hpo_column4 s8, s9, s10, s11, \xa
+    hpo_column4 s12, s13, s14, s15, \xb
+    hpo_column4 s16, s17, s18, s19, \xc
+    hpo_column4 s20, s21, s22, s23, \xd
+    .endm
+
+@ One step of Horner's rule for two values: numerators in s26, s28, denominators in s27, s29.
+    .macro hpo_horner2 ua ub p q
+    vmul.f32 s26, s26, \ua
+    vmul.f32 s27, s27, \ua
+    vmul.f32 s28, s28, \ub
+    vmul.f32 s29, s29, \ub
+    vadd.f32 s26, s26, \p
+    vadd.f32 s27, s27, \q
+    vadd.f32 s28, s28, \p
+    vadd.f32 s29, s29, \q
+    .endm
+
+@ x = (x * P(u)) / Q(u) for two values: 36 instructions.
+    .macro hpo_rational2 xa ua xb ub
+    vmul.f32 s26, s16, \ua
+    vmul.f32 s27, s21, \ua
+    vmul.f32 s28, s16, \ub
+    vmul.f32 s29, s21, \ub
+    vadd.f32 s26, s26, s17
+    vadd.f32 s27, s27, s22
+    vadd.f32 s28, s28, s17
+    vadd.f32 s29, s29, s22
+    hpo_horner2 \ua, \ub, s18, s23
+    hpo_horner2 \ua, \ub, s19, s24
+    hpo_horner2 \ua, \ub, s20, s25
+    vmul.f32 s26, \xa, s26
+    vmul.f32 s28, \xb, s28
+    vdiv.f32 \xa, s26, s27
+    vdiv.f32 \xb, s28, s29
+    .endm
+
+@ The same for one value: 18 instructions.
+    .macro hpo_rational x u
+    vmul.f32 s26, s16, \u
+    vmul.f32 s27, s21, \u
+    vadd.f32 s26, s26, s17
+    vadd.f32 s27, s27, s22
+    vmul.f32 s26, s26, \u
+    vmul.f32 s27, s27, \u
+    vadd.f32 s26, s26, s18
+    vadd.f32 s27, s27, s23
+    vmul.f32 s26, s26, \u
+    vmul.f32 s27, s27, \u
+    vadd.f32 s26, s26, s19
+    vadd.f32 s27, s27, s24
+    vmul.f32 s26, s26, \u
+    vmul.f32 s27, s27, \u
+    vadd.f32 s26, s26, s20
+    vadd.f32 s27, s27, s25
+    vmul.f32 s26, \x, s26
+    vdiv.f32 \x, s26, s27
+    .endm
+
+@ One value of a group of four that has one beyond the clamp; \r holds the bits of its square. A value
+@ beyond becomes the constant with its sign, NaN stays NaN, and r7 counts both.
+    .macro hpo_clamped x u r
+    cmp \r, r12
+    blo.w 1f
+    cmp \r, #0x7f800000
+    vmov \r, \x
+    it ls
+    bfils \r, r11, #0, #31
+    vmov \x, \r
+    adds r7, #1
+    b.w 2f
+1:  hpo_rational \x, \u
+2:
+    .endm
+
+@ A group of four with at least one value beyond the clamp, in exactly as many instructions (72) as a group
+@ without: 2 + 4 * 2 + 18 per value inside + 7 per value beyond + the way out. The way out takes
+@ 1, 12, 23, 34 for one to four values beyond.
+    .macro hpo_clamped_group x0 x1 x2 x3 u0 u1 u2 u3 join
+    ldr r11, [lr, #40]
+    movs r7, #0
+    hpo_clamped \x0, \u0, r4
+    hpo_clamped \x1, \u1, r8
+    hpo_clamped \x2, \u2, r9
+    hpo_clamped \x3, \u3, r10
+    tbh [pc, r7, lsl #1]
+3:  .hword 0
+    .hword (\join - 3b) / 2
+    .hword (22f - 3b) / 2
+    .hword (21f - 3b) / 2
+    .hword (20f - 3b) / 2
+20: .rept 11
+    nop
+    .endr
+21: .rept 11
+    nop
+    .endr
+22: .rept 10
+    nop
+    .endr
+    b.w \join
+    .endm
+
+.Lhpo_clamped_second:
+    hpo_clamped_group s4, s5, s6, s7, s12, s13, s14, s15, .Lhpo_joined_second
+.Lhpo_clamped_first:
+    hpo_clamped_group s0, s1, s2, s3, s8, s9, s10, s11, .Lhpo_joined_first
+
+@ tanh of a panel, and to the next one. |x| >= 9 exactly if x * x >= 81 in binary32, and positive floats
+@ compare like integers; NaN compares as greater.
+.Lhpo_tanh:
+    vldmia lr, {s16-s25}
+    vmul.f32 s8, s0, s0
+    vmul.f32 s9, s1, s1
+    vmul.f32 s10, s2, s2
+    vmul.f32 s11, s3, s3
+    vmul.f32 s12, s4, s4
+    vmul.f32 s13, s5, s5
+    vmul.f32 s14, s6, s6
+    vmul.f32 s15, s7, s7
+    vstmia r3, {s8-s15}
+    ldmia r3, {r4, r8, r9, r10}
+    cmp r4, r12
+    ittt lo
+    cmplo r8, r12
+    cmplo r9, r12
+    cmplo r10, r12
+    bhs.w .Lhpo_clamped_first
+    hpo_rational2 s0, s8, s1, s9
+    hpo_rational2 s2, s10, s3, s11
+.Lhpo_joined_first:
+    vstmia r3!, {s0-s3}
+.Lhpo_tanh_second:
+    ldmia r3, {r4, r8, r9, r10}
+    cmp r4, r12
+    ittt lo
+    cmplo r8, r12
+    cmplo r9, r12
+    cmplo r10, r12
+    bhs.w .Lhpo_clamped_second
+    hpo_rational2 s4, s12, s5, s13
+    hpo_rational2 s6, s14, s7, s15
+.Lhpo_joined_second:
+    vstmia r3!, {s4-s7}
+    subs r5, #1
+    bgt.w .Lhpo_panel
+    b.w .Lhpo_last
+
+    .p2align 2
+.Lhpo_constants:
+    .word 0x32627b73, 0x37abb90b, 0x3b647e43, 0x3e08f0ec, 0x3f7ffffe @ P4 to P0
+    .word 0x354ec0df, 0x39ab82a2, 0x3cd3b225, 0x3eef2314, 0x3f800000 @ Q4 to Q0
+    .word 0x3f800001                                                 @ tanh beyond the clamp
+    .word 0x42a20000                                                 @ 81
+
+    .global hpo_dense_f32
+    .type hpo_dense_f32, %function
+    .thumb_func
+hpo_dense_f32:
+    push {r4-r11, lr}
+    adr.w r9, .Lhpo_linear + 1
+    b 1f
+
+    .global hpo_dense_tanh_f32
+    .type hpo_dense_tanh_f32, %function
+    .thumb_func
+hpo_dense_tanh_f32:
+    push {r4-r11, lr}
+    adr.w r9, .Lhpo_tanh + 1
+1:  vpush {s16-s31}
+    ldrd r7, r5, [sp, #100]
+    adr.w lr, .Lhpo_constants
+    ldr r12, [lr, #44]
+    lsls r8, r7, #28            @ carry: the sixteens are odd; not zero: columns beyond them
+    mov r10, r9
+    it ne
+    adrne.w r10, .Lhpo_tail + 1
+    adr.w r11, .Lhpo_sixteen_first + 1
+    it cs
+    adrcs.w r11, .Lhpo_sixteen_second + 1
+    bic r6, r7, #15
+    cmp r7, #16
+    bhs 2f
+    mov r11, r10
+    cmp r7, #4
+    it lo
+    adrlo.w r11, .Lhpo_tail_below_four + 1
+2:  add r6, r2, r6, lsl #2
+    push {r8-r11}
+    lsrs r5, r5, #3
+    beq.w .Lhpo_last
+
+.Lhpo_panel:
+    vldmia r0!, {s0-s7}
+    mov r4, r2
+    ldr pc, [sp, #12]
+.Lhpo_sixteen_first:
+    hpo_eight_columns
+    hpo_eight_columns
+.Lhpo_sixteen_second:
+    hpo_eight_columns
+    hpo_eight_columns
+    cmp r4, r6
+    bne.w .Lhpo_sixteen_first
+    ldr pc, [sp, #8]
+
+.Lhpo_tail:
+    ldr r8, [sp]
+    lsls r9, r8, #1
+    bcc.w 3f
+    hpo_eight_columns
+3:  bpl 4f
+    vldmia r4!, {s24-s27}
+    hpo_two_columns s24, s25
+    hpo_two_columns s26, s27
+    b 4f
+.Lhpo_tail_below_four:
+    ldr r8, [sp]
+4:  lsls r9, r8, #3
+    bcc 5f
+    vldmia r4!, {s24-s25}
+    hpo_two_columns s24, s25
+5:  bpl 6f
+    vldmia r4!, {s24}
+    vldmia r1!, {s8-s15}
+    hpo_column8 s8, s9, s10, s11, s12, s13, s14, s15, s24
+6:  ldr pc, [sp, #4]
+
+.Lhpo_linear:
+    vstmia r3!, {s0-s7}
+    subs r5, #1
+    bgt.w .Lhpo_panel
+
+@ After the panels of eight (r5 is 0) the one of four, if there is one; after that (r5 is -1) the end.
+.Lhpo_last:
+    bmi.w 9f
+    ldrd r7, r8, [sp, #116]
+    lsls r8, r8, #29
+    bpl.w 9f
+    vldmia r0!, {s4-s7}
+    mov r4, r2
+    lsrs r8, r7, #3
+    beq 2f
+1:  vldmia r4!, {s24-s31}
+    hpo_four_columns4 s24, s25, s26, s27
+    hpo_four_columns4 s28, s29, s30, s31
+    subs r8, #1
+    bne.w 1b
+2:  lsls r8, r7, #30
+    bcc 3f
+    vldmia r4!, {s24-s27}
+    hpo_four_columns4 s24, s25, s26, s27
+3:  bpl 4f
+    vldmia r4!, {s24-s25}
+    vldmia r1!, {s8-s15}
+    hpo_column4 s8, s9, s10, s11, s24
+    hpo_column4 s12, s13, s14, s15, s25
+4:  lsls r8, r7, #31
+    bpl 5f
+    vldmia r4!, {s24}
+    vldmia r1!, {s8-s11}
+    hpo_column4 s8, s9, s10, s11, s24
+5:  ldr r7, [sp, #4]
+    adr.w r8, .Lhpo_linear + 1
+    cmp r7, r8
+    beq 6f
+    vldmia lr, {s16-s25}
+    vmul.f32 s12, s4, s4
+    vmul.f32 s13, s5, s5
+    vmul.f32 s14, s6, s6
+    vmul.f32 s15, s7, s7
+    vstmia r3, {s12-s15}
+    b.w .Lhpo_tanh_second
+6:  vstmia r3!, {s4-s7}
+9:  add sp, #16
+    vpop {s16-s31}
+    pop {r4-r11, pc}
+    .size hpo_dense_f32, . - hpo_dense_f32
+
+    .purgem hpo_column8
+    .purgem hpo_two_columns
+    .purgem hpo_eight_columns
+    .purgem hpo_column4
+    .purgem hpo_four_columns4
+    .purgem hpo_horner2
+    .purgem hpo_rational2
+    .purgem hpo_rational
+    .purgem hpo_clamped
+    .purgem hpo_clamped_group
+    .text

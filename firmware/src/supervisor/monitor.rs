@@ -1,0 +1,203 @@
+//! What is wrong with a measurement: lengths, values, times.
+
+use policy_format::{Envelope, Policy, Supervision};
+
+use crate::fault::Fault;
+
+/// A measured or estimated state with its times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation<'a> {
+    state: &'a [f32],
+    times: Option<Times>,
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    measured: u64,
+    now: u64,
+}
+
+impl<'a> Observation<'a> {
+    /// A state `[n]` measured at `measured_us`, used at `now_us`: microseconds of one clock that never goes back.
+    #[must_use]
+    pub const fn new(state: &'a [f32], measured_us: u64, now_us: u64) -> Self {
+        Self {
+            state,
+            times: Some(Times {
+                measured: measured_us,
+                now: now_us,
+            }),
+            fault: None,
+        }
+    }
+
+    /// No state at `now_us`, because of `fault`: a sensor that cannot be read, an estimator without an estimate.
+    #[must_use]
+    pub const fn missing(fault: Fault, now_us: u64) -> Self {
+        Self {
+            state: &[],
+            times: Some(Times {
+                measured: now_us,
+                now: now_us,
+            }),
+            fault: Some(fault),
+        }
+    }
+
+    /// A state `[n]` of a simulation in lockstep, where no time passes unseen: no timestamp is monitored.
+    #[must_use]
+    pub const fn lockstep(state: &'a [f32]) -> Self {
+        Self {
+            state,
+            times: None,
+            fault: None,
+        }
+    }
+
+    /// The state `[n]`.
+    #[must_use]
+    pub const fn state(&self) -> &'a [f32] {
+        self.state
+    }
+}
+
+/// What the monitors remember of the last measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Monitor {
+    times: Option<Times>,
+    /// Hash of the last state's bits, and how many states in a row had it.
+    repeated: (u32, u32),
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            measured: 0,
+            now: 0,
+        }
+    }
+}
+
+impl Monitor {
+    pub(super) const fn new() -> Self {
+        Self {
+            times: None,
+            repeated: (0, 0),
+        }
+    }
+
+    /// Checks one observation: length, finite values, timestamps, envelope, frozen sensor, in this order. Gives whether the
+    /// state lies in the training distribution.
+    #[inline(always)]
+    pub(super) fn check(
+        &mut self,
+        policy: &Policy<'_>,
+        supervision: &Supervision,
+        observation: &Observation<'_>,
+    ) -> Result<bool, Fault> {
+        let state = observation.state;
+        if let Some(fault) = observation.fault {
+            // The step was in time; the next measurement is compared with the last one there was.
+            if let (Some(last), Some(times)) = (&mut self.times, observation.times) {
+                last.now = times.now;
+            }
+            return Err(fault);
+        }
+        let timely = match observation.times {
+            Some(times) => self.timely(supervision, times),
+            None => Ok(()),
+        };
+        if state.len() != policy.state_dim() {
+            return Err(Fault::WRONG_LENGTH);
+        }
+        if !finite(state) {
+            return Err(Fault::NON_FINITE_INPUT);
+        }
+        timely?;
+        let typical = match &policy.safety().envelope {
+            Some(envelope) => inside(envelope, state)?,
+            None => true,
+        };
+        if supervision.frozen_after > 0 {
+            self.moving(supervision.frozen_after, state)?;
+        }
+        Ok(typical)
+    }
+
+    /// Times against those of the last observation, which they replace whatever they are.
+    fn timely(&mut self, supervision: &Supervision, times: Times) -> Result<(), Fault> {
+        let last = self.times.replace(times);
+        if times.measured > times.now {
+            return Err(Fault::FUTURE_MEASUREMENT);
+        }
+        if let Some(last) = last {
+            if times.now < last.now || times.measured < last.measured {
+                return Err(Fault::TIME_BACKWARDS);
+            }
+            if times.measured == last.measured {
+                return Err(Fault::SENSOR_STOPPED);
+            }
+            let deadline = u64::from(supervision.deadline_us);
+            if deadline > 0 && times.now - last.now > deadline {
+                return Err(Fault::MISSED_DEADLINE);
+            }
+        }
+        let max_age = u64::from(supervision.max_age_us);
+        if max_age > 0 && times.now - times.measured > max_age {
+            return Err(Fault::STALE_MEASUREMENT);
+        }
+        Ok(())
+    }
+
+    /// Counts states in a row with the same bits, by a hash of 32 bits: a sensor that lives has noise in its last bits.
+    fn moving(&mut self, frozen_after: u32, state: &[f32]) -> Result<(), Fault> {
+        let hash = state.iter().fold(0x811C_9DC5_u32, |hash, value| {
+            (hash ^ value.to_bits()).wrapping_mul(0x9E37_79B1)
+        });
+        let (last, count) = self.repeated;
+        let count = if hash == last && count > 0 {
+            count.saturating_add(1)
+        } else {
+            1
+        };
+        self.repeated = (hash, count);
+        if count >= frozen_after {
+            return Err(Fault::SENSOR_FROZEN);
+        }
+        Ok(())
+    }
+}
+
+/// Whether no value is NaN or infinite: 0 times such a value is NaN, and a sum keeps it.
+#[inline(always)]
+fn finite(values: &[f32]) -> bool {
+    let mut sum = 0.0_f32;
+    for &value in values {
+        sum += value * 0.0;
+    }
+    sum == 0.0
+}
+
+/// Whether a state lies in the training distribution.
+#[inline(always)]
+fn inside(envelope: &Envelope<'_>, state: &[f32]) -> Result<bool, Fault> {
+    let lists = envelope.typical_lower.iter().zip(envelope.typical_upper);
+    let typical = state
+        .iter()
+        .zip(lists)
+        .all(|(value, (lower, upper))| lower <= value && value <= upper);
+    if typical {
+        return Ok(true);
+    }
+    let lists = envelope.lower.iter().zip(envelope.upper);
+    let usable = state
+        .iter()
+        .zip(lists)
+        .all(|(value, (lower, upper))| lower <= value && value <= upper);
+    if usable {
+        Ok(false)
+    } else {
+        Err(Fault::OUT_OF_ENVELOPE)
+    }
+}

@@ -1,0 +1,206 @@
+//! The two kinds of network a policy may hold.
+
+use crate::block::{Block, Blocks, block_len};
+use crate::int8::{Int8Block, int8_words};
+use crate::kernels::Kernels;
+
+/// A network in binary32 or in 8 bits.
+#[derive(Clone, Debug)]
+pub(crate) enum Network<'a> {
+    Float(FloatNetwork<'a>),
+    Int8(Int8Network<'a>),
+}
+
+/// Hidden layers, then one or several output blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct FloatNetwork<'a> {
+    pub hidden: heapless::Vec<Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
+    pub heads: Blocks<'a>,
+}
+
+/// The same in 8 bits, and the scales of its inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Int8Network<'a> {
+    pub input_scale: &'a [f32],
+    pub hidden: heapless::Vec<Int8Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
+    heads: &'a [u32],
+    outputs: usize,
+    columns: usize,
+}
+
+impl<'a> Network<'a> {
+    /// The blocks in file order; none of an 8-bit network.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'a>> + '_ {
+        let network = match self {
+            Self::Float(network) => Some(network),
+            Self::Int8(_) => None,
+        };
+        network
+            .into_iter()
+            .flat_map(|n| n.hidden.iter().copied().chain(n.heads.iter()))
+    }
+
+    /// The blocks of an 8-bit network in file order; none of another.
+    pub(crate) fn int8_blocks(&self) -> impl Iterator<Item = Int8Block<'a>> + '_ {
+        let network = match self {
+            Self::Float(_) => None,
+            Self::Int8(network) => Some(network),
+        };
+        network.into_iter().flat_map(|n| {
+            let heads = (0..).map_while(|head| n.head(head));
+            n.hidden.iter().copied().chain(heads)
+        })
+    }
+
+    /// Runs the hidden layers and output block `head` on `input`; gives the buffer that holds the result and the
+    /// other one. `None` if there is no such block.
+    #[inline]
+    pub(crate) fn run<'s, K: Kernels>(
+        &self,
+        head: usize,
+        input: &[f32],
+        first: &'s mut [f32],
+        second: &'s mut [f32],
+    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
+        match self {
+            Self::Float(network) => network.run::<K>(head, input, first, second),
+            Self::Int8(network) => network.run::<K>(head, input, first, second),
+        }
+    }
+}
+
+impl<'a> FloatNetwork<'a> {
+    /// Splits the floats of a network `inputs -> hidden.. -> heads blocks of outputs rows`; `None` if they do
+    /// not have exactly the length of [`network_len`].
+    pub(crate) fn new(
+        mut floats: &'a [f32],
+        inputs: usize,
+        hidden: &[u16],
+        outputs: usize,
+        heads: usize,
+    ) -> Option<Self> {
+        let mut blocks = heapless::Vec::new();
+        let mut columns = inputs;
+        for &width in hidden {
+            let (block, rest) = Block::take(floats, width.into(), columns)?;
+            blocks.push(block).ok()?;
+            floats = rest;
+            columns = width.into();
+        }
+        Some(Self {
+            hidden: blocks,
+            heads: Blocks::new(floats, outputs, columns, heads)?,
+        })
+    }
+
+    #[inline(always)]
+    fn run<'s, K: Kernels>(
+        &self,
+        head: usize,
+        input: &[f32],
+        first: &'s mut [f32],
+        second: &'s mut [f32],
+    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
+        let output = self.heads.get(head)?;
+        let (mut current, mut spare) = (first, second);
+        let mut layers = self.hidden.iter();
+        let Some(layer) = layers.next() else {
+            K::dense(&output, input, current);
+            return Some((current, spare));
+        };
+        K::dense_tanh(layer, input, current);
+        for layer in layers {
+            K::dense_tanh(layer, current, spare);
+            core::mem::swap(&mut current, &mut spare);
+        }
+        K::dense(&output, current, spare);
+        Some((spare, current))
+    }
+}
+
+impl<'a> Int8Network<'a> {
+    /// As [`FloatNetwork::new`], with the scales of the inputs in front.
+    pub(crate) fn new(
+        words: &'a [u32],
+        inputs: usize,
+        hidden: &[u16],
+        outputs: usize,
+        heads: usize,
+    ) -> Option<Self> {
+        let (scales, mut words) = words.split_at_checked(inputs.div_ceil(4) * 4)?;
+        let mut blocks = heapless::Vec::new();
+        let mut columns = inputs;
+        for &width in hidden {
+            let (block, rest) = Int8Block::take(words, width.into(), columns, false)?;
+            blocks.push(block).ok()?;
+            words = rest;
+            columns = width.into();
+        }
+        let length = Int8Block::words_of(outputs, columns, true).checked_mul(heads)?;
+        (words.len() == length).then_some(Self {
+            input_scale: bytemuck::try_cast_slice(scales).ok()?,
+            hidden: blocks,
+            heads: words,
+            outputs,
+            columns,
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn head(&self, head: usize) -> Option<Int8Block<'a>> {
+        let length = Int8Block::words_of(self.outputs, self.columns, true);
+        let words = self.heads.get(length.checked_mul(head)?..)?;
+        let (block, _) = Int8Block::take(words, self.outputs, self.columns, true)?;
+        Some(block)
+    }
+
+    #[inline(always)]
+    fn run<'s, K: Kernels>(
+        &self,
+        head: usize,
+        input: &[f32],
+        first: &'s mut [f32],
+        second: &'s mut [f32],
+    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
+        let output = self.head(head)?;
+        let (mut current, mut spare) = (first, second);
+        K::int8_input(input, self.input_scale, words_mut(current));
+        for layer in &self.hidden {
+            K::int8_hidden(layer, words(current), words_mut(spare));
+            core::mem::swap(&mut current, &mut spare);
+        }
+        K::int8_output(&output, words(current), spare);
+        Some((spare, current))
+    }
+}
+
+/// A buffer as words: floats and words have one size and alignment.
+#[inline(always)]
+fn words(floats: &[f32]) -> &[u32] {
+    bytemuck::must_cast_slice(floats)
+}
+
+#[inline(always)]
+fn words_mut(floats: &mut [f32]) -> &mut [u32] {
+    bytemuck::must_cast_slice_mut(floats)
+}
+
+/// Floats of a network, in 64 bits: 4096 heads of the greatest size exceed 32.
+pub(crate) fn network_len(inputs: usize, hidden: &[u16], outputs: usize, heads: usize) -> u64 {
+    let (mut total, mut columns) = (0_u64, inputs);
+    for &width in hidden {
+        total += block_len(width.into(), columns) as u64;
+        columns = width.into();
+    }
+    total + block_len(outputs, columns) as u64 * heads as u64
+}
+
+/// Words of an 8-bit network.
+pub(crate) fn int8_network_len(inputs: usize, hidden: &[u16], outputs: usize, heads: usize) -> u64 {
+    let (mut total, mut columns) = (2 * int8_words(inputs) as u64, inputs);
+    for &width in hidden {
+        total += Int8Block::words_of(width.into(), columns, false) as u64;
+        columns = width.into();
+    }
+    total + Int8Block::words_of(outputs, columns, true) as u64 * heads as u64
+}

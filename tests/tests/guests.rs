@@ -1,0 +1,221 @@
+//! The control loop in other people's firmware, in QEMU: a hang ends in the watchdog, a hard fault drives the safe output, after either
+//! the fallback law acts from the first period on; and a controller in C. Every line that a guest prints is compared with
+//! the firmware library on the host.
+
+#[path = "../../firmware/tests/support/mod.rs"]
+mod policies;
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use firmware::supervisor::RECORD_WORDS;
+use firmware::{ControlLoop, Fault, Observation, ResetCause};
+use policies::{OwnedSafety, SLOT, policy_of, slot, structure};
+use trainer::device::guest::{build_c_example, build_guest};
+use trainer::device::setup::set_up;
+
+const CLASS: u32 = 77;
+
+fn policy() -> Vec<u8> {
+    let owned = policy_of(&structure(), CLASS);
+    OwnedSafety::of(&owned).file(&owned)
+}
+
+/// Runs an ELF with `policy` in the slot and gives the lines it printed; it must end with exit code 0.
+fn run(elf: &Path, policy: &[u8], argument: &str) -> Vec<String> {
+    let qemu = set_up(&|_| {}).unwrap().qemu;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let policy_file = file("policy.hpo", policy);
+    let length = file("length", &(policy.len() as u32).to_le_bytes());
+    let mut child = Command::new(qemu)
+        .args(["-machine", "mps2-an386", "-nographic", "-monitor", "none"])
+        .args(["-serial", "none", "-icount", "shift=3,sleep=off"])
+        .arg("-semihosting-config")
+        .arg(format!("enable=on,target=native,arg=guest,arg={argument}"))
+        .arg("-device")
+        .arg(format!(
+            "loader,file={policy_file},addr=0x300000,force-raw=on"
+        ))
+        .arg("-device")
+        .arg(format!(
+            "loader,file={length},addr={:#x},force-raw=on",
+            0x30_0000 + SLOT
+        ))
+        .arg("-kernel")
+        .arg(elf)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A guest prints a few kilobytes, which the pipes hold. Far longer than it takes on a busy machine.
+    let patience = Instant::now() + Duration::from_secs(120);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > patience {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the guest hangs");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let (mut out, mut err) = (String::new(), String::new());
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert!(status.success(), "{status}\n{out}\n{err}");
+    // Semihosting writes go to either stream, depending on the call.
+    format!("{out}{err}").lines().map(str::to_owned).collect()
+}
+
+/// What the sensors of both guests measure in period `k`.
+fn measured(k: u64) -> [f32; 8] {
+    core::array::from_fn(|i| ((k * 7 + i as u64 * 5) % 64) as f32 / 64.0 - 0.5)
+}
+
+/// What one start of `bare-metal` prints before it ends or breaks down in period `until`.
+fn life(
+    policy: &[u8],
+    cause: ResetCause,
+    retained: &[u32; RECORD_WORDS],
+    until: u64,
+) -> (Vec<String>, [u32; RECORD_WORDS]) {
+    let slot = slot(policy);
+    let mut control = ControlLoop::new();
+    let armed = control.start(slot.bytes(), CLASS, cause, retained);
+    let resets = control.record().resets();
+    let mut lines = vec![format!("start {cause:?} {armed:?} resets {resets}")];
+    for period in 0..until {
+        if period == 5 && resets > 0 {
+            control.acknowledge();
+        }
+        let now = (period + 1) * 10_000;
+        let x = measured(period + 1);
+        let command = control.step(&Observation::new(&x, now, now + 100));
+        lines.push(format!(
+            "period {period} fault {:#06x} mode {} control {:08x}",
+            Fault::code_of(command.fault()),
+            command.mode(),
+            command.control()[0].to_bits()
+        ));
+    }
+    (lines, control.record().words())
+}
+
+fn safe_output(policy: &[u8]) -> u32 {
+    let slot = slot(policy);
+    let mut control = ControlLoop::new();
+    control
+        .start(slot.bytes(), CLASS, ResetCause::Other, &[0; RECORD_WORDS])
+        .unwrap();
+    let armed = control.controller().as_ref().unwrap();
+    armed.policy().fallback_law().constant[0].to_bits()
+}
+
+#[test]
+fn a_hang_ends_in_the_watchdog_and_a_hard_fault_in_the_safe_output() {
+    let elf = build_guest("bare-metal", "bare-metal", &|line| eprintln!("{line}")).unwrap();
+    let policy = policy();
+    let safe = safe_output(&policy);
+    for (argument, cause, fault, word) in [
+        (
+            "hang",
+            ResetCause::Watchdog,
+            Fault::WATCHDOG_RESET,
+            "watchdog",
+        ),
+        (
+            "hardfault",
+            ResetCause::Other,
+            Fault::HARD_FAULT,
+            "hardfault",
+        ),
+    ] {
+        let (mut expected, before) = life(&policy, ResetCause::Other, &[0; RECORD_WORDS], 5);
+        expected.push(format!("{word} control {safe:08x}"));
+        let mut retained = before;
+        if cause == ResetCause::Other {
+            let mut record = firmware::supervisor::FaultRecord::load(&before);
+            record.note_reset(fault);
+            retained = record.words();
+        }
+        let (after, record) = life(&policy, cause, &retained, 10);
+        // The first period after the reset is the fallback law's.
+        assert!(
+            after[1].contains(&format!("fault {:#06x}", fault.code())),
+            "{after:?}"
+        );
+        assert!(after[6].contains("fault 0x0000"), "{after:?}");
+        expected.extend(after);
+        expected.push(format!("record {record:08x?}"));
+        assert_eq!(run(&elf, &policy, argument), expected, "{argument}");
+    }
+    let (mut expected, record) = life(&policy, ResetCause::Other, &[0; RECORD_WORDS], 10);
+    expected.push(format!("record {record:08x?}"));
+    assert_eq!(run(&elf, &policy, "none"), expected);
+}
+
+#[test]
+fn a_controller_in_c_does_what_the_library_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let elf = folder.path().join("example.elf");
+    build_c_example(&elf, &|line| eprintln!("{line}")).unwrap();
+    let policy = policy();
+    let slot = slot(&policy);
+    let mut control = ControlLoop::new();
+    control
+        .start(slot.bytes(), CLASS, ResetCause::Other, &[0; RECORD_WORDS])
+        .unwrap();
+    let mut expected = Vec::new();
+    let mut faults = Vec::new();
+    for period in 0..20_u64 {
+        let mut x = measured(period);
+        if period == 8 {
+            x[3] = f32::INFINITY;
+        }
+        let now = 1_000_000 + period * 10_000;
+        let observation = if period == 12 {
+            Observation::missing(Fault::SENSOR_FAILED, now)
+        } else {
+            Observation::new(&x, now - 500, now)
+        };
+        let command = control.step(&observation);
+        faults.extend(command.fault());
+        let hex = |words: &[u32]| {
+            words
+                .iter()
+                .map(|w| format!(" {w:08x}"))
+                .collect::<String>()
+        };
+        let head = [
+            period as u32,
+            Fault::code_of(command.fault()).into(),
+            command.mode().into(),
+        ];
+        let values: Vec<u32> = command.control().iter().map(|u| u.to_bits()).collect();
+        expected.push(format!("step{}{}", hex(&head), hex(&values)));
+        if let Some(words) = control.unsaved() {
+            expected.push(format!("record{}", hex(&words)));
+        }
+    }
+    assert_eq!(faults, [Fault::NON_FINITE_INPUT, Fault::SENSOR_FAILED]);
+    assert_eq!(run(&elf, &policy, "c"), expected);
+}

@@ -1,0 +1,153 @@
+//! Executed instructions from the emulator's log, split into control steps and the kernels within.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use object::{Object, ObjectSection, ObjectSymbol};
+
+use super::cycles::{cycles, size};
+use crate::error::{Error, Result};
+
+/// A number of executed instructions, and their weighted cycles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Instructions.
+    pub instructions: u64,
+    /// Cycles by the table of [`super::cycles`].
+    pub cycles: u64,
+}
+
+/// One control step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// From entering the control step to leaving it, kernels included.
+    pub whole: Count,
+    /// The kernels called, in order: each from its first instruction to its return.
+    pub kernels: Vec<Count>,
+}
+
+/// Code and entry points of a firmware.
+pub struct Code {
+    /// Address and bytes of the executable sections.
+    sections: Vec<(u32, Vec<u8>)>,
+    step: u32,
+    kernels: Vec<u32>,
+}
+
+impl Code {
+    /// Reads a firmware.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Input`] for a file that is no ELF; [`Error::Usage`] if it has no control step or no kernel
+    /// in assembly, as on cores without an FPU.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+        let file = object::File::parse(bytes.as_slice())
+            .map_err(|e| Error::input(path, "ELF", e, "an ELF file"))?;
+        let sections = file
+            .sections()
+            .filter(|section| section.kind() == object::SectionKind::Text)
+            .filter_map(|section| Some((section.address() as u32, section.data().ok()?.to_vec())))
+            .collect();
+        let addresses = |wanted: &dyn Fn(&str) -> bool| -> Vec<u32> {
+            let symbols = file.symbols().filter(|s| s.name().is_ok_and(wanted));
+            // Bit 0 of a Thumb function's address says Thumb.
+            symbols.map(|s| s.address() as u32 & !1).collect()
+        };
+        let steps = addresses(&|name| name.contains("12control_step"));
+        let kernels = addresses(&|name| {
+            ["hpo_dense", "hpo_quadratic", "hpo_int8"]
+                .iter()
+                .any(|kernel| name.starts_with(kernel))
+        });
+        match (steps.as_slice(), kernels.is_empty()) {
+            (&[step], false) => Ok(Self {
+                sections,
+                step,
+                kernels,
+            }),
+            _ => Err(Error::Usage(format!(
+                "--device: found a firmware with {} control steps and {} kernels in assembly; allowed: a board with an \
+                 FPU",
+                steps.len(),
+                kernels.len()
+            ))),
+        }
+    }
+
+    fn instruction(&self, address: u32) -> Option<(u16, u16)> {
+        let half = |address: u32| {
+            let (start, bytes) = self
+                .sections
+                .iter()
+                .find(|(start, bytes)| address.wrapping_sub(*start) < bytes.len() as u32)?;
+            let at = (address - start) as usize;
+            Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+        };
+        Some((half(address)?, half(address + 2).unwrap_or_default()))
+    }
+
+    /// The control steps in a log of `-singlestep -d exec,nochain`.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the log cannot be read or has another form.
+    pub fn steps(&self, log: impl BufRead) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        let mut known: BTreeMap<u32, (u16, u16)> = BTreeMap::new();
+        let mut previous = None;
+        // Where the step and the kernel that run return to.
+        let (mut step_end, mut kernel_end) = (None, None);
+        for line in log.lines() {
+            let line = line.map_err(|e| Error::Environment(format!("emulator's log: {e}")))?;
+            let Some(pc) = address(&line) else { continue };
+            // An instruction that the emulator's clock stopped before is logged again; none jumps to itself.
+            if previous == Some(pc) {
+                continue;
+            }
+            if let (Some(before), Some(step), true) =
+                (previous, steps.last_mut(), step_end.is_some())
+            {
+                let (first, second) = known[&before];
+                let taken = pc != before + size(first);
+                add(step, cycles(first, second, taken), kernel_end.is_some());
+            }
+            if step_end == Some(pc) {
+                step_end = None;
+            }
+            if kernel_end == Some(pc) {
+                kernel_end = None;
+            }
+            known
+                .entry(pc)
+                .or_insert_with(|| self.instruction(pc).unwrap_or_default());
+            let return_to = previous.map(|before: u32| before + size(known[&before].0));
+            if step_end.is_none() && pc == self.step {
+                steps.push(Step::default());
+                step_end = return_to;
+            } else if step_end.is_some() && kernel_end.is_none() && self.kernels.contains(&pc) {
+                if let Some(step) = steps.last_mut() {
+                    step.kernels.push(Count::default());
+                }
+                kernel_end = return_to;
+            }
+            previous = Some(pc);
+        }
+        Ok(steps)
+    }
+}
+
+fn add(step: &mut Step, cycles: u64, in_kernel: bool) {
+    let kernel = in_kernel.then_some(()).and(step.kernels.last_mut());
+    for count in [Some(&mut step.whole), kernel].into_iter().flatten() {
+        count.instructions += 1;
+        count.cycles += cycles;
+    }
+}
+
+/// The address in a line such as `Trace 0: 0x7f5804000100 [00800408/00000400/00000110/ff000201] Reset`.
+fn address(line: &str) -> Option<u32> {
+    let inside = line.strip_prefix("Trace ")?.split_once('[')?.1;
+    let pc = inside.split('/').nth(1)?;
+    u32::from_str_radix(pc.get(pc.len().checked_sub(8)?..)?, 16).ok()
+}

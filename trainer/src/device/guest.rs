@@ -1,0 +1,64 @@
+//! Builds of the guests in `firmware/guest`: the control loop in other people's firmware.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::build::{cargo, project_root, run, target_dir};
+use super::c_compiler::c_compiler;
+use super::setup::{lock_exclusively, set_up};
+use crate::{Error, Result};
+
+/// The core of mps2-an386, which all guests run on.
+const TARGET: &str = "thumbv7em-none-eabihf";
+
+/// Builds the crate `firmware/guest/<name>` and gives the path of its artefact.
+///
+/// # Errors
+/// As [`super::build::build_firmware`].
+pub fn build_guest(name: &str, artefact: &str, progress: &dyn Fn(&str)) -> Result<PathBuf> {
+    let toolchain = set_up(progress)?.toolchain;
+    let root = project_root()?;
+    let folder = target_dir(&root)?;
+    let _lock = lock_exclusively(&folder.join("lock"))?;
+    progress(&format!("build {name}"));
+    let mut command = cargo(&toolchain, TARGET, &folder);
+    command
+        .current_dir(root.join("firmware/guest").join(name))
+        .args(["build", "--release"]);
+    run(command)?;
+    Ok(folder.join(TARGET).join("release").join(artefact))
+}
+
+/// Builds the static library and compiles `firmware/guest/c/example/main.c` against it with `arm-none-eabi-gcc`, to
+/// `elf`.
+///
+/// # Errors
+/// As [`build_guest`] and [`c_compiler`]; [`Error::Environment`] with the compiler's words if it refuses.
+pub fn build_c_example(elf: &Path, progress: &dyn Fn(&str)) -> Result<()> {
+    let compiler = c_compiler(progress)?;
+    let library = build_guest("c", "libhpo_control.a", progress)?;
+    let folder = project_root()?.join("firmware/guest/c");
+    let output = Command::new(&compiler)
+        .args(["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard"])
+        .args(["-mfpu=fpv4-sp-d16", "-O2", "-Wall", "-Wextra", "-Werror"])
+        .args(["-nostdlib", "-Wl,--gc-sections", "-Wl,-z,noexecstack"])
+        .arg("-I")
+        .arg(folder.join("include"))
+        .arg("-T")
+        .arg(folder.join("example/link.ld"))
+        .arg(folder.join("example/main.c"))
+        .arg(library)
+        .args(["-lgcc", "-o"])
+        .arg(elf)
+        .output()
+        .map_err(|error| Error::Environment(format!("{}: {error}", compiler.display())))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Environment(format!(
+        "{} ended with {}:\n{}",
+        compiler.display(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )))
+}
