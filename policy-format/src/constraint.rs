@@ -168,6 +168,9 @@ impl ModeRules<'_> {
         factors: &[u16],
         logits: &[f32],
     ) -> Option<usize> {
+        if let ([_], Some(allowed)) = (factors, self.allowed_set(history)) {
+            return self.choose_in_set(allowed, history, choice_modes, logits);
+        }
         let mut best: Option<(usize, f32)> = None;
         for (choice, &mode) in choice_modes.iter().enumerate() {
             let logit = joint_logit(choice, factors, logits);
@@ -179,6 +182,54 @@ impl ModeRules<'_> {
             }
         }
         best.map(|(choice, _)| choice)
+    }
+
+    /// The modes that [`ModeRules::allows`], as bits, where there are at most 32 of them.
+    #[inline(always)]
+    fn allowed_set(&self, history: ModeHistory) -> Option<u32> {
+        if self.dwell.len() > 32 {
+            return None;
+        }
+        let Some(held) = history.mode() else {
+            return Some(u32::MAX);
+        };
+        if self.dwells(history) {
+            return Some(1 << (held % 32));
+        }
+        Some(
+            self.follow
+                .get(usize::from(held))
+                .copied()
+                .unwrap_or(u32::MAX),
+        )
+    }
+
+    /// [`ModeRules::choose`] with one factor and the set of allowed modes: the usual case, in a quarter of the instructions.
+    #[inline(always)]
+    fn choose_in_set(
+        &self,
+        allowed: u32,
+        history: ModeHistory,
+        choice_modes: &[u16],
+        logits: &[f32],
+    ) -> Option<usize> {
+        // No mode is this one.
+        let held = history.mode().map_or(u32::MAX, u32::from);
+        let (mut best, mut greatest) = (None, f32::NEG_INFINITY);
+        for (choice, (&mode, &logit)) in choice_modes.iter().zip(logits).enumerate() {
+            if allowed >> (mode % 32) & 1 == 0 {
+                continue;
+            }
+            let mut score = logit;
+            if u32::from(mode) == held {
+                score += self.hysteresis;
+            }
+            // Logits are finite: the first allowed one beats negative infinity.
+            if score > greatest {
+                (best, greatest) = (Some(choice), score);
+            }
+        }
+        best
     }
 }
 

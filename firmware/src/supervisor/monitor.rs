@@ -1,6 +1,6 @@
 //! What is wrong with a measurement: lengths, values, times.
 
-use policy_format::{Envelope, Policy, Supervision};
+use policy_format::{Policy, Supervision};
 
 use crate::fault::Fault;
 
@@ -88,13 +88,15 @@ impl Monitor {
     }
 
     /// Checks one observation: length, finite values, timestamps, envelope, frozen sensor, in this order. Gives whether the
-    /// state lies in the training distribution.
+    /// state lies in the training distribution. Where `policy_acts` and there is no envelope, finite values are left to the policy,
+    /// which checks them with the same fault.
     #[inline(always)]
     pub(super) fn check(
         &mut self,
         policy: &Policy<'_>,
         supervision: &Supervision,
         observation: &Observation<'_>,
+        policy_acts: bool,
     ) -> Result<bool, Fault> {
         let state = observation.state;
         if let Some(fault) = observation.fault {
@@ -111,13 +113,16 @@ impl Monitor {
         if state.len() != policy.state_dim() {
             return Err(Fault::WRONG_LENGTH);
         }
-        if !finite(state) {
-            return Err(Fault::NON_FINITE_INPUT);
+        if let Err(fault) = timely {
+            return Err(first_of(state, fault));
         }
-        timely?;
         let typical = match &policy.safety().envelope {
-            Some(envelope) => inside(envelope, state)?,
-            None => true,
+            Some(envelope) if inside(envelope.typical_lower, envelope.typical_upper, state) => true,
+            Some(envelope) if inside(envelope.lower, envelope.upper, state) => false,
+            // NaN and infinities are outside any envelope.
+            Some(_) => return Err(first_of(state, Fault::OUT_OF_ENVELOPE)),
+            None if policy_acts || finite(state) => true,
+            None => return Err(Fault::NON_FINITE_INPUT),
         };
         if supervision.frozen_after > 0 {
             self.moving(supervision.frozen_after, state)?;
@@ -169,8 +174,17 @@ impl Monitor {
     }
 }
 
+/// The fault of a state that is not finite, which comes first, else `fault`.
+#[cold]
+fn first_of(state: &[f32], fault: Fault) -> Fault {
+    if finite(state) {
+        fault
+    } else {
+        Fault::NON_FINITE_INPUT
+    }
+}
+
 /// Whether no value is NaN or infinite: 0 times such a value is NaN, and a sum keeps it.
-#[inline(always)]
 fn finite(values: &[f32]) -> bool {
     let mut sum = 0.0_f32;
     for &value in values {
@@ -179,25 +193,13 @@ fn finite(values: &[f32]) -> bool {
     sum == 0.0
 }
 
-/// Whether a state lies in the training distribution.
+/// Whether every value lies between its bounds; NaN does not.
 #[inline(always)]
-fn inside(envelope: &Envelope<'_>, state: &[f32]) -> Result<bool, Fault> {
-    let lists = envelope.typical_lower.iter().zip(envelope.typical_upper);
-    let typical = state
-        .iter()
-        .zip(lists)
-        .all(|(value, (lower, upper))| lower <= value && value <= upper);
-    if typical {
-        return Ok(true);
+fn inside(lower: &[f32], upper: &[f32], state: &[f32]) -> bool {
+    for ((&value, &lower), &upper) in state.iter().zip(lower).zip(upper) {
+        if !(lower <= value && value <= upper) {
+            return false;
+        }
     }
-    let lists = envelope.lower.iter().zip(envelope.upper);
-    let usable = state
-        .iter()
-        .zip(lists)
-        .all(|(value, (lower, upper))| lower <= value && value <= upper);
-    if usable {
-        Ok(false)
-    } else {
-        Err(Fault::OUT_OF_ENVELOPE)
-    }
+    true
 }

@@ -7,6 +7,7 @@ use policy_format::{
 
 use super::command::Command;
 use super::monitor::Observation;
+use super::phase::Phase;
 use super::state::SupervisorState;
 use crate::boot::SCRATCH_LEN;
 use crate::controller::Controller;
@@ -121,7 +122,10 @@ fn supervise<'s>(
         }
     }
 
-    let check = state.monitor.check(policy, &supervision, observation);
+    let policy_acts = state.phase == Phase::Policy;
+    let check = state
+        .monitor
+        .check(policy, &supervision, observation, policy_acts);
     let typical = check.unwrap_or(false);
     let recover_after = supervision.recover_after;
     let mut phase = state.phase.observed(check.map(|_| ()), recover_after);
@@ -165,10 +169,14 @@ fn supervise<'s>(
 #[inline(always)]
 fn admissible(control: &[f32], bounds: Option<Bounds<'_>>) -> bool {
     match bounds {
-        Some(Bounds { lower, upper }) => control
-            .iter()
-            .zip(lower.iter().zip(upper))
-            .all(|(u, (lower, upper))| lower <= u && u <= upper),
+        Some(Bounds { lower, upper }) => {
+            for ((&u, &lower), &upper) in control.iter().zip(lower).zip(upper) {
+                if !(lower <= u && u <= upper) {
+                    return false;
+                }
+            }
+            true
+        }
         None => control.iter().all(|u| u.is_finite()),
     }
 }
