@@ -371,18 +371,31 @@ fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) 
 /// Writes `u` to `control`, each value moved onto the bound it lies beyond.
 #[inline(always)]
 fn clamp(u: &[f32], bounds: Option<Bounds<'_>>, control: &mut [f32]) {
-    match bounds {
-        Some(Bounds { lower, upper }) => {
-            let limits = lower.iter().zip(upper);
-            for (control, (&u, (&lower, &upper))) in control.iter_mut().zip(u.iter().zip(limits)) {
-                *control = bounded(u, lower, upper);
-            }
+    let Some(Bounds { lower, upper }) = bounds else {
+        for (control, &u) in control.iter_mut().zip(u) {
+            *control = u;
         }
-        None => {
-            for (control, &u) in control.iter_mut().zip(u) {
-                *control = u;
-            }
-        }
+        return;
+    };
+    let (control_4, control_rest) = control.as_chunks_mut::<4>();
+    let (u_4, u_rest) = u.as_chunks::<4>();
+    let (lower_4, lower_rest) = lower.as_chunks::<4>();
+    let (upper_4, upper_rest) = upper.as_chunks::<4>();
+    let fours = control_4
+        .iter_mut()
+        .zip(u_4)
+        .zip(lower_4.iter().zip(upper_4));
+    for ((control, &[a, b, c, d]), (&[la, lb, lc, ld], &[ha, hb, hc, hd])) in fours {
+        *control = [
+            bounded(a, la, ha),
+            bounded(b, lb, hb),
+            bounded(c, lc, hc),
+            bounded(d, ld, hd),
+        ];
+    }
+    let rest = control_rest.iter_mut().zip(u_rest);
+    for ((control, &u), (&lower, &upper)) in rest.zip(lower_rest.iter().zip(upper_rest)) {
+        *control = bounded(u, lower, upper);
     }
 }
 

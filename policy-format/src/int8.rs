@@ -1,4 +1,4 @@
-//! 8-bit networks: blocks of 8-bit weights, integer sums, tanh from a table (`docs/policy-format.md`, section 7).
+//! 8-bit networks: blocks of 8-bit weights, integer sums, tanh from a table (`docs/policy-format.md`, section 8).
 //!
 //! Every number between the quantised input and the last sum is an integer, and every sum is exact: validation
 //! bounds what a row can reach. So there is one right result, and kernels have to give it.

@@ -24,6 +24,9 @@ pub struct ReportArgs {
     /// The run's plant again, for a plant file whose test states are wanted [default: the run's own record].
     #[arg(long)]
     pub plant: Option<String>,
+    /// Steps of a table of runs beyond the horizon, under process noise [default: no such table].
+    #[arg(long, value_name = "N", value_parser = super::count, allow_negative_numbers = true)]
+    pub steps: Option<usize>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -45,7 +48,7 @@ struct ReportSummary {
 /// Runs `hpo report`.
 ///
 /// # Errors
-/// For a folder that is no run, a policy that cannot be run, a page that cannot be written.
+/// For a folder that is no run, a policy that cannot be run, steps that are not beyond the horizon, a page that cannot be written.
 pub fn run(args: &ReportArgs) -> Result<()> {
     let record = RunRecord::read(&args.run, args.plant.as_deref())?;
     let bar = ProgressBar::new_spinner();
@@ -53,13 +56,14 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(100));
-    let figures = compute(&record, &|stage| {
+    let figures = compute(&record, args.steps, &|stage| {
         bar.set_message(match stage {
             ReportStage::References => "references",
             ReportStage::Evaluation => "policy in closed loop",
             ReportStage::Controller => "best known control",
             ReportStage::Maps => "mode maps",
             ReportStage::Robustness => "perturbations",
+            ReportStage::Long => "beyond the horizon",
         });
     });
     bar.finish_and_clear();

@@ -13,7 +13,7 @@ pub struct Board {
     pub description: &'static str,
     /// Its core.
     pub core: Core,
-    /// Folder of its crate in `firmware/boards`, which is the crate's name too.
+    /// Folder of its crate: a name in `firmware/boards` or an absolute path. Its last part is the crate's name.
     pub folder: &'static str,
     /// Cargo feature of the crate to build with, if it serves several boards.
     pub feature: Option<&'static str>,

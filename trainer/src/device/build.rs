@@ -57,16 +57,24 @@ pub fn build_firmware(
     let lock = lock_exclusively(&target_dir.join("lock"))?;
     progress(&format!("build {} for class {target_class}", board.name));
     let mut command = cargo(&toolchain, board.core.target(), &target_dir);
+    let crate_folder = folder(&root, board);
     command
-        .current_dir(folder(&root, board))
-        .args(["build", "--release", "--locked"])
+        .current_dir(&crate_folder)
+        .args(["build", "--release"])
+        // A new board's first build writes the file.
+        .args(
+            crate_folder
+                .join("Cargo.lock")
+                .exists()
+                .then_some("--locked"),
+        )
         .args(board.feature.map(|feature| format!("--features={feature}")))
         .env("HPO_TARGET_CLASS", target_class.to_string());
     run(command)?;
     let built = target_dir
         .join(board.core.target())
         .join("release")
-        .join(board.folder);
+        .join(crate_folder.file_name().unwrap_or_default());
     let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
     // Renamed into place: an emulator that has the old file open keeps it whole.
     let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));

@@ -13,6 +13,10 @@ const ACTIVATIONS: f64 = 1023.0;
 /// How far beyond the greatest input seen an input may go before it is limited.
 const HEADROOM: f64 = 1.25;
 
+/// Golden vectors that would take more than one part in so many of a file are left out but for two: one with a
+/// subnormal, and the last.
+const GOLDEN_SHARE: usize = 10;
+
 /// A block in 8 bits, row-major.
 struct QuantisedBlock {
     bias: Vec<i32>,
@@ -45,7 +49,8 @@ struct QuantisedNetwork {
 }
 
 /// The policy with its networks in 8 bits: a scale per row, 11-bit activations. Scores, gains, |s| and everything
-/// else stay as they are; the golden vectors are the same states with the answers of the new policy.
+/// else stay as they are; the golden vectors are states of the old file with the answers of the new policy: all of them,
+/// or two in a small file.
 ///
 /// `visited` are states (n values each, in the plant's units) from which the range of the networks' inputs is taken, with a
 /// quarter of headroom; with unit norm none are needed.
@@ -94,15 +99,17 @@ pub fn int8_policy(policy: &PolicyBuffer, visited: &[Vec<f32>]) -> Result<Int8Po
         }
         None => None,
     };
-    let states: Vec<&[f32]> = parsed.golden().map(|vector| vector.state).collect();
+    let mut states: Vec<&[f32]> = parsed.golden().map(|vector| vector.state).collect();
+    let golden = 4 * states.len() * (parsed.state_dim() + 1 + parsed.control_dim());
+    let networks = (selector.as_ref(), control.as_ref());
     let mut answers = vec![(0, vec![0.0; parsed.control_dim()]); states.len()];
-    let draft = encode(
-        policy,
-        selector.as_ref(),
-        control.as_ref(),
-        &states,
-        &answers,
-    )?;
+    let mut draft = encode(policy, networks.0, networks.1, &states, &answers)?;
+    if states.len() > 2 && golden > draft.bytes().len() / GOLDEN_SHARE {
+        let first = states.iter().find(|s| s.iter().any(|s| s.is_subnormal()));
+        states = first.into_iter().chain(states.last()).copied().collect();
+        answers.truncate(states.len());
+        draft = encode(policy, networks.0, networks.1, &states, &answers)?;
+    }
     let rounded = read(&draft)?;
     let mut scratch = vec![0.0; rounded.scratch_len()];
     for (state, (choice, control)) in states.iter().zip(&mut answers) {
@@ -302,4 +309,107 @@ fn encode(
     let mut bytes = PolicyBuffer::zeroed(length);
     write(bytes.bytes_mut()).map_err(unfit)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::int8_report::int8_with_report;
+    use crate::export::policy_file;
+    use crate::plant::{PlantModel, load_plant};
+    use crate::policy::Model;
+    use crate::train::run::{plant_traits, policy_shape};
+    use crate::train::settings::Settings;
+
+    fn policy(plant: &PlantModel, sets: &[(&str, &str)], scale: f32) -> PolicyBuffer {
+        let sets: Vec<(String, String)> = sets
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let settings = Settings::resolve(&sets, plant_traits(plant)).unwrap();
+        let model = Model::new(policy_shape(plant, &settings));
+        let parameters: Vec<f32> = (0..model.parameters())
+            .map(|i| scale * ((i * 37 % 101) as f32 - 50.0) / 200.0)
+            .collect();
+        PolicyBuffer::new(&policy_file(plant, &model, &parameters).unwrap())
+    }
+
+    const NETWORKS: [(&str, &str); 2] = [
+        ("policy.selector_hidden", "[12, 5]"),
+        ("policy.control_hidden", "[20]"),
+    ];
+
+    #[test]
+    fn every_weight_moves_by_at_most_half_a_unit_of_its_row() {
+        let plant = load_plant("switched-lqr-3-2", &[]).unwrap();
+        let float = policy(&plant, &NETWORKS, 1.0);
+        let rounded = int8_policy(&float, &[vec![3.0, -2.0, 1.0]]).unwrap();
+        assert!(rounded.weight_error_percent > 0.01 && rounded.weight_error_percent < 1.0);
+        let (before, after) = (read(&float).unwrap(), read(&rounded.file).unwrap());
+        let ranges = input_ranges(&before, &[vec![3.0, -2.0, 1.0]]);
+        let float_blocks = before.selector_blocks().chain(before.control_blocks());
+        let eight = after
+            .selector_int8_blocks()
+            .chain(after.control_int8_blocks());
+        let mut blocks = 0;
+        for (float, eight) in float_blocks.zip(eight) {
+            blocks += 1;
+            let first = float.columns() == 3;
+            for row in 0..float.rows() {
+                let factor = eight.row(row).unwrap().factor;
+                let unit = if eight.is_output() {
+                    f64::from(f32::from_bits(factor))
+                } else {
+                    f64::from(factor) * INT8_MULTIPLIER_UNIT
+                };
+                for column in 0..float.columns() {
+                    let range = if first { ranges[column] } else { 1.0 };
+                    let exact = f64::from(float.weight(row, column).unwrap()) * range / 1023.0;
+                    let found = f64::from(eight.weight(row, column).unwrap()) * unit;
+                    assert!((exact - found).abs() <= 0.501 * unit, "{row} {column}");
+                }
+            }
+        }
+        assert_eq!(blocks, 5);
+    }
+
+    #[test]
+    fn a_policy_keeps_its_decisions_in_8_bits() {
+        let plant = load_plant("switched-lqr-3-2", &[]).unwrap();
+        let float = policy(&plant, &NETWORKS, 1.0);
+        let states: Vec<Vec<f64>> = (0..40)
+            .map(|i| {
+                (0..3)
+                    .map(|k| ((i * 7 + k * 5) % 11) as f64 - 5.0)
+                    .collect()
+            })
+            .collect();
+        let (file, report) = int8_with_report(&plant, &float, &states, 1).unwrap();
+        assert_eq!(report.int8_bytes, file.bytes().len());
+        assert!(report.int8_bytes < report.f32_bytes);
+        assert!(report.mode_flip_percent < 2.0, "{report:?}");
+        assert!(report.action_error_percent > 0.0 && report.action_error_percent < 2.0);
+        assert!(report.cost_change_percent.abs() < 1.0, "{report:?}");
+        assert_eq!(report.episodes, states.len());
+        let again = int8_with_report(&plant, &float, &states, 1).unwrap();
+        assert_eq!((again.0.bytes(), again.1), (file.bytes(), report));
+    }
+
+    #[test]
+    fn what_has_no_form_in_8_bits_is_refused() {
+        let plant = load_plant("switched-lqr-3-2", &[]).unwrap();
+        let refused = |file: &PolicyBuffer| {
+            let error = int8_policy(file, &[]).err().unwrap();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        assert!(refused(&policy(&plant, &[], 1.0)).contains("without networks"));
+        assert!(refused(&PolicyBuffer::new(b"no policy")).contains("policy"));
+        let float = policy(&plant, &NETWORKS, 1.0);
+        let eight = int8_policy(&float, &[]).unwrap().file;
+        assert!(refused(&eight).contains("already"));
+        // Hidden rows hold weights up to 63 in units of their input; 250 is beyond.
+        let steep = refused(&policy(&plant, &NETWORKS, 1000.0));
+        assert!(steep.contains("up to 63"), "{steep}");
+    }
 }

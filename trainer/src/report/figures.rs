@@ -7,12 +7,13 @@ use super::page::controller_name;
 use super::run::RunRecord;
 use super::trace::{Actor as _, LoadedPolicy, ReferenceActor, Trace, trace};
 use crate::compare::cell::{EVALUATION_SEED, test_states};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Evaluation, Selection, evaluate_policy};
+use crate::evaluate::perturb::Perturbation;
 use crate::evaluate::reference::{
     ReferenceCache, ReferencePolicy, ReferenceReport, compute_cached, gap_percent, named,
 };
-use crate::evaluate::robustness::{RobustnessTable, Subject, robustness, standard_suite};
+use crate::evaluate::robustness::{RobustnessTable, Scenario, Subject, robustness, standard_suite};
 use crate::plant::PlantModel;
 
 /// Initial states whose episodes are shown.
@@ -23,6 +24,10 @@ const CELLS: usize = 120;
 const MAP_POINTS: usize = 240;
 /// Test states of the robustness table.
 const ROBUSTNESS_STATES: usize = 256;
+/// Test states of the runs beyond the horizon.
+const LONG_STATES: usize = 64;
+/// Most steps of such a run: hundreds of thousands of horizons, and minutes of work.
+const MAX_STEPS: usize = 10_000_000;
 
 /// What is being computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub enum ReportStage {
     Maps,
     /// The robustness table.
     Robustness,
+    /// Runs beyond the horizon.
+    Long,
 }
 
 /// One slice of the state space, seen by the policy and by the reference.
@@ -78,6 +85,8 @@ pub struct Figures {
     pub slices: Vec<Slice>,
     /// The standard perturbations.
     pub robustness: RobustnessTable,
+    /// Runs beyond the horizon under process noise, where they were asked for.
+    pub long: Option<RobustnessTable>,
 }
 
 impl Figures {
@@ -94,13 +103,25 @@ impl Figures {
     }
 }
 
-/// Computes the figures of a run; references come from the user's cache where they have been computed before.
+/// Computes the figures of a run; references come from the user's cache where they have been computed before. `steps`
+/// asks for runs of that many steps, beyond the horizon, under process noise: the plant's own, else one of the standard
+/// suite's sensor noise.
 ///
 /// # Errors
-/// As [`evaluate_policy`] and [`robustness`].
-pub fn compute(run: &RunRecord, progress: &(dyn Fn(ReportStage) + Sync)) -> Result<Figures> {
+/// [`Error::Usage`] for steps within the horizon or above ten million; as [`evaluate_policy`] and [`robustness`].
+pub fn compute(
+    run: &RunRecord,
+    steps: Option<usize>,
+    progress: &(dyn Fn(ReportStage) + Sync),
+) -> Result<Figures> {
     let plant = &run.plant;
     let (horizon, seed) = (plant.horizon(), EVALUATION_SEED);
+    if let Some(steps) = steps.filter(|steps| !(horizon + 1..=MAX_STEPS).contains(steps)) {
+        return Err(Error::Usage(format!(
+            "--steps: found {steps}; allowed: {} to {MAX_STEPS}, beyond the horizon",
+            horizon + 1
+        )));
+    }
     let states = test_states(plant);
     progress(ReportStage::Evaluation);
     let evaluate =
@@ -156,6 +177,14 @@ pub fn compute(run: &RunRecord, progress: &(dyn Fn(ReportStage) + Sync)) -> Resu
         &standard_suite(plant),
         &|_| {},
     )?;
+    let long = match steps {
+        None => None,
+        Some(steps) => {
+            progress(ReportStage::Long);
+            let states = &states[..states.len().min(LONG_STATES)];
+            Some(beyond(plant, name, run.policy.bytes(), states, steps)?)
+        }
+    };
     Ok(Figures {
         states: (states.len(), plant.test_states().is_some()),
         evaluation,
@@ -165,7 +194,43 @@ pub fn compute(run: &RunRecord, progress: &(dyn Fn(ReportStage) + Sync)) -> Resu
         pairs,
         slices,
         robustness,
+        long,
     })
+}
+
+/// Runs of `steps` steps under process noise.
+fn beyond(
+    plant: &PlantModel,
+    name: &str,
+    policy: &[u8],
+    states: &[Vec<f64>],
+    steps: usize,
+) -> Result<RobustnessTable> {
+    let own = !plant.lqr_data().noise_std.is_empty();
+    let sensor = standard_suite(plant)
+        .iter()
+        .map(|scenario| scenario.perturbation.sensor)
+        .fold(0.0, f64::max);
+    let scenario = Scenario {
+        name: if own {
+            "process noise of the plant".into()
+        } else {
+            "process noise".into()
+        },
+        perturbation: Perturbation {
+            noise: if own { 0.0 } else { sensor },
+            ..Perturbation::NONE
+        },
+    };
+    robustness(
+        plant,
+        Subject::Policy(name, policy),
+        states,
+        steps,
+        EVALUATION_SEED,
+        &[scenario],
+        &|_| {},
+    )
 }
 
 type Controller = Box<dyn ReferencePolicy + Send>;

@@ -10,15 +10,44 @@ use super::run::RunRecord;
 use super::svg::escape;
 use super::trace::LoadedPolicy;
 use crate::error::Result;
+use crate::evaluate::robustness::{ControllerRow, RobustnessTable};
 
-/// Costs under the standard perturbations, controller by controller.
+/// Costs under the standard perturbations, and beyond the horizon where that was asked for, controller by controller.
 pub(super) fn robustness(figures: &Figures) -> String {
-    let table = &figures.robustness;
+    let mut text = section(
+        "When plant and model differ",
+        &format!(
+            "Mean cost over {} test states when something goes wrong that no controller knows of; the same draws for \
+             each. Under it: percent above the same controller's cost without perturbation.",
+            figures.robustness.episodes
+        ),
+        &figures.robustness,
+        |row| row.mean_cost,
+    );
+    if let Some(table) = &figures.long {
+        text += &section(
+            "Beyond the horizon",
+            &format!(
+                "Mean cost per step over {} episodes of {} steps with process noise; the same draws for each \
+                 controller. Under it: percent above the same controller's cost without the noise.",
+                table.episodes, table.steps
+            ),
+            table,
+            |row| row.cost_per_step,
+        );
+    }
+    text
+}
+
+fn section(
+    title: &str,
+    what: &str,
+    table: &RobustnessTable,
+    cost: fn(&ControllerRow) -> f64,
+) -> String {
     let mut text = format!(
-        "<section><h2>When plant and model differ</h2>\n<p class=\"soft\">Mean cost over {} test states when \
-         something goes wrong that no controller knows of; the same draws for each. Under it: percent above the same \
-         controller's cost without perturbation.</p>\n<div class=\"scroll\"><table>\n<tr><th>perturbation</th>",
-        table.episodes
+        "<section><h2>{title}</h2>\n<p class=\"soft\">{what}</p>\n<div class=\"scroll\"><table>\n<tr>\
+         <th>perturbation</th>"
     );
     let names: Vec<&str> = table.scenarios.first().map_or_else(Vec::new, |s| {
         s.controllers
@@ -47,15 +76,16 @@ pub(super) fn robustness(figures: &Figures) -> String {
         let best = scenario
             .controllers
             .iter()
-            .map(|c| c.mean_cost)
+            .map(cost)
             .fold(f64::INFINITY, f64::min);
         for row in &scenario.controllers {
-            let value = if row.mean_cost < 1e5 {
-                format!("{:.2}", row.mean_cost)
-            } else {
-                format!("{:.1e}", row.mean_cost)
+            let found = cost(row);
+            let value = match found {
+                small if small < 10.0 => format!("{small:.4}"),
+                small if small < 1e5 => format!("{small:.2}"),
+                large => format!("{large:.1e}"),
             };
-            let value = if row.mean_cost <= best {
+            let value = if found <= best {
                 format!("<b>{value}</b>")
             } else {
                 value

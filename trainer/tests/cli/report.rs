@@ -31,7 +31,7 @@ fn check_page(html: &str) {
 fn the_page_shows_every_part_and_stands_alone() {
     let hpo = Hpo::new();
     hpo.small_run();
-    let summary = hpo.json(&["report", "run", "-o", "page.html"]);
+    let summary = hpo.json(&["report", "run", "-o", "page.html", "--steps", "50"]);
     let html = String::from_utf8(hpo.read("page.html")).unwrap();
     check_page(&html);
     assert_eq!(summary["bytes"].as_u64(), Some(html.len() as u64));
@@ -55,6 +55,8 @@ fn the_page_shows_every_part_and_stands_alone() {
         "same mode on",
         "When plant and model differ",
         "dropout",
+        "Beyond the horizon",
+        "episodes of 50 steps with process noise",
         "The policy",
         "hpo train switched-lqr-3-2 --algo hpo",
         "--set train.batch=16",
@@ -136,6 +138,10 @@ fn what_is_no_run_is_refused() {
     std::fs::create_dir(hpo.path("empty")).unwrap();
     hpo.refuses(&["report", "empty"], &["without settings.toml"]);
     hpo.refuses(&["report", "run", "-o", "no/page.html"], &["no/page.html"]);
+    hpo.refuses(
+        &["report", "run", "--steps", "20"],
+        &["--steps: found 20; allowed: 21 to"],
+    );
     let settings = hpo.read("run/settings.toml");
     hpo.write("run/settings.toml", "bogus = 1\n");
     hpo.refuses(&["report", "run"], &["settings.toml: settings", "bogus"]);

@@ -26,6 +26,8 @@ pub use cortex_m_rt::entry;
 #[cfg(feature = "qemu")]
 pub use emulated::{Board, run};
 pub use firmware::Memory;
+#[cfg(feature = "qemu")]
+pub use registers::Register;
 
 /// Plant and actuator set this firmware is built for: `HPO_TARGET_CLASS` at compile time, decimal;
 /// 0 when it is not set.

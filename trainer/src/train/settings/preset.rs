@@ -61,7 +61,11 @@ impl Settings {
                 train.advantage = Advantage::MonteCarlo;
                 train.step_gains = 0.03;
                 train.step_scores = 0.03;
-                train.step_networks = 1e-3;
+                train.step_networks = match structure {
+                    Structure::Plain => 3e-3,
+                    Structure::Quadratic => 1e-3,
+                    Structure::Structured => 3e-4,
+                };
                 train.entropy_start = 0.01;
                 train.entropy_end = 1e-3;
                 train.step_noise = 1e-3;
@@ -69,6 +73,15 @@ impl Settings {
             Algorithm::Gumbel => {
                 train.cross_term = CrossTerm::On;
                 train.critic_passes = 0;
+                match structure {
+                    Structure::Quadratic => {}
+                    Structure::Plain => train.step_networks = 0.03,
+                    Structure::Structured => {
+                        train.step_gains = 0.03;
+                        train.step_scores = 0.03;
+                        train.step_networks = 3e-3;
+                    }
+                }
             }
         }
         settings

@@ -18,10 +18,12 @@ pub mod cmsdk;
 pub mod nrf51;
 pub mod stm32;
 
-/// The register at an offset from the board's UART; each driver names those of its kind.
-const fn register<B: Board>(offset: u32) -> Register {
-    // SAFETY: by the contract of `Board`, `UART` is the address of a UART of the driver's kind, and none of
-    // the three kinds moves memory by itself.
+/// The register at an offset, a multiple of 4, from the board's UART; each driver names those of its kind.
+///
+/// A driver must not name one that moves memory by itself: no UART without DMA has such.
+pub const fn register<B: Board>(offset: u32) -> Register {
+    // SAFETY: by the contract of `Board`, `UART` is the address of a UART of the driver's kind, and none of the
+    // driver's registers moves memory by itself.
     unsafe { Register::at(B::UART + offset) }
 }
 

@@ -1,0 +1,153 @@
+//! The device's kernels against the reference evaluator on the host: the same bits for every input.
+//!
+//! The device runs assembly, the host the portable evaluator of the format. Inputs are a mixture: half of them
+//! ordinary, the rest at the edges of tanh's clamp and of binary32, or any bit pattern.
+
+mod hil_support;
+
+use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step};
+use hil_support::policies::common::generate::Rng;
+use hil_support::policies::common::{Aligned, OwnedPolicy, Structure, int8};
+use hil_support::{class, config, policies, the_firmware};
+use trainer::device::hil::start;
+use trainer::device::qemu::LinkKind;
+
+/// Steps per policy.
+const STEPS: u32 = 400;
+
+/// Shapes with every kind of panel and tail: widths and inputs below, at and above multiples of 4, 8 and 16.
+fn structures() -> Vec<Structure> {
+    let shape = |n, m, selector: &[usize], control: &[usize], seed| Structure {
+        n,
+        m,
+        modes: 4,
+        factors: vec![4],
+        unit_norm: seed % 2 == 1,
+        scores: seed % 3 == 0,
+        selector: Some(selector.to_vec()),
+        gains: seed % 2 == 0,
+        control: Some(control.to_vec()),
+        head_per_choice: seed % 4 == 1,
+        bounds: seed % 3 != 1,
+        names: false,
+        seed,
+    };
+    vec![
+        shape(1, 1, &[1], &[2], 40),
+        shape(3, 8, &[64, 64], &[64, 64], 41),
+        shape(8, 5, &[9, 12, 20, 3], &[31, 33, 13, 15], 42),
+        shape(17, 13, &[47], &[16, 16], 43),
+        shape(33, 2, &[5, 128], &[128], 44),
+        shape(15, 7, &[], &[6, 14], 45),
+    ]
+}
+
+/// A state of the mixture.
+fn state(rng: &mut Rng, n: usize) -> Vec<f32> {
+    let kind = rng.next() % 8;
+    (0..n)
+        .map(|_| {
+            let raw = rng.next();
+            let ulps = (raw % 5) as i32 - 2;
+            let near = |x: f32| f32::from_bits((x.to_bits() as i32 + ulps) as u32);
+            let sign = if raw & 64 == 0 { 1.0 } else { -1.0 };
+            match kind {
+                0 | 1 => rng.float(1.0),
+                2 => rng.float(4.0),
+                3 => rng.float(64.0),
+                4 => sign * near([9.0, 1.0, 0.0625, 1024.0][(raw >> 8) as usize % 4]),
+                5 => sign * near([f32::MIN_POSITIVE, 1e-30, 1e18, 1e30][(raw >> 8) as usize % 4]),
+                _ => f32::from_bits((raw >> 32) as u32),
+            }
+        })
+        .collect()
+}
+
+/// Runs the mixture on device and host; gives the number of steps the policy decided.
+fn compare(name: &str, file: &Aligned) -> u32 {
+    let mut session = start(
+        &config(LinkKind::Semihosting),
+        &the_firmware().elf,
+        file.bytes(),
+    )
+    .unwrap();
+    assert_eq!(session.boot_fault(), None, "{name}");
+    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+    let host: Controller<'_> = boot(file.bytes(), class(), &mut scratch);
+    let policy = host.as_ref().unwrap().policy();
+    let (n, m) = (policy.state_dim(), policy.control_dim());
+    let mut rng = Rng(u64::from(policy.crc32()));
+    let mut decided = 0;
+    let mut control = vec![0.0; m];
+    for step in 0..STEPS {
+        let measured = state(&mut rng, n);
+        // A fault latches the fallback law; every step is to meet the kernels.
+        session.reset().unwrap();
+        let action = session.step(step, &measured).unwrap();
+        let mut fresh = ControllerState::new();
+        let outcome = control_step(&host, &mut fresh, &measured, &mut control, &mut scratch);
+        let bits = |u: &[f32]| u.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
+        assert_eq!(
+            (
+                action.choice,
+                action.mode,
+                action.fault,
+                bits(&action.control)
+            ),
+            (
+                outcome.choice,
+                outcome.mode,
+                Fault::code_of(outcome.fault),
+                bits(&control)
+            ),
+            "{name}, step {step}: {measured:?}"
+        );
+        decided += u32::from(outcome.fault.is_none());
+    }
+    session.shut_down().unwrap();
+    decided
+}
+
+#[test]
+fn kernels_on_the_device_give_the_bits_of_the_reference_evaluator() {
+    for structure in structures() {
+        let policy: OwnedPolicy = policies::policy_of(&structure, class());
+        let name = format!("{structure:?}");
+        let float = compare(&name, &policy.encode());
+        let eight = int8::encode(&policy, &int8::networks(&policy, structure.seed)).unwrap();
+        let eight = compare(&format!("8 bits, {name}"), &eight);
+        // Half of the mixture is ordinary; what overflows on the way is refused.
+        assert!(
+            float >= STEPS / 2 && eight >= STEPS / 2,
+            "{float} {eight} {name}"
+        );
+    }
+}
+
+/// The limits of issue 5, on the firmware that ships; and no state takes longer than another.
+#[test]
+fn networks_stay_within_their_instructions() {
+    let entries = trainer::bench::device::device_bench("mps2-an386", "", &mut |_| {}).unwrap();
+    let figure = |name: &str| {
+        let entry = entries.iter().find(|entry| entry.name == name);
+        entry.unwrap_or_else(|| panic!("{name} is measured")).figure
+    };
+    for (network, f32_limit, int8_limit) in [
+        ("a", 13_000.0, 6_900.0),
+        ("b", 17_500.0, 9_300.0),
+        ("c", 23_000.0, 12_200.0),
+        ("d", 2_050.0, 1_320.0),
+    ] {
+        for (precision, limit) in [("f32", f32_limit), ("int8", int8_limit)] {
+            let of = |what: &str| figure(&format!("{network}/{precision}/{what}"));
+            let found = of("network");
+            assert!(
+                found > 0.5 * limit && found <= limit,
+                "{network} {precision}: {found}"
+            );
+            assert!(of("step") > found && of("network-cycles") > found);
+            assert_eq!(of("spread"), 0.0, "{network} {precision}");
+        }
+    }
+    assert!(trainer::bench::device::device_bench("mps2-an386", "e/f32", &mut |_| {}).is_err());
+}
