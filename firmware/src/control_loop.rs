@@ -205,7 +205,6 @@ impl<'p> ControlLoop<'p> {
     }
 
     /// The armed policy, or the fault that kept it from being armed.
-    #[must_use]
     pub const fn controller(&self) -> &Controller<'p> {
         &self.controller
     }

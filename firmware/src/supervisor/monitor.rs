@@ -63,20 +63,11 @@ impl<'a> Observation<'a> {
 }
 
 /// What the monitors remember of the last measurement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Monitor {
     times: Option<Times>,
     /// Hash of the last state's bits, and how many states in a row had it.
     repeated: (u32, u32),
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self {
-            measured: 0,
-            now: 0,
-        }
-    }
 }
 
 impl Monitor {
