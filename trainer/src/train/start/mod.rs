@@ -24,7 +24,7 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::critic::Critic;
 use crate::train::initial;
 use crate::train::run::policy_shape;
-use crate::train::settings::{PlantTraits, Settings, Structure};
+use crate::train::settings::{Algorithm, PlantTraits, Settings, Structure};
 
 /// Where parameters come from before the first epoch. In settings and on the command line one word, or
 /// the path of a policy file or run directory.
@@ -103,7 +103,9 @@ impl Start {
                 train.epochs = 80;
                 train.entropy_start = train.entropy_start.min(0.1);
                 train.step_gains = train.step_gains.min(0.003);
-                train.step_scores = train.step_scores.max(0.3);
+                if train.algo == Algorithm::Hpo {
+                    train.step_scores = train.step_scores.max(0.3);
+                }
                 train.step_critic = train.step_critic.min(1e-3);
                 train.critic_warmup = 2;
                 if settings.policy.structure == Structure::Quadratic {
