@@ -144,7 +144,10 @@ pub fn cart_filter() -> Kalman<'static, 2, 1, 1> {
     }
 }
 
-/// A policy for the cart: `u = -4 position - 3 velocity` in the strong mode, within +-10.
+/// A policy for the cart: `u = -4 position - 3 velocity` in the strong mode, within +-10; its length in bytes.
+///
+/// # Panics
+/// Never: the policy is sound and the room suffices.
 pub fn cart_policy(out: &mut [u128; 64]) -> usize {
     let gain = [-4.0, -3.0];
     let zero = [0.0];

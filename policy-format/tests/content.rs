@@ -154,7 +154,7 @@ fn meta_fields() {
             choices: 6
         }
     );
-    assert_eq!(set(17, 1), range("precision", 1, 0, 0));
+    assert_eq!(set(17, 2), range("precision", 2, 0, 1));
     for (time, name) in [
         (0.0_f32, "zero"),
         (-0.1, "negative"),
