@@ -41,6 +41,9 @@ impl fmt::Display for DecideError {
 
 impl core::error::Error for DecideError {}
 
+/// Takes a choice from the logits.
+type Pick<'a> = &'a mut dyn FnMut(&[f32]) -> usize;
+
 impl Policy<'_> {
     /// Decides choice and mode and writes the control, as `docs/policy-format.md`, section 3 says.
     ///
@@ -112,7 +115,7 @@ impl Policy<'_> {
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
-        pick: Option<&mut dyn FnMut(&[f32]) -> usize>,
+        pick: Option<Pick<'_>>,
     ) -> Result<Decision, DecideError> {
         self.evaluate::<K>(state, control, scratch, |logits| match pick {
             None => self.greatest_choice(logits),
