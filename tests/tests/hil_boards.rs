@@ -69,10 +69,11 @@ fn every_board_gives_the_hosts_bits() {
                 "{}: {count:?}",
                 board.name
             );
-            // Timer steps are exact to one tick, so that a count may differ by one.
+            // With an FPU only the comparisons of arg-max and supervisor take their own ways; a reading of the
+            // timer is exact to one instruction.
             if board.core.has_fpu() {
                 assert!(
-                    count.max - count.min <= 1 || policy != &policies[0],
+                    count.max - count.min <= 4 || policy != &policies[0],
                     "{}: {count:?}",
                     board.name
                 );
