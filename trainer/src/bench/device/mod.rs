@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Instructions of networks a to d on `board`, in binary32 and in 8 bits: `network` (its kernels, from the first
 /// instruction of each to its return), `step` (the whole control step), `overhead` (the step without all kernels),
-/// `spread` (greatest less least step over states that meet every path), and `network-cycles`, an estimate.
+/// `spread` (greatest less least network over states that meet every path), and `network-cycles`, an estimate.
 ///
 /// Only what has `filter` in its name (`a/f32`, ..) is run. `progress` is told the name before.
 ///
@@ -133,7 +133,11 @@ fn run(
 fn figures(name: &str, steps: &[Step], calls: usize) -> Result<Vec<Entry>> {
     let sum = |counts: &[Count], of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     let wholes = steps.iter().map(|step| step.whole.instructions);
-    let (least, greatest) = wholes.fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+    let greatest = wholes.max().unwrap_or_default();
+    let networks = steps
+        .iter()
+        .filter_map(|step| Some(sum(step.kernels.get(..calls)?, |c| c.instructions)));
+    let (least, most) = networks.fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
     let slowest = steps
         .iter()
         .find(|step| step.whole.instructions == greatest && step.kernels.len() >= calls);
@@ -150,7 +154,7 @@ fn figures(name: &str, steps: &[Step], calls: usize) -> Result<Vec<Entry>> {
         figure("network", sum(network, |c| c.instructions), "instructions"),
         figure("step", greatest, "instructions"),
         figure("overhead", greatest - kernels, "instructions"),
-        figure("spread", greatest - least, "instructions"),
+        figure("spread", most - least, "instructions"),
         figure("network-cycles", cycles, "cycles (estimate)"),
     ])
 }
