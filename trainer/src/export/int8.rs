@@ -370,7 +370,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(blocks, 5);
+        // Three of the selector, the hidden layer of the laws and a head for each of the eight choices.
+        assert_eq!(blocks, 3 + 1 + 8);
     }
 
     #[test]

@@ -193,8 +193,8 @@ fn what_does_not_exist_yet_is_refused() {
         ],
     );
     hpo.refuses(
-        &["export", "run", "--precision", "int8"],
-        &["invalid value 'int8'", "possible values: f32"],
+        &["export", "run", "--precision", "int4"],
+        &["invalid value 'int4'", "possible values: f32, int8"],
     );
 }
 
