@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub struct Count {
     /// Instructions.
     pub instructions: u64,
-    /// Cycles by the table of [`super::cycles`].
+    /// Cycles by the table of `cycles.rs`.
     pub cycles: u64,
 }
 
