@@ -49,6 +49,20 @@ fn the_mean_is_the_exact_gradient_and_is_not_without_the_cross_term() {
     assert!(last.as_sharp_relative_bias_of_laws > 5.0 * last.relative_bias_of_laws);
 }
 
+/// Directions in which an estimate has no spread (equal signs for every choice of the scores; everything where there is one
+/// mode) are compared up to rounding.
+#[test]
+fn directions_without_spread_are_no_evidence() {
+    let plant = load_plant("switched-lqr-2-2", &[("horizon".into(), "2".into())]).unwrap();
+    for seed in [1, 4, 5, 6, 7] {
+        let report = gradcheck(&plant, 2048, seed, &[]).unwrap();
+        assert!(report.far.max_z < 5.0, "seed {seed}: {:?}", report.far);
+    }
+    let single = load_plant("switched-lqr-1-1", &[("horizon".into(), "3".into())]).unwrap();
+    let report = gradcheck(&single, 2048, 1, &[]).unwrap();
+    assert!(report.far.max_z < 5.0, "{:?}", report.far);
+}
+
 /// More steps want a sharper selector near a best response, and a sharp one wants more trajectories.
 #[test]
 fn the_near_case_takes_the_trajectories_that_it_needs() {

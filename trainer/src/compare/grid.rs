@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::plant::PlantModel;
 use crate::train::run::{TrainConfig, hex};
+use crate::train::start::Start;
 
 /// Name of the structure where none is asked for: the training command's defaults.
 pub const DEFAULT_STRUCTURE: &str = "default";
@@ -161,7 +162,7 @@ impl<'a> Selector<'a> {
 /// matrices, test states, and every resolved setting.
 ///
 /// # Errors
-/// [`Error::Usage`] if the settings have no TOML form.
+/// [`Error::Usage`] if the settings have no TOML form; [`Error::Io`] if a policy to start from cannot be read.
 pub fn fingerprint(
     spec: &CellSpec,
     config: &TrainConfig,
@@ -184,6 +185,12 @@ pub fn fingerprint(
     }
     for value in test_states.iter().flatten() {
         digest.update(value.to_bits().to_le_bytes());
+    }
+    // A path is not what stands in the file.
+    if let Start::Policy(path) = &config.settings.train.start {
+        let inside = path.join("policy.hpo");
+        let file = if path.is_dir() { &inside } else { path };
+        digest.update(std::fs::read(file).map_err(|e| Error::io(file, "cannot read", e))?);
     }
     let mut text = hex(&digest.finalize());
     text.truncate(32);

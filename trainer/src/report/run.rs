@@ -11,6 +11,7 @@ use crate::export::PolicyBuffer;
 use crate::plant::{PlantModel, load_plant};
 use crate::train::run::plant_traits;
 use crate::train::settings::Settings;
+use crate::train::start::Start;
 
 /// One epoch of `metrics.jsonl`; what a version of the program did not write is absent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -135,12 +136,22 @@ impl RunRecord {
         let mut sets = vec![("train.algo".to_owned(), self.algorithm().to_owned())];
         let structure = self.settings.policy.structure.name();
         sets.push(("policy.structure".into(), structure.to_owned()));
+        // The start decides defaults.
+        let start = self.settings.train.start.to_string();
+        sets.push(("train.start".into(), start.clone()));
         let mut command = format!(
             "hpo train {} --algo {} --structure {structure} --seed {}",
             self.plant_argument,
             self.algorithm(),
             self.seed
         );
+        if self.settings.train.start != Start::Scratch {
+            command += &if start.contains(' ') {
+                format!(" --start '{start}'")
+            } else {
+                format!(" --start {start}")
+            };
+        }
         // Defaults that a later version cannot resolve leave the command without settings.
         if let Ok(defaults) = Settings::resolve(&sets, plant_traits(&self.plant)) {
             for (key, value) in settings_difference(&self.settings, &defaults) {

@@ -31,8 +31,20 @@ proptest! {
         let mut memory = CriticMemory::new(&critic, sizes.steps);
         for t in 0..sizes.steps {
             memory.target.at_mut(t).copy_from_slice(&lanes(&mut stream, 1));
-            // Samples count or do not.
-            memory.weight.at_mut(t)[0] = Lanes(std::array::from_fn(|_| stream.below(2) as f64));
+            // Samples count or do not; one near the kink between two forms has no derivative to compare with.
+            let monomials = case.worker.tape.monomials.at(t);
+            memory.weight.at_mut(t)[0] = Lanes(std::array::from_fn(|lane| {
+                let mut values: Vec<f64> = (0..forms)
+                    .map(|k| {
+                        let weights = parameters[critic.form(k)].iter().zip(monomials);
+                        let bias = parameters[critic.form(forms - 1).end + k];
+                        weights.map(|(p, q)| p * q.0[lane]).sum::<f64>() + bias
+                    })
+                    .collect();
+                values.sort_by(f64::total_cmp);
+                let apart = values.len() == 1 || values[1] - values[0] > 0.1;
+                if apart { stream.below(2) as f64 } else { 0.0 }
+            }));
         }
         let steps = from..sizes.steps;
         let mut loss = |p: &[f64], gradient: &mut [f64]| {

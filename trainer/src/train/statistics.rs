@@ -83,7 +83,7 @@ impl Projections {
             .map(|(block, vector)| {
                 let (mean, error) = projected(estimates, block, vector);
                 let exact = dot(&self.exact[block.clone()], vector);
-                (mean - exact).abs() / error
+                (mean - exact).abs() / error.max(rounding(estimates, block, vector))
             })
             .fold(0.0, f64::max)
     }
@@ -120,6 +120,19 @@ impl Projections {
             })
             .fold(0.0, f64::max)
     }
+}
+
+/// Estimates are sums of rounded numbers: what a projection can be off by without any chance in it.
+const ROUNDING: f64 = 1e-10;
+
+/// Standard error below which nothing can be told from rounding. Some directions have no spread at all: the
+/// derivatives of the logits sum to zero over the choices, and with one mode nothing is drawn.
+fn rounding(estimates: &[Vec<f64>], block: &Range<usize>, vector: &[f64]) -> f64 {
+    let squares: f64 = estimates
+        .iter()
+        .map(|estimate| dot(&estimate[block.clone()], &estimate[block.clone()]))
+        .sum();
+    ROUNDING * (dot(vector, vector) * squares / estimates.len() as f64).sqrt()
 }
 
 /// Mean of the estimates' projections and its standard error.

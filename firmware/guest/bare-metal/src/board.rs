@@ -49,7 +49,9 @@ static mut RETAINED: MaybeUninit<Retained> = MaybeUninit::uninit();
 fn retained(index: usize) -> *mut u32 {
     let words = size_of::<Retained>() / 4;
     // The remainder keeps the address inside the static.
-    (&raw mut RETAINED).cast::<u32>().wrapping_add(index % words)
+    (&raw mut RETAINED)
+        .cast::<u32>()
+        .wrapping_add(index % words)
 }
 
 fn read(register: u32) -> u32 {

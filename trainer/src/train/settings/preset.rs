@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::policy::InputKind;
 use crate::train::settings::{Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure};
+use crate::train::start::Start;
 
 impl Settings {
     /// Tuned defaults of an algorithm with a structure on a plant.
@@ -105,8 +106,20 @@ impl Settings {
     /// Sets the number of epochs to the greatest that makes at most `limit` simulator calls.
     ///
     /// # Errors
-    /// [`Error::Usage`] if not even one epoch fits.
+    /// [`Error::Usage`] if not even one epoch fits, or if every choice is tried and a policy file says how many there are.
     pub fn limit_env_steps(&mut self, limit: u64, modes: usize, horizon: usize) -> Result<()> {
+        let branches = match self.train.algo {
+            Algorithm::Hpo => self.train.advantage == Advantage::LookAhead,
+            Algorithm::Gumbel => true,
+            Algorithm::Ppo | Algorithm::Reinforce => false,
+        };
+        if let (true, Start::Policy(path)) = (branches, &self.train.start) {
+            return Err(Error::Usage(format!(
+                "--env-steps: found a start from {}, whose own number of choices decides how many simulator calls an epoch \
+                 makes; allowed: --epochs",
+                path.display()
+            )));
+        }
         let epoch = self.env_steps_per_epoch(modes, horizon);
         if limit < epoch {
             return Err(Error::Usage(format!(

@@ -8,6 +8,9 @@ use crate::train::settings::{
 };
 use crate::train::start::Start;
 
+/// As many forms as `critic.forms` allows.
+const MOST_FORMS: usize = 256;
+
 impl Settings {
     /// Defaults for a plant, then `sets` (`train.epochs` = `300`, values in TOML), then the checks.
     ///
@@ -53,6 +56,11 @@ impl Settings {
                 .clone()
                 .try_into()
                 .map_err(|error: toml::de::Error| refused(key, value, error.message()))?;
+        }
+        if settings.train.start == Start::SwitchedRiccati && word("critic", "forms").is_none() {
+            // One for each member of the set, however many laws were asked for.
+            let choices = plant.modes * settings.policy.laws_per_mode;
+            settings.critic.forms = choices.min(MOST_FORMS);
         }
         settings.check(plant)?;
         Ok(settings)

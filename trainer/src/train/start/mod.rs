@@ -114,10 +114,8 @@ impl Start {
                 }
                 // The critic begins as the start's own cost-to-go.
                 settings.critic.hidden = Vec::new();
-                settings.critic.forms = match self {
-                    Self::AveragedRiccati => plant.modes,
-                    _ => plant.modes * settings.policy.laws_per_mode,
-                };
+                // Of the value set one per member, which the number of laws decides (`Settings::resolve`).
+                settings.critic.forms = plant.modes.min(256);
             }
             // Fine tuning of what may be near an optimum already.
             Self::Policy(_) => {
