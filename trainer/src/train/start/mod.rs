@@ -89,7 +89,8 @@ impl Start {
         Self::from(text.unwrap_or_else(|| value.clone()))
     }
 
-    /// The defaults of every setting that depends on the start; the one place where they differ. A start is worth
+    /// The defaults of every setting that depends on the start, except the number of forms of a critic that begins with the
+    /// value set, which follows the number of laws that is asked for ([`Settings::resolve`]). A start is worth
     /// keeping: choices are sampled close to its arg-max and steps are smaller than from scratch, where the
     /// laws of a mode still have to part.
     pub fn defaults(&self, settings: &mut Settings, plant: PlantTraits) {
