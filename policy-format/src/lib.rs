@@ -34,6 +34,7 @@ mod block;
 mod budget;
 pub mod constraint;
 mod container;
+mod elementwise;
 mod encode;
 mod encode_error;
 mod encode_int8;
