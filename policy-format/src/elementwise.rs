@@ -41,14 +41,18 @@ pub(crate) fn greatest(values: &[f32]) -> Option<usize> {
     all_finite(values).then_some(index)
 }
 
-/// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held.
+/// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held;
+/// `false`, and `control` as it was, if a value of `u` is not finite.
 #[inline(always)]
 pub(crate) fn admit(
     u: &[f32],
     bounds: Option<Bounds<'_>>,
     rate: Option<&[f32]>,
     control: &mut [f32],
-) {
+) -> bool {
+    if !all_finite(u) {
+        return false;
+    }
     for (index, (control, &u)) in control.iter_mut().zip(u).enumerate() {
         let mut value = u;
         if let Some(Bounds { lower, upper }) = bounds
@@ -61,6 +65,7 @@ pub(crate) fn admit(
         }
         *control = value;
     }
+    true
 }
 
 /// Whether every value lies between its bounds; NaN does not.

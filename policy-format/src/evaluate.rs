@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::arithmetic::normalise_with;
+use crate::constraint::{ModeHistory, ModeRules};
 use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
@@ -42,8 +43,15 @@ impl fmt::Display for DecideError {
 
 impl core::error::Error for DecideError {}
 
-/// Takes a choice from logits that are all finite.
-type Pick<'p> = &'p mut dyn FnMut(&[f32]) -> usize;
+/// How a choice is taken from the logits.
+enum Pick<'p> {
+    /// The greatest.
+    Greatest,
+    /// The greatest that the mode rules allow.
+    Rules(&'p ModeRules<'p>, ModeHistory),
+    /// By the caller, from logits that are all finite.
+    By(&'p mut dyn FnMut(&[f32]) -> usize),
+}
 
 impl Policy<'_> {
     /// Decides choice and mode and writes the control, as `docs/policy-format.md`, section 3 says.
@@ -73,7 +81,7 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, None, None)
+        self.decide_dyn::<K>(state, control, scratch, None, Pick::Greatest)
     }
 
     /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
@@ -107,11 +115,12 @@ impl Policy<'_> {
         self.decide_limited_by_with::<K>(state, control, scratch, None, pick)
     }
 
-    /// As [`Policy::decide_with`], and the control is then limited to within `rate` (m floats) of what `control` held
-    /// ([`crate::constraint::limit_rate`]); `None`: no limit.
+    /// As [`Policy::decide_with`], with the choice that `rules` allow after a history ([`ModeRules::choose`]), and the control
+    /// then limited to within `rate` (m floats) of what `control` held ([`crate::constraint::limit_rate`]). `None`: no such rule,
+    /// no limit.
     ///
     /// # Errors
-    /// As [`Policy::decide`].
+    /// As [`Policy::decide`]; [`DecideError::WrongLength`] also where the rules allow no choice.
     #[inline(always)]
     pub fn decide_limited_with<K: Kernels>(
         &self,
@@ -119,8 +128,13 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
         rate: Option<&[f32]>,
+        rules: Option<(&ModeRules<'_>, ModeHistory)>,
     ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, rate, None)
+        let pick = match rules {
+            None => Pick::Greatest,
+            Some((rules, history)) => Pick::Rules(rules, history),
+        };
+        self.decide_dyn::<K>(state, control, scratch, rate, pick)
     }
 
     /// [`Policy::decide_limited_with`] with a choice as [`Policy::decide_by`] takes it.
@@ -138,7 +152,7 @@ impl Policy<'_> {
     ) -> Result<Decision, DecideError> {
         let mut pick = Some(pick);
         let mut once = |logits: &[f32]| pick.take().map_or(usize::MAX, |pick| pick(logits));
-        self.decide_dyn::<K>(state, control, scratch, rate, Some(&mut once))
+        self.decide_dyn::<K>(state, control, scratch, rate, Pick::By(&mut once))
     }
 
     /// One copy in an image, for control step, golden vectors and mode rules.
@@ -149,11 +163,16 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
         rate: Option<&[f32]>,
-        pick: Option<Pick<'_>>,
+        pick: Pick<'_>,
     ) -> Result<Decision, DecideError> {
         self.evaluate::<K>(state, control, scratch, rate, |logits| match pick {
-            None => self.greatest_choice::<K>(logits),
-            Some(pick) => K::all_finite(logits).then(|| pick(logits)),
+            Pick::Greatest => self.greatest_choice::<K>(logits),
+            Pick::Rules(rules, history) => K::all_finite(logits).then(|| {
+                let (modes, factors) = (self.choice_modes, self.factors());
+                let choice = rules.choose(history, modes, factors, logits);
+                choice.unwrap_or(usize::MAX)
+            }),
+            Pick::By(pick) => K::all_finite(logits).then(|| pick(logits)),
         })
     }
 
@@ -244,10 +263,9 @@ impl Policy<'_> {
         let Some(u) = u.get(..m) else {
             return Err(WrongLength);
         };
-        if !K::all_finite(u) {
+        if !K::admit(u, self.bounds, rate, control) {
             return Err(NonFiniteValue);
         }
-        K::admit(u, self.bounds, rate, control);
         Ok(Decision {
             choice: choice as u16,
             mode,
@@ -289,6 +307,9 @@ impl Policy<'_> {
     /// them is not finite.
     #[inline(always)]
     fn greatest_choice<K: Kernels>(&self, logits: &[f32]) -> Option<usize> {
+        if logits.is_empty() {
+            return Some(0);
+        }
         // One factor is the usual case.
         if self.factors().len() == 1 {
             return K::greatest(logits);

@@ -88,15 +88,16 @@ pub trait Kernels {
     }
 
     /// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held
-    /// ([`crate::constraint::limit_rate`]). All values are finite and the slices have one length.
+    /// ([`crate::constraint::limit_rate`]); `false`, and `control` as it was, if a value of `u` is not finite. Everything else is
+    /// finite and the slices have one length.
     #[inline(always)]
     fn admit(
         u: &[f32],
         bounds: Option<Bounds<'_>>,
         rate: Option<&[f32]>,
         control: &mut [f32],
-    ) {
-        elementwise::admit(u, bounds, rate, control);
+    ) -> bool {
+        elementwise::admit(u, bounds, rate, control)
     }
 
     /// Whether every value lies between its bounds; NaN does not. The slices have one length.

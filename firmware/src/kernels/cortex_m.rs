@@ -192,12 +192,11 @@ impl Kernels for CortexM {
         bounds: Option<Bounds<'_>>,
         rate: Option<&[f32]>,
         control: &mut [f32],
-    ) {
+    ) -> bool {
         let fits = |floats: &[f32]| floats.len() >= control.len();
         let bounded = bounds.is_none_or(|b| fits(b.lower) && fits(b.upper));
         if !fits(u) || !bounded || !rate.is_none_or(fits) {
-            // Never so. What stands there was admitted before.
-            return;
+            return false;
         }
         let null = core::ptr::null();
         let lower = bounds.map_or(null, |bounds| bounds.lower.as_ptr());
@@ -206,7 +205,7 @@ impl Kernels for CortexM {
         // SAFETY: what is not null has at least as many floats as `control`, which is borrowed mutably and overlaps nothing.
         unsafe {
             let count = control.len();
-            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, rate, count);
+            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, rate, count) == 0
         }
     }
 
@@ -243,7 +242,7 @@ unsafe extern "C" {
         upper: *const f32,
         rate: *const f32,
         count: usize,
-    );
+    ) -> u32;
 }
 
 // SAFETY: as for `dense_f32.s`.

@@ -10,10 +10,10 @@
 @   uint32_t hpo_inside_f32(const float *lower, const float *upper, const float *x, size_t count)
 @                                                                              0: all inside
 @   uint64_t hpo_greatest_f32(const float *x, size_t count)                    index; upper half 0: all finite
-@   void     hpo_admit_f32 (const float *u, float *control, const float *lower, const float *upper,
-@                           const float *rate, size_t count)
+@   uint32_t hpo_admit_f32 (const float *u, float *control, const float *lower, const float *upper,
+@                           const float *rate, size_t count)                   0: all of u finite
 @
-@ `lower` and `rate` of hpo_admit_f32 may be null: no bounds, no limit. Counts may be 0. Floats are aligned to 4 bytes; what is
+@ hpo_admit_f32 leaves `control` alone unless all of u is finite; `lower` and `rate` may be null: no bounds, no limit. Counts may be 0. Floats are aligned to 4 bytes; what is
 @ written overlaps nothing that is read, but that `control` is both.
 @
 @ Finite: 0 times a value is NaN for what is not finite, else a zero; the sum, from +0 on, is +0 (all bits 0) or NaN.
@@ -213,6 +213,26 @@ hpo_greatest_f32:
 hpo_admit_f32:
     push {r4, r5}
     ldrd r4, r5, [sp, #8]
+    hpo_zeros
+    subs.w r12, r5, #4
+    blo 2f
+1:  vldmia r0!, {s0-s3}
+    vmla.f32 s15, s0, s14
+    vmla.f32 s15, s1, s14
+    vmla.f32 s15, s2, s14
+    vmla.f32 s15, s3, s14
+    subs.w r12, r12, #4
+    bhs 1b
+2:  adds.w r12, r12, #4
+    beq 4f
+3:  vldmia r0!, {s0}
+    vmla.f32 s15, s0, s14
+    subs.w r12, r12, #1
+    bne 3b
+4:  vmov r12, s15
+    sub.w r0, r0, r5, lsl #2
+    cmp.w r12, #0
+    bne 4f
     subs r5, #4
     blo 2f
 1:  vldmia r0!, {s0-s3}
@@ -264,7 +284,8 @@ hpo_admit_f32:
 11: vstmia r1!, {s0}
     subs r5, #1
     bne 3b
-4:  pop {r4, r5}
+4:  mov r0, r12
+    pop {r4, r5}
     bx lr
     .size hpo_admit_f32, . - hpo_admit_f32
 

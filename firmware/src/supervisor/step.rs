@@ -48,25 +48,14 @@ pub fn step<'s>(
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Command<'s> {
     supervise(controller, state, observation, scratch, |policy, period| {
-        let (state, rate) = (observation.state(), period.rate);
-        match &policy.safety().mode_rules {
-            None => {
-                policy.decide_limited_with::<Native>(state, period.control, period.scratch, rate)
-            }
-            // Validation sees to it that some choice is always allowed; a number that is none is a fault.
-            Some(rules) => policy.decide_limited_by_with::<Native>(
-                state,
-                period.control,
-                period.scratch,
-                rate,
-                |logits| {
-                    let (modes, factors) = (policy.choice_modes(), policy.factors());
-                    rules
-                        .choose(period.history, modes, factors, logits)
-                        .unwrap_or(usize::MAX)
-                },
-            ),
-        }
+        let rules = policy.safety().mode_rules.as_ref();
+        policy.decide_limited_with::<Native>(
+            observation.state(),
+            period.control,
+            period.scratch,
+            period.rate,
+            rules.map(|rules| (rules, period.history)),
+        )
     })
 }
 
@@ -207,5 +196,6 @@ fn fall_back(
 /// Moves `control` to what is wanted, as far as the rate limits let it.
 #[inline(never)]
 fn limit(control: &mut [f32], wanted: &[f32], rate: Option<&[f32]>) {
-    Native::admit(wanted, None, rate, control);
+    // What the fallback law wants is finite.
+    let _: bool = Native::admit(wanted, None, rate, control);
 }
