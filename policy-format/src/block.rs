@@ -221,7 +221,8 @@ pub(crate) struct Blocks<'a> {
     columns: usize,
     /// Floats of one block.
     length: usize,
-    count: usize,
+    /// Rows of one, padded.
+    padded: usize,
 }
 
 impl<'a> Blocks<'a> {
@@ -238,20 +239,17 @@ impl<'a> Blocks<'a> {
             rows,
             columns,
             length,
-            count,
+            padded: padded_rows(rows),
         })
     }
 
     /// The block of `index`, `None` beyond the last one.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<Block<'a>> {
-        if index >= self.count {
-            return None;
-        }
-        // Below the length of the floats, as `new` checked.
+        // Beyond the last one this is beyond the floats, as `new` checked their number.
         let start = self.length.wrapping_mul(index);
         let block = self.floats.get(start..start.wrapping_add(self.length))?;
-        let (bias, weights) = block.split_at_checked(padded_rows(self.rows))?;
+        let (bias, weights) = block.split_at_checked(self.padded)?;
         Some(Block {
             bias,
             weights,

@@ -39,43 +39,55 @@ where
 /// The mode of the periods so far, as far as mode rules look back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModeHistory {
-    /// Mode of the last period and for how many periods before it and with it, at least 1.
-    held: Option<(u16, u32)>,
+    /// Mode of the last period.
+    mode: u16,
+    /// For how many periods before it and with it; 0 before the first period, and the mode is 0 then.
+    age: u32,
 }
 
 impl ModeHistory {
     /// Before the first period of an episode: no rule applies.
     #[must_use]
     pub const fn start() -> Self {
-        Self { held: None }
+        Self { mode: 0, age: 0 }
     }
 
     /// Mode of the last period; `None` before the first one.
     #[inline(always)]
     #[must_use]
     pub fn mode(self) -> Option<u16> {
-        self.held.map(|(mode, _)| mode)
+        if self.age > 0 { Some(self.mode) } else { None }
     }
 
     /// Number of periods that the last mode has been held without a break; 0 before the first period.
     #[inline(always)]
     #[must_use]
     pub fn age(self) -> u32 {
-        self.held.map_or(0, |(_, age)| age)
+        self.age
     }
 
     /// The history one period of `mode` later.
     #[inline(always)]
     #[must_use]
     pub fn then(self, mode: u16) -> Self {
-        let age = match self.held {
-            Some((held, age)) if held == mode => age.saturating_add(1),
-            _ => 1,
+        let age = if self.mode == mode {
+            self.age.saturating_add(1)
+        } else {
+            1
         };
-        Self {
-            held: Some((mode, age)),
-        }
+        Self { mode, age }
     }
+}
+
+/// What a decision has to obey beside the bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Constraints<'a> {
+    /// Rules for the mode, `None`: any.
+    pub rules: Option<&'a ModeRules<'a>>,
+    /// The modes so far.
+    pub history: ModeHistory,
+    /// Greatest change of each control (m floats), `None`: any.
+    pub rate: Option<&'a [f32]>,
 }
 
 /// Dwell time, hysteresis and masks of a policy or a plant, over M modes.
@@ -105,13 +117,8 @@ impl ModeRules<'_> {
     #[inline(always)]
     #[must_use]
     pub fn dwells(&self, history: ModeHistory) -> bool {
-        match history.held {
-            Some((mode, age)) => self
-                .dwell
-                .get(usize::from(mode))
-                .is_some_and(|&dwell| age < dwell),
-            None => false,
-        }
+        let dwell = self.dwell.get(usize::from(history.mode));
+        history.age > 0 && dwell.is_some_and(|&dwell| history.age < dwell)
     }
 
     /// Whether `mode` may come after `history`: the held mode while it dwells, then what the masks let follow.

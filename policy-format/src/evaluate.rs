@@ -3,7 +3,9 @@
 use core::fmt;
 
 use crate::arithmetic::normalise_with;
-use crate::constraint::{ModeHistory, ModeRules};
+use crate::constraint::Constraints;
+#[cfg(doc)]
+use crate::constraint::ModeRules;
 use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
@@ -43,15 +45,8 @@ impl fmt::Display for DecideError {
 
 impl core::error::Error for DecideError {}
 
-/// How a choice is taken from the logits.
-enum Pick<'p> {
-    /// The greatest.
-    Greatest,
-    /// The greatest that the mode rules allow.
-    Rules(&'p ModeRules<'p>, ModeHistory),
-    /// By the caller, from logits that are all finite.
-    By(&'p mut dyn FnMut(&[f32]) -> usize),
-}
+/// Takes a choice from logits that are all finite.
+type Pick<'p> = &'p mut dyn FnMut(&[f32]) -> usize;
 
 impl Policy<'_> {
     /// Decides choice and mode and writes the control, as `docs/policy-format.md`, section 3 says.
@@ -81,7 +76,7 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, None, Pick::Greatest)
+        self.decide_dyn::<K>(state, control, scratch, None, None)
     }
 
     /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
@@ -112,68 +107,84 @@ impl Policy<'_> {
         scratch: &mut [f32],
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
-        self.decide_limited_by_with::<K>(state, control, scratch, None, pick)
+        self.decide_constrained_by_with::<K>(state, control, scratch, None, pick)
     }
 
-    /// As [`Policy::decide_with`], with the choice that `rules` allow after a history ([`ModeRules::choose`]), and the control
-    /// then limited to within `rate` (m floats) of what `control` held ([`crate::constraint::limit_rate`]). `None`: no such rule,
-    /// no limit.
+    /// As [`Policy::decide_with`], with the choice that the mode rules allow ([`ModeRules::choose`]), and the control then limited
+    /// to within the rate of what `control` held ([`crate::constraint::limit_rate`]). `None`: no constraint.
     ///
     /// # Errors
-    /// As [`Policy::decide`]; [`DecideError::WrongLength`] also where the rules allow no choice.
+    /// As [`Policy::decide`]; [`DecideError::WrongLength`] also where the rules allow no choice, or for a rate that does not have m
+    /// floats.
     #[inline(always)]
-    pub fn decide_limited_with<K: Kernels>(
+    pub fn decide_constrained_with<K: Kernels>(
         &self,
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
-        rate: Option<&[f32]>,
-        rules: Option<(&ModeRules<'_>, ModeHistory)>,
+        constraints: Option<&Constraints<'_>>,
     ) -> Result<Decision, DecideError> {
-        let pick = match rules {
-            None => Pick::Greatest,
-            Some((rules, history)) => Pick::Rules(rules, history),
-        };
-        self.decide_dyn::<K>(state, control, scratch, rate, pick)
+        self.decide_dyn::<K>(state, control, scratch, constraints, None)
     }
 
-    /// [`Policy::decide_limited_with`] with a choice as [`Policy::decide_by`] takes it.
+    /// [`Policy::decide_constrained_with`] with a choice as [`Policy::decide_by`] takes it: the mode rules are not looked at.
     ///
     /// # Errors
     /// As [`Policy::decide_by`].
     #[inline(always)]
-    pub fn decide_limited_by_with<K: Kernels>(
+    pub fn decide_constrained_by_with<K: Kernels>(
         &self,
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
-        rate: Option<&[f32]>,
+        constraints: Option<&Constraints<'_>>,
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
         let mut pick = Some(pick);
         let mut once = |logits: &[f32]| pick.take().map_or(usize::MAX, |pick| pick(logits));
-        self.decide_dyn::<K>(state, control, scratch, rate, Pick::By(&mut once))
+        self.decide_dyn::<K>(state, control, scratch, constraints, Some(&mut once))
     }
 
-    /// One copy in an image, for control step, golden vectors and mode rules.
-    #[inline(never)]
+    #[inline(always)]
     fn decide_dyn<K: Kernels>(
         &self,
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
-        rate: Option<&[f32]>,
-        pick: Pick<'_>,
+        constraints: Option<&Constraints<'_>>,
+        pick: Option<Pick<'_>>,
     ) -> Result<Decision, DecideError> {
-        self.evaluate::<K>(state, control, scratch, rate, |logits| match pick {
-            Pick::Greatest => self.greatest_choice::<K>(logits),
-            Pick::Rules(rules, history) => K::all_finite(logits).then(|| {
+        unpacked(self.decide_packed::<K>(state, control, scratch, constraints, pick))
+    }
+
+    /// One copy in an image, for control step, golden vectors and mode rules; the result goes through two registers.
+    #[inline(never)]
+    fn decide_packed<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        constraints: Option<&Constraints<'_>>,
+        pick: Option<Pick<'_>>,
+    ) -> u64 {
+        let rate = constraints.and_then(|constraints| constraints.rate);
+        let take = |logits: &[f32]| match (pick, constraints) {
+            (Some(pick), _) => K::all_finite(logits).then(|| pick(logits)),
+            (
+                None,
+                Some(&Constraints {
+                    rules: Some(rules),
+                    history,
+                    ..
+                }),
+            ) => K::all_finite(logits).then(|| {
                 let (modes, factors) = (self.choice_modes, self.factors());
                 let choice = rules.choose(history, modes, factors, logits);
                 choice.unwrap_or(usize::MAX)
             }),
-            Pick::By(pick) => K::all_finite(logits).then(|| pick(logits)),
-        })
+            _ => self.greatest_choice::<K>(logits),
+        };
+        packed(self.evaluate::<K>(state, control, scratch, rate, take))
     }
 
     /// `pick` gives `None` for logits that are not finite.
@@ -188,7 +199,8 @@ impl Policy<'_> {
     ) -> Result<Decision, DecideError> {
         use DecideError::{NonFiniteInput, NonFiniteValue, WrongLength};
 
-        let (n, m) = (self.state_dim(), self.control_dim());
+        // The length of the shift is n; so the kernels need not compare again.
+        let (n, m) = (self.shift.len(), self.control_dim());
         if state.len() != n || control.len() != m {
             return Err(WrongLength);
         }
@@ -207,14 +219,14 @@ impl Policy<'_> {
             return Err(NonFiniteInput);
         }
         let (xi, unit_norm) = (&*xi, self.input_kind() == InputKind::UnitNorm);
-        let (z, rho) = if unit_norm {
-            let rho = normalise_with(K::sqrt, xi, z);
-            if !rho.is_finite() {
+        let mut rho = 1.0;
+        let z = if unit_norm {
+            if !self::unit_norm::<K>(xi, z, &mut rho) {
                 return Err(NonFiniteInput);
             }
-            (&*z, rho)
+            &*z
         } else {
-            (xi, 1.0)
+            xi
         };
 
         let Some(logits) = self.logit_values::<K>(z, first, second) else {
@@ -238,9 +250,7 @@ impl Policy<'_> {
                     return Err(WrongLength);
                 };
                 if unit_norm {
-                    for b in b.iter_mut().take(m) {
-                        *b *= rho;
-                    }
+                    scale_back(b.get_mut(..m).unwrap_or_default(), &rho);
                 }
                 (b, Some(spare))
             }
@@ -355,6 +365,45 @@ impl Policy<'_> {
             *control = constant;
         }
         law.mode
+    }
+}
+
+/// A decision in the low word, else 1, 2, 3 in the high one.
+#[inline(always)]
+fn packed(result: Result<Decision, DecideError>) -> u64 {
+    match result {
+        Ok(Decision { choice, mode }) => u64::from(choice) | u64::from(mode) << 16,
+        Err(DecideError::NonFiniteInput) => 1 << 32,
+        Err(DecideError::NonFiniteValue) => 2 << 32,
+        Err(DecideError::WrongLength) => 3 << 32,
+    }
+}
+
+#[inline(always)]
+fn unpacked(packed: u64) -> Result<Decision, DecideError> {
+    match (packed >> 32) as u32 {
+        0 => Ok(Decision {
+            choice: packed as u16,
+            mode: (packed >> 16) as u16,
+        }),
+        1 => Err(DecideError::NonFiniteInput),
+        2 => Err(DecideError::NonFiniteValue),
+        _ => Err(DecideError::WrongLength),
+    }
+}
+
+/// Unit norm of `xi` to `z`, its length to `rho`; whether that is finite. Away from the step of policies without.
+#[inline(never)]
+fn unit_norm<K: Kernels>(xi: &[f32], z: &mut [f32], rho: &mut f32) -> bool {
+    *rho = normalise_with(K::sqrt, xi, z);
+    rho.is_finite()
+}
+
+/// Scales the outputs of a network back.
+#[inline(never)]
+fn scale_back(u: &mut [f32], rho: &f32) {
+    for u in u {
+        *u *= rho;
     }
 }
 

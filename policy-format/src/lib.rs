@@ -59,7 +59,7 @@ mod writer;
 pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, normalise, tanh};
 pub use block::{Block, padded_rows};
 pub use budget::{Budget, CoreClass, MAX_NEEDS, Need, with_budget};
-pub use constraint::{ModeHistory, ModeRules};
+pub use constraint::{Constraints, ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, reseal};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;

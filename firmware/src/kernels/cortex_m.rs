@@ -5,6 +5,7 @@
 )]
 
 use core::arch::global_asm;
+use core::ptr;
 
 use policy_format::{Block, Bounds, Kernels};
 #[cfg(hpo_dsp)]
@@ -193,19 +194,26 @@ impl Kernels for CortexM {
         rate: Option<&[f32]>,
         control: &mut [f32],
     ) -> bool {
-        let fits = |floats: &[f32]| floats.len() >= control.len();
-        let bounded = bounds.is_none_or(|b| fits(b.lower) && fits(b.upper));
-        if !fits(u) || !bounded || !rate.is_none_or(fits) {
+        let count = control.len();
+        let (mut lower, mut upper, mut limits) = (ptr::null(), ptr::null(), ptr::null());
+        if u.len() < count {
             return false;
         }
-        let null = core::ptr::null();
-        let lower = bounds.map_or(null, |bounds| bounds.lower.as_ptr());
-        let upper = bounds.map_or(null, |bounds| bounds.upper.as_ptr());
-        let rate = rate.map_or(null, <[f32]>::as_ptr);
+        if let Some(bounds) = bounds {
+            if bounds.lower.len() < count || bounds.upper.len() < count {
+                return false;
+            }
+            (lower, upper) = (bounds.lower.as_ptr(), bounds.upper.as_ptr());
+        }
+        if let Some(rate) = rate {
+            if rate.len() < count {
+                return false;
+            }
+            limits = rate.as_ptr();
+        }
         // SAFETY: what is not null has at least as many floats as `control`, which is borrowed mutably and overlaps nothing.
         unsafe {
-            let count = control.len();
-            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, rate, count) == 0
+            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, limits, count) == 0
         }
     }
 

@@ -165,15 +165,14 @@ hpo_inside_f32:
 
     .section .text.hpo_greatest_f32, "ax", %progbits
     .p2align 2
-@ Takes value \x as the greatest so far; its index is r3.
-    .macro hpo_look x
+@ Takes value \x as the greatest so far; its index is r3 + \lane.
+    .macro hpo_look x lane
     vmla.f32 s15, \x, s14
     vcmp.f32 \x, s13
     vmrs APSR_nzcv, fpscr
     itt gt
     vmovgt.f32 s13, \x
-    movgt r2, r3
-    add r3, r3, #1
+    addgt.w r2, r3, #\lane
     .endm
 
     .global hpo_greatest_f32
@@ -188,16 +187,18 @@ hpo_greatest_f32:
     subs r1, #4
     blo 2f
 1:  vldmia r0!, {s0-s3}
-    hpo_look s0
-    hpo_look s1
-    hpo_look s2
-    hpo_look s3
+    hpo_look s0, 0
+    hpo_look s1, 1
+    hpo_look s2, 2
+    hpo_look s3, 3
+    adds r3, #4
     subs r1, #4
     bhs 1b
 2:  adds r1, #4
     beq 4f
 3:  vldmia r0!, {s0}
-    hpo_look s0
+    hpo_look s0, 0
+    adds r3, #1
     subs r1, #1
     bne 3b
 4:  mov r0, r2

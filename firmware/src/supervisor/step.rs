@@ -2,7 +2,8 @@
 
 use policy_format::constraint::joint_logit;
 use policy_format::{
-    DecideError, Decision, FallbackKind, Kernels, ModeHistory, ModeRules, Policy, Supervision,
+    Constraints, DecideError, Decision, FallbackKind, Kernels, ModeHistory, ModeRules, Policy,
+    Supervision,
 };
 
 use super::command::Command;
@@ -47,16 +48,16 @@ pub fn step<'s>(
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Command<'s> {
-    supervise(controller, state, observation, scratch, |policy, period| {
-        let rules = policy.safety().mode_rules.as_ref();
-        policy.decide_limited_with::<Native>(
-            observation.state(),
-            period.control,
-            period.scratch,
-            period.rate,
-            rules.map(|rules| (rules, period.history)),
-        )
-    })
+    let measured = observation.state();
+    supervise(
+        controller,
+        state,
+        observation,
+        scratch,
+        |policy, _, control, constraints, scratch| {
+            policy.decide_constrained_with::<Native>(measured, control, scratch, constraints)
+        },
+    )
 }
 
 /// As [`step`], but the choice is taken by `pick`: a simulation draws it from the selector's distribution. A choice that does
@@ -68,31 +69,29 @@ pub fn step_by<'s>(
     scratch: &mut [f32; SCRATCH_LEN],
     pick: impl FnOnce(&Selection<'_>) -> usize,
 ) -> Command<'s> {
-    supervise(controller, state, observation, scratch, |policy, period| {
-        policy.decide_limited_by_with::<Native>(
-            observation.state(),
-            period.control,
-            period.scratch,
-            period.rate,
-            |logits| {
-                pick(&Selection {
-                    policy,
-                    rules: policy.safety().mode_rules.as_ref(),
-                    history: period.history,
-                    logits,
-                })
-            },
-        )
-    })
-}
-
-/// What a decision has to work with.
-struct Period<'a> {
-    history: ModeHistory,
-    /// The last control; the decision replaces it by one that is admissible, or leaves it.
-    control: &'a mut [f32],
-    rate: Option<&'a [f32]>,
-    scratch: &'a mut [f32; SCRATCH_LEN],
+    let measured = observation.state();
+    supervise(
+        controller,
+        state,
+        observation,
+        scratch,
+        |policy, history, control, constraints, scratch| {
+            policy.decide_constrained_by_with::<Native>(
+                measured,
+                control,
+                scratch,
+                constraints,
+                |logits| {
+                    pick(&Selection {
+                        policy,
+                        rules: policy.safety().mode_rules.as_ref(),
+                        history,
+                        logits,
+                    })
+                },
+            )
+        },
+    )
 }
 
 /// Everything around the policy's decision, which `decide` makes: finite, inside the bounds, within the rate limits.
@@ -102,7 +101,13 @@ fn supervise<'s>(
     state: &'s mut SupervisorState,
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
-    decide: impl FnOnce(&Policy<'_>, Period<'_>) -> Result<Decision, DecideError>,
+    decide: impl FnOnce(
+        &Policy<'_>,
+        ModeHistory,
+        &mut [f32],
+        Option<&Constraints<'_>>,
+        &mut [f32; SCRATCH_LEN],
+    ) -> Result<Decision, DecideError>,
 ) -> Command<'s> {
     let Ok(armed) = controller else {
         return state.last(controller);
@@ -135,13 +140,18 @@ fn supervise<'s>(
     }
     let mut decided = None;
     if state.phase == Phase::Policy {
-        let period = Period {
-            history: state.history,
-            control,
-            rate,
-            scratch,
+        let (history, rules) = (state.history, safety.mode_rules.as_ref());
+        let decision = if rules.is_none() && rate.is_none() {
+            decide(policy, history, control, None, scratch)
+        } else {
+            let constraints = Constraints {
+                rules,
+                history,
+                rate,
+            };
+            decide(policy, history, control, Some(&constraints), scratch)
         };
-        match decide(policy, period) {
+        match decision {
             Ok(decision) => decided = Some(decision),
             Err(error) => {
                 state.phase = state.phase.tripped(error.into(), supervision.recover_after);
