@@ -102,6 +102,10 @@ impl<'a> FloatNetwork<'a> {
         second: &'s mut [f32],
     ) -> Option<(&'s mut [f32], &'s mut [f32])> {
         let output = self.heads.get(head)?;
+        // Said so that a layer does not compare twice.
+        if first.len() != second.len() {
+            return None;
+        }
         let (mut current, mut spare) = (first, second);
         let mut layers = self.hidden.iter();
         let Some(layer) = layers.next() else {

@@ -86,7 +86,7 @@ impl Monitor {
     pub(super) fn check(
         &mut self,
         policy: &Policy<'_>,
-        supervision: &Supervision,
+        supervision: Option<&Supervision>,
         observation: &Observation<'_>,
         policy_acts: bool,
     ) -> Result<bool, Fault> {
@@ -99,7 +99,7 @@ impl Monitor {
             return Err(fault);
         }
         let timely = match observation.times {
-            Some(times) => self.timely(supervision, times),
+            Some(times) => self.timely(supervision.unwrap_or(&Supervision::NONE), times),
             None => Ok(()),
         };
         if state.len() != policy.state_dim() {
@@ -123,7 +123,9 @@ impl Monitor {
             None if policy_acts || Native::all_finite(state) => true,
             None => return Err(Fault::NON_FINITE_INPUT),
         };
-        if supervision.frozen_after > 0 {
+        if let Some(supervision) = supervision
+            && supervision.frozen_after > 0
+        {
             self.moving(supervision.frozen_after, state)?;
         }
         Ok(typical)

@@ -3,7 +3,6 @@
 use policy_format::constraint::joint_logit;
 use policy_format::{
     Constraints, DecideError, Decision, FallbackKind, Kernels, ModeHistory, ModeRules, Policy,
-    Supervision,
 };
 
 use super::command::Command;
@@ -114,7 +113,8 @@ fn supervise<'s>(
     };
     let policy = armed.policy();
     let safety = policy.safety();
-    let supervision = safety.supervision.as_ref().unwrap_or(&Supervision::NONE);
+    let supervision = safety.supervision.as_ref();
+    let recover_after = || supervision.map_or(0, |supervision| supervision.recover_after);
     // Boot admits no policy beyond CAPACITY.
     let Some(control) = state.control.get_mut(..policy.control_dim()) else {
         return Command::safe(Some(Fault::WRONG_LENGTH));
@@ -136,9 +136,8 @@ fn supervise<'s>(
     let typical = check.unwrap_or(false);
     if !policy_acts || check.is_err() {
         let check = check.map(|_| ());
-        state.phase = state.phase.observed(check, supervision.recover_after);
+        state.phase = state.phase.observed(check, recover_after());
     }
-    let mut decided = None;
     if state.phase == Phase::Policy {
         let (history, rules) = (state.history, safety.mode_rules.as_ref());
         let decision = if rules.is_none() && rate.is_none() {
@@ -152,26 +151,32 @@ fn supervise<'s>(
             decide(policy, history, control, Some(&constraints), scratch)
         };
         match decision {
-            Ok(decision) => decided = Some(decision),
+            Ok(Decision { choice, mode }) => {
+                state.history = history.then(mode);
+                (state.choice, state.typical) = (choice, typical);
+                return Command {
+                    control,
+                    choice,
+                    mode,
+                    fault: None,
+                    typical,
+                };
+            }
             Err(error) => {
-                state.phase = state.phase.tripped(error.into(), supervision.recover_after);
+                state.phase = state.phase.tripped(error.into(), recover_after());
             }
         }
     }
-    let (choice, mode) = match decided {
-        Some(decision) => (decision.choice, decision.mode),
-        None => {
-            let wanted = scratch.get_mut(..control.len()).unwrap_or_default();
-            let mode = fall_back(policy, supervision, state.history, observation, control, wanted);
-            limit(control, wanted, rate);
-            (0, mode)
-        }
-    };
+    let wanted = scratch.get_mut(..control.len()).unwrap_or_default();
+    let kind = supervision.map_or(FallbackKind::Gain, |supervision| supervision.fallback);
+    let mode = fall_back(policy, kind, state.history, observation, control, wanted);
+    // What the fallback law wants is finite.
+    let _: bool = Native::admit(wanted, None, rate, control);
     state.history = state.history.then(mode);
-    (state.choice, state.typical) = (choice, typical);
+    (state.choice, state.typical) = (0, typical);
     Command {
         control,
-        choice,
+        choice: 0,
         mode,
         fault: state.phase.reason(),
         typical,
@@ -182,13 +187,13 @@ fn supervise<'s>(
 #[inline(never)]
 fn fall_back(
     policy: &Policy<'_>,
-    supervision: &Supervision,
+    kind: FallbackKind,
     history: ModeHistory,
     observation: &Observation<'_>,
     previous: &[f32],
     wanted: &mut [f32],
 ) -> u16 {
-    match (supervision.fallback, history.mode()) {
+    match (kind, history.mode()) {
         (FallbackKind::Hold, Some(mode)) => {
             for (wanted, &last) in wanted.iter_mut().zip(previous) {
                 *wanted = last;
@@ -201,11 +206,4 @@ fn fall_back(
             policy.fallback_with::<Native>(&[], wanted)
         }
     }
-}
-
-/// Moves `control` to what is wanted, as far as the rate limits let it.
-#[inline(never)]
-fn limit(control: &mut [f32], wanted: &[f32], rate: Option<&[f32]>) {
-    // What the fallback law wants is finite.
-    let _: bool = Native::admit(wanted, None, rate, control);
 }
