@@ -118,7 +118,7 @@ impl ModeRules<'_> {
     #[must_use]
     pub fn dwells(&self, history: ModeHistory) -> bool {
         let dwell = self.dwell.get(usize::from(history.mode));
-        history.age > 0 && dwell.is_some_and(|&dwell| history.age < dwell)
+        (history.age > 0) & dwell.is_some_and(|&dwell| history.age < dwell)
     }
 
     /// Whether `mode` may come after `history`: the held mode while it dwells, then what the masks let follow.
@@ -175,10 +175,9 @@ impl ModeRules<'_> {
         factors: &[u16],
         logits: &[f32],
     ) -> Option<usize> {
-        // Without logits (a single choice without selector) a choice's logit is 0.
-        if let ([_], Some(allowed), false) =
-            (factors, self.allowed_set(history), logits.is_empty())
-        {
+        if let ([_], Some(allowed)) = (factors, self.allowed_set(history)) {
+            // Without logits (a single choice without selector) a choice's logit is 0.
+            let logits = if logits.is_empty() { &[0.0] } else { logits };
             return self.choose_in_set(allowed, history, choice_modes, logits);
         }
         let mut best: Option<(usize, f32)> = None;
@@ -203,15 +202,10 @@ impl ModeRules<'_> {
         let Some(held) = history.mode() else {
             return Some(u32::MAX);
         };
-        if self.dwells(history) {
-            return Some(1 << (held % 32));
-        }
-        Some(
-            self.follow
-                .get(usize::from(held))
-                .copied()
-                .unwrap_or(u32::MAX),
-        )
+        let free = self.follow.get(usize::from(held)).copied();
+        // Bits in place of a branch: a mode that dwells takes as long as another.
+        let dwells = u32::from(self.dwells(history)).wrapping_neg();
+        Some((1 << (held % 32)) & dwells | free.unwrap_or(u32::MAX) & !dwells)
     }
 
     /// [`ModeRules::choose`] with one factor and the set of allowed modes: the usual case, in a quarter of the instructions.
