@@ -86,7 +86,7 @@ faults! {
     0x0509 ACTUATOR_FAILED "ActuatorFailed";
     /// The state estimator has no estimate.
     0x050A ESTIMATOR_FAILED "EstimatorFailed";
-    /// The policy gave a control outside its own bounds.
+    /// The policy gave a control outside its own bounds. Firmware before the one-pass check raised it; its number stays.
     0x050B INADMISSIBLE_CONTROL "InadmissibleControl";
     /// The watchdog reset the device.
     0x050C WATCHDOG_RESET "WatchdogReset";

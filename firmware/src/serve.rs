@@ -4,8 +4,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use heapless::Vec;
 use policy_format::message::{
-    Action, FrameReader, Hello, MAX_FRAME, PROTOCOL, Reply, Request, Stats,
-    encode_frame,
+    Action, FrameReader, Hello, MAX_FRAME, PROTOCOL, Reply, Request, Stats, encode_frame,
 };
 
 use crate::boot::SCRATCH_LEN;

@@ -16,12 +16,7 @@ pub(crate) fn all_finite(values: &[f32]) -> bool {
 
 /// Writes `(s - shift) * scale` to `xi`; whether all of it is finite.
 #[inline(always)]
-pub(crate) fn shift_and_scale(
-    state: &[f32],
-    shift: &[f32],
-    scale: &[f32],
-    xi: &mut [f32],
-) -> bool {
+pub(crate) fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) -> bool {
     let inputs = state.iter().zip(shift).zip(scale);
     for (xi, ((&s, &shift), &scale)) in xi.iter_mut().zip(inputs) {
         *xi = (s - shift) * scale;

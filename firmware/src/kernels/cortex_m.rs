@@ -213,7 +213,14 @@ impl Kernels for CortexM {
         }
         // SAFETY: what is not null has at least as many floats as `control`, which is borrowed mutably and overlaps nothing.
         unsafe {
-            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, limits, count) == 0
+            hpo_admit_f32(
+                u.as_ptr(),
+                control.as_mut_ptr(),
+                lower,
+                upper,
+                limits,
+                count,
+            ) == 0
         }
     }
 

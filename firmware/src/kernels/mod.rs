@@ -2,7 +2,7 @@
 //!
 //! | target | binary32 | 8 bits |
 //! |---|---|---|
-//! | `thumbv7em-none-eabihf` (Cortex-M4F, M7) | assembly: `dense_f32.s`, `quadratic_f32.s` | assembly: `int8.s` |
+//! | `thumbv7em-none-eabihf` (Cortex-M4F, M7) | assembly: `dense_f32.s`, `quadratic_f32.s`, `elementwise_f32.s` | assembly: `int8.s` |
 //! | `thumbv8m.main-none-eabihf` (M33, M55) | the same | portable: the DSP extension is an option there |
 //! | anything else | [`policy_format::Portable`] | the same |
 //!

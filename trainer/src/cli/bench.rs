@@ -17,8 +17,8 @@ pub struct BenchArgs {
     /// In place of training: instructions of a control step of networks a to d on an emulated board.
     #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
     pub device: Option<String>,
-    /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8
-    /// to d/int8.
+    /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8,
+    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections.
     #[arg(
         long,
         value_name = "NAME",
