@@ -24,7 +24,7 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::critic::Critic;
 use crate::train::initial;
 use crate::train::run::policy_shape;
-use crate::train::settings::{Algorithm, PlantTraits, Settings, Structure};
+use crate::train::settings::{Algorithm, MOST_FORMS, PlantTraits, Settings, Structure};
 
 /// Where parameters come from before the first epoch. In settings and on the command line one word, or
 /// the path of a policy file or run directory.
@@ -116,7 +116,7 @@ impl Start {
                 // The critic begins as the start's own cost-to-go.
                 settings.critic.hidden = Vec::new();
                 // Of the value set one per member, which the number of laws decides (`Settings::resolve`).
-                settings.critic.forms = plant.modes.min(256);
+                settings.critic.forms = plant.modes.min(MOST_FORMS);
             }
             // Fine tuning of what may be near an optimum already.
             Self::Policy(_) => {

@@ -153,6 +153,29 @@ fn riccati_starts_have_a_law_per_next_mode() {
     }
 }
 
+/// A critic that begins with the value set has a form for each member, however many laws are asked for; forms that are
+/// asked for stay.
+#[test]
+fn forms_of_the_critic_follow_the_number_of_laws() {
+    let plant = plant("switched-lqr-8-4");
+    let forms = |more: &[(&str, &str)]| {
+        let sets: Vec<(String, String)> = [("start", "switched-riccati")]
+            .iter()
+            .chain(more)
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let settings = Settings::resolve(&sets, plant_traits(&plant)).expect("settings");
+        let start = StartingPoint::new(&plant, &settings, 5).expect("a start");
+        (settings.critic.forms, start.value.len())
+    };
+    for (laws, members) in [("1", 4), ("3", 12), ("6", 24)] {
+        assert_eq!(forms(&[("policy.laws_per_mode", laws)]), (members, members));
+    }
+    let own = [("policy.laws_per_mode", "3"), ("critic.forms", "5")];
+    assert_eq!(forms(&own).0, 5);
+    assert_eq!(forms(&[("policy.laws_per_mode", "100")]).0, MOST_FORMS);
+}
+
 /// Networks beside scores and gains begin as nothing: the same controller.
 #[test]
 fn networks_start_silent() {
