@@ -19,6 +19,8 @@ use crate::plant::PlantModel;
 
 /// Greatest number of points on which [`SwitchedRiccati::thinned`] compares laws.
 const STATIONARY_POINTS: usize = 2048;
+/// One over the share of the horizon from whose steps it takes laws: far from its end they are as good as stationary.
+const STATIONARY_SHARE: usize = 8;
 
 /// One member of a value set: its form, the mode that it begins with, and that mode's gain.
 #[derive(Clone, Debug)]
@@ -129,14 +131,16 @@ impl SwitchedRiccati {
         &self.stages
     }
 
-    /// At most `cap` laws of the first step, where the most steps are still to go, that describe its value best:
+    /// At most `cap` laws of the first eighth of the horizon, where the most steps are still to go, that describe its value best:
     /// chosen one by one so that the mean over `points` of the least `x'Px / x'x` falls the most. In the order
-    /// in which they were chosen; fewer where no further one lowers the mean.
+    /// in which they were chosen; fewer where no further one lowers the mean. (The laws of the first step alone are those
+    /// that win at initial states; a state on the way may want one that is pruned there.)
     ///
     /// `points`: (homogeneous) states step by step, as [`visited_states`] gives them; those at 0 do not count.
     #[must_use]
     pub fn thinned(&self, points: &[Vec<Vec<f64>>], cap: usize) -> Vec<&Law> {
-        let stage: &[Law] = self.stages.first().map_or(&[], Vec::as_slice);
+        let early = self.stages.len() / STATIONARY_SHARE + 1;
+        let stage: Vec<&Law> = self.stages.iter().take(early).flatten().collect();
         let directions: Vec<Vec<f64>> = points
             .iter()
             .flatten()
@@ -175,7 +179,7 @@ impl SwitchedRiccati {
             for (least, &value) in least.iter_mut().zip(&values[best]) {
                 *least = least.min(value);
             }
-            kept.push(&stage[best]);
+            kept.push(stage[best]);
         }
         kept
     }
