@@ -216,8 +216,9 @@ impl Summary {
             ("certified lower bound", reference.lower_bound),
             ("optimum (best known)", reference.optimal_cost),
             ("averaged Riccati", reference.averaged_riccati_cost),
-            ("best fixed mode", Some(reference.best_fixed_mode_cost)),
-            ("round robin", Some(reference.round_robin_cost)),
+            ("best fixed mode", reference.best_fixed_mode_cost),
+            ("round robin", reference.round_robin_cost),
+            ("best baseline", reference.best_baseline_cost),
         ];
         for (name, cost) in known {
             let mut row = [const { String::new() }; 13];

@@ -209,7 +209,8 @@ fn beyond(
     states: &[Vec<f64>],
     steps: usize,
 ) -> Result<RobustnessTable> {
-    let own = !plant.lqr_data().noise_std.is_empty();
+    // A plant with random numbers of its own, or one that takes no normal noise, runs as it is.
+    let own = plant.dims().noise > 0 || !plant.takes_noise();
     let sensor = standard_suite(plant)
         .iter()
         .map(|scenario| scenario.perturbation.sensor)

@@ -99,6 +99,7 @@ pub struct TrainReport {
 pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
     let dims = plant.dims();
     let policy = &settings.policy;
+    let scaling = plant.scaling();
     PolicyShape {
         state: dims.state,
         control: dims.control,
@@ -107,8 +108,8 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
             .map(|choice| choice / policy.laws_per_mode)
             .collect(),
         input: policy.input,
-        input_shift: vec![0.0; dims.state],
-        input_scale: vec![1.0; dims.state],
+        input_shift: scaling.shift,
+        input_scale: scaling.scale,
         scores: policy.scores,
         selector_hidden: policy.selector_hidden.clone(),
         gains: policy.gains,
@@ -129,8 +130,7 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
         modes: plant.dims().modes,
         homogeneous: plant.bounds().is_none()
             && plant.constraints().rate.is_none()
-            && data.affine.is_empty()
-            && data.noise_std.is_empty(),
+            && data.is_some_and(|data| data.affine.is_empty() && data.noise_std.is_empty()),
         horizon: plant.horizon(),
     }
 }

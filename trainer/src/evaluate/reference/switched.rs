@@ -14,6 +14,7 @@ use super::forms::{Points, dot_packed, pack, products};
 use super::riccati::{Lift, RiccatiModes};
 use super::schedule::Schedule;
 use super::simulate::{ReferencePolicy, simulate_one};
+use crate::evaluate::episode::Setting;
 use crate::numeric::{Purpose, Stream};
 use crate::plant::PlantModel;
 
@@ -236,7 +237,11 @@ fn visit<P: ReferencePolicy>(
         .par_iter()
         .map(|state| {
             let mut path = Vec::with_capacity(horizon);
-            let mut noise = Stream::new(0, Purpose::Noise, 0);
+            let mut noise = Setting {
+                disturbance: model.disturbance(),
+                noise: Stream::new(0, Purpose::Noise, 0),
+                cost_from: model.cost_from(),
+            };
             simulate_one(model, &plant, policy, state, horizon, &mut noise, |_, x| {
                 path.push(lift.lift(x).as_slice().to_vec());
             });
@@ -336,7 +341,11 @@ pub(super) fn polish(
     states
         .par_iter()
         .map(|state| {
-            let mut noise = Stream::new(0, Purpose::Noise, 0);
+            let mut noise = Setting {
+                disturbance: model.disturbance(),
+                noise: Stream::new(0, Purpose::Noise, 0),
+                cost_from: model.cost_from(),
+            };
             let recorder = Recorder(policy, std::sync::Mutex::new(Vec::with_capacity(horizon)));
             let closed = simulate_one(
                 model,
@@ -396,7 +405,7 @@ mod tests {
     fn small_problem_is_solved_exactly() {
         let sets = [("horizon".to_owned(), "6".to_owned())];
         let model = load_plant("switched-lqr-4-3", &sets).unwrap();
-        let modes = RiccatiModes::new(model.lqr_data());
+        let modes = RiccatiModes::new(model.lqr_data().unwrap());
         let mut stream = Stream::new(3, Purpose::Evaluation, 0);
         let states: Vec<Vec<f64>> = (0..50)
             .map(|_| {
@@ -430,7 +439,7 @@ mod tests {
     #[test]
     fn policy_costs_at_most_its_value_bound() {
         let model = load_plant("switched-lqr-8-4", &[]).unwrap();
-        let modes = RiccatiModes::new(model.lqr_data());
+        let modes = RiccatiModes::new(model.lqr_data().unwrap());
         let states = &model.test_states().unwrap()[..64];
         let budget = SwitchedBudget {
             max_forms: 20,

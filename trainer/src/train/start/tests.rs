@@ -82,7 +82,7 @@ fn written(folder: &Path, extra: &str) -> PlantModel {
 fn averaged_start_is_the_averaged_riccati_controller() {
     for name in ["switched-lqr-3-2", "switched-lqr-8-4", "switched-lqr-6-3"] {
         let plant = plant(name);
-        let modes = RiccatiModes::new(plant.lqr_data());
+        let modes = RiccatiModes::new(plant.lqr_data().unwrap());
         let reference = AveragedRiccati::new(&modes).expect("a solution");
         let expected = mean_cost(&simulate(
             &plant,
@@ -118,7 +118,7 @@ fn the_critic_begins_with_the_cost_to_go_of_the_start() {
     let critic = Critic::new(&start.shape, &settings.critic);
     let mut parameters = initial::critic(&critic, 5);
     start.value_to(&critic, &mut parameters);
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(plant.lqr_data().unwrap());
     let averaged = AveragedRiccati::new(&modes).expect("a solution");
     let mut scratch = critic.scratch(&start.shape);
     for x in states(&plant) {
@@ -203,10 +203,10 @@ fn scores_are_one_riccati_map_of_one_matrix() {
         &[("start", "averaged-riccati"), ("policy.laws_per_mode", "1")],
     )
     .expect("a start");
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(plant.lqr_data().unwrap());
     let averaged = AveragedRiccati::new(&modes).expect("a solution");
     let model = Model::new(begin.shape.clone());
-    let data = plant.lqr_data();
+    let data = plant.lqr_data().unwrap();
     let (_, _, weights, _) = model
         .scores()
         .expect("scores")
@@ -279,7 +279,7 @@ fn riccati_starts_where_they_make_sense() {
         folder.path(),
         "noise = [0.05, 0.1]\n[more]\n[bounds]\nlower = [-1.5]\nupper = [2.0]\n",
     );
-    let modes = RiccatiModes::new(rough.lqr_data());
+    let modes = RiccatiModes::new(rough.lqr_data().unwrap());
     let reference = AveragedRiccati::new(&modes).expect("a solution");
     let begin = start(&rough, &[("start", "averaged-riccati")]).expect("a start");
     let expected = mean_cost(&simulate(
