@@ -105,7 +105,12 @@ impl Start {
                 train.entropy_start = train.entropy_start.min(0.1);
                 train.step_gains = train.step_gains.min(0.003);
                 if train.algo == Algorithm::Hpo {
+                    // What is left to gain is small: a bonus for uniform choices that outlives it keeps it from being
+                    // learned, and so does a selector that moves once for each batch.
+                    train.entropy_start = train.entropy_start.min(0.03);
+                    train.entropy_end = train.entropy_end.min(1e-4);
                     train.step_scores = train.step_scores.max(0.3);
+                    train.passes = train.passes.max(2);
                 }
                 train.step_critic = train.step_critic.min(1e-3);
                 train.critic_warmup = 2;
