@@ -9,9 +9,10 @@ use policy_format::message::{
 };
 
 use crate::boot::SCRATCH_LEN;
-use crate::controller::{Controller, ControllerState, control_step};
+use crate::controller::{Controller, ControllerState, control_step_on};
 use crate::fault::Fault;
 use crate::link::{Instruments, Link, LinkClosed};
+use crate::supervisor::Observation;
 
 /// Version of this firmware: major, minor, patch.
 pub const VERSION: (u16, u16, u16) = (
@@ -142,7 +143,18 @@ impl Session<'_, '_> {
                 self.state = ControllerState::new();
                 Reply::Ready
             }
-            Request::Step { seq, state } => self.step(board, seq, &state, scratch),
+            Request::Step { seq, state } => {
+                self.step(board, seq, &Observation::lockstep(&state), scratch)
+            }
+            Request::StepAt {
+                seq,
+                measured_us,
+                now_us,
+                state,
+            } => {
+                let observation = Observation::new(&state, measured_us.into(), now_us.into());
+                self.step(board, seq, &observation, scratch)
+            }
             Request::Stats => Reply::Stats(Stats {
                 latched_fault: Fault::code_of(self.state.latched()),
                 stack_bytes: board.stack_bytes(),
@@ -172,7 +184,7 @@ impl Session<'_, '_> {
         &mut self,
         board: &mut B,
         seq: u32,
-        measured: &[f32],
+        observation: &Observation<'_>,
         scratch: &mut [f32; SCRATCH_LEN],
     ) -> Reply {
         let length = match self.controller {
@@ -185,10 +197,10 @@ impl Session<'_, '_> {
         // The fences keep memory accesses of the step between the two readings.
         let start = board.ticks();
         compiler_fence(Ordering::SeqCst);
-        let outcome = control_step(
+        let outcome = control_step_on(
             self.controller,
             &mut self.state,
-            measured,
+            observation,
             &mut control,
             scratch,
         );

@@ -3,7 +3,7 @@
 use crate::MAX_GOLDEN;
 use crate::block::{Block, Blocks, block_len, padded_rows};
 use crate::container::{FLAG_CRITICAL, RawPolicy};
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
 use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
 use crate::network::{FloatNetwork, Int8Network, Network, int8_network_len, network_len};
@@ -24,6 +24,11 @@ impl<'a> RawPolicy<'a> {
     /// # Errors
     /// The [`FormatError`] of the first check that fails.
     pub fn validate(self, capacity: &Capacity) -> Result<Policy<'a>, FormatError> {
+        self.validate_as(capacity)
+    }
+
+    /// As [`RawPolicy::validate`], with any kind of error.
+    pub(crate) fn validate_as<E: Refusal>(self, capacity: &Capacity) -> Result<Policy<'a>, E> {
         self.check_ids()?;
         let meta = Meta::decode(self.require(SectionId::META)?)?;
         meta.check()?;
@@ -58,7 +63,7 @@ impl<'a> RawPolicy<'a> {
             meta.control_heads.into(),
         )?;
         if gains.is_none() && control.is_none() {
-            return Err(FormatError::NoControlLaw);
+            return Err(E::of(FormatError::NoControlLaw));
         }
         let bounds = if self.section(SectionId::BOUNDS).is_some() {
             let (lower, upper) = self.two_vectors(SectionId::BOUNDS, m)?;
@@ -107,60 +112,62 @@ impl<'a> RawPolicy<'a> {
     }
 
     /// Unknown critical sections and wrong flags.
-    fn check_ids(&self) -> Result<(), FormatError> {
+    fn check_ids<E: Refusal>(&self) -> Result<(), E> {
         for section in self.sections() {
             let critical = section.flags & FLAG_CRITICAL != 0;
             if !section.id.is_known() {
                 if critical {
-                    return Err(FormatError::UnknownCriticalSection { id: section.id.0 });
+                    return Err(E::of(FormatError::UnknownCriticalSection {
+                        id: section.id.0,
+                    }));
                 }
             } else if critical != section.id.is_critical() {
-                return Err(FormatError::WrongCriticalFlag {
+                return Err(E::of(FormatError::WrongCriticalFlag {
                     id: section.id.0,
                     found: section.flags,
-                });
+                }));
             }
         }
         Ok(())
     }
 
-    fn require(&self, id: SectionId) -> Result<&'a [u8], FormatError> {
+    fn require<E: Refusal>(&self, id: SectionId) -> Result<&'a [u8], E> {
         self.section(id)
-            .ok_or(FormatError::MissingSection { section: id })
+            .ok_or(E::of(FormatError::MissingSection { section: id }))
     }
 
     /// The floats of a required section that must hold exactly `count`, all finite.
-    fn floats(&self, id: SectionId, count: u64) -> Result<&'a [f32], FormatError> {
+    fn floats<E: Refusal>(&self, id: SectionId, count: u64) -> Result<&'a [f32], E> {
         let floats: &[f32] = cast(id, self.require(id)?, 4 * count)?;
         check_finite(id, 0, floats)?;
         Ok(floats)
     }
 
-    fn choice_modes(&self, choices: usize) -> Result<&'a [u16], FormatError> {
+    fn choice_modes<E: Refusal>(&self, choices: usize) -> Result<&'a [u16], E> {
         let id = SectionId::CHOICE_MODES;
         cast(id, self.require(id)?, 2 * choices as u64)
     }
 
     /// Two vectors of `count` floats, one behind the other.
-    fn two_vectors(
+    fn two_vectors<E: Refusal>(
         &self,
         id: SectionId,
         count: usize,
-    ) -> Result<(&'a [f32], &'a [f32]), FormatError> {
+    ) -> Result<(&'a [f32], &'a [f32]), E> {
         let floats = self.floats(id, 2 * count as u64)?;
         floats
             .split_at_checked(count)
-            .ok_or(FormatError::MissingSection { section: id })
+            .ok_or(E::of(FormatError::MissingSection { section: id }))
     }
 
     /// The blocks of a section, `None` if the file does not have it.
-    fn blocks(
+    fn blocks<E: Refusal>(
         &self,
         id: SectionId,
         rows: usize,
         columns: usize,
         count: usize,
-    ) -> Result<Option<Blocks<'a>>, FormatError> {
+    ) -> Result<Option<Blocks<'a>>, E> {
         if self.section(id).is_none() {
             return Ok(None);
         }
@@ -177,7 +184,7 @@ impl<'a> RawPolicy<'a> {
 
     /// A network, which must be there exactly if META gives its hidden widths, in the section of its precision
     /// (`ids`: binary32, 8 bits).
-    fn network(
+    fn network<E: Refusal>(
         &self,
         ids: [SectionId; 2],
         int8: bool,
@@ -185,13 +192,13 @@ impl<'a> RawPolicy<'a> {
         hidden: Option<&[u16]>,
         outputs: usize,
         heads: usize,
-    ) -> Result<Option<Network<'a>>, FormatError> {
+    ) -> Result<Option<Network<'a>>, E> {
         let [float, eight] = ids;
         let (id, other) = if int8 { (eight, float) } else { (float, eight) };
         let unexpected = [Some(other), hidden.is_none().then_some(id)];
         for section in unexpected.into_iter().flatten() {
             if self.section(section).is_some() {
-                return Err(FormatError::UnexpectedSection { section });
+                return Err(E::of(FormatError::UnexpectedSection { section }));
             }
         }
         let Some(hidden) = hidden else {
@@ -210,14 +217,14 @@ impl<'a> RawPolicy<'a> {
         Ok(Some(network))
     }
 
-    fn int8_network(
+    fn int8_network<E: Refusal>(
         &self,
         id: SectionId,
         inputs: usize,
         hidden: &[u16],
         outputs: usize,
         heads: usize,
-    ) -> Result<Int8Network<'a>, FormatError> {
+    ) -> Result<Int8Network<'a>, E> {
         let expected = 4 * int8_network_len(inputs, hidden, outputs, heads);
         let words: &[u32] = cast(id, self.require(id)?, expected)?;
         let network = Int8Network::new(words, inputs, hidden, outputs, heads).ok_or(size_error(
@@ -235,7 +242,7 @@ impl<'a> RawPolicy<'a> {
         Ok(network)
     }
 
-    fn fallback(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, FormatError> {
+    fn fallback<E: Refusal>(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, E> {
         let id = SectionId::FALLBACK;
         let expected = HEADER_WORDS + padded_rows(m) + block_len(m, n);
         let words: &[u32] = cast(id, self.require(id)?, 4 * expected as u64)?;
@@ -247,7 +254,7 @@ impl<'a> RawPolicy<'a> {
         let (constant, gain) = floats.split_at_checked(padded_rows(m)).ok_or(malformed)?;
         let (constant, padding) = constant.split_at_checked(m).ok_or(malformed)?;
         if zeros != [0; 3] || padding.iter().any(|v| v.to_bits() != 0) {
-            return Err(FormatError::FallbackPadding);
+            return Err(E::of(FormatError::FallbackPadding));
         }
         let (gain, _) = Block::take(gain, m, n).ok_or(malformed)?;
         check_padding(id, core::iter::once(gain))?;
@@ -259,7 +266,7 @@ impl<'a> RawPolicy<'a> {
     }
 
     /// The words of the golden vectors, behind the header of the section.
-    fn golden(&self, choices: usize, n: usize, m: usize) -> Result<&'a [u32], FormatError> {
+    fn golden<E: Refusal>(&self, choices: usize, n: usize, m: usize) -> Result<&'a [u32], E> {
         let id = SectionId::GOLDEN;
         let bytes = self.require(id)?;
         let vector = n + 1 + m;
@@ -275,7 +282,7 @@ impl<'a> RawPolicy<'a> {
             .split_first_chunk::<HEADER_WORDS>()
             .ok_or(size_error(id, bytes.len(), expected))?;
         if zeros != [0; 3] {
-            return Err(FormatError::GoldenPadding);
+            return Err(E::of(FormatError::GoldenPadding));
         }
         check_golden(Golden::new(vectors, n, m), choices)?;
         Ok(vectors)
@@ -283,11 +290,11 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Reads a section in place; its length must be exactly `expected` bytes.
-pub(crate) fn cast<T: bytemuck::AnyBitPattern>(
+pub(crate) fn cast<T: bytemuck::AnyBitPattern, E: Refusal>(
     section: SectionId,
     bytes: &[u8],
     expected: u64,
-) -> Result<&[T], FormatError> {
+) -> Result<&[T], E> {
     let error = size_error(section, bytes.len(), expected);
     if bytes.len() as u64 != expected {
         return Err(error);
@@ -296,35 +303,35 @@ pub(crate) fn cast<T: bytemuck::AnyBitPattern>(
     bytemuck::try_cast_slice(bytes).map_err(|_| error)
 }
 
-pub(crate) const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
-    FormatError::SectionSize {
+pub(crate) fn size_error<E: Refusal>(section: SectionId, found: usize, expected: u64) -> E {
+    E::of(FormatError::SectionSize {
         section,
         found,
         expected,
-    }
+    })
 }
 
 /// Every float is finite; `start` is the word offset of the first one in its section.
-pub(crate) fn check_finite(
+pub(crate) fn check_finite<E: Refusal>(
     section: SectionId,
     start: usize,
     floats: &[f32],
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     match floats.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(FormatError::NonFinite {
+        Some(index) => Err(E::of(FormatError::NonFinite {
             section,
             word: start + index,
-        }),
+        })),
         None => Ok(()),
     }
 }
 
 /// Scales of an 8-bit network's inputs are positive and normal, and +0.0 behind them.
-pub(crate) fn check_int8_input(
+pub(crate) fn check_int8_input<E: Refusal>(
     section: SectionId,
     scales: &[f32],
     inputs: usize,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     for (index, &scale) in scales.iter().enumerate() {
         let good = if index < inputs {
             scale.is_normal() && scale > 0.0
@@ -332,86 +339,86 @@ pub(crate) fn check_int8_input(
             scale.to_bits() == 0
         };
         if !good {
-            return Err(FormatError::Int8InputScale { section, index });
+            return Err(E::of(FormatError::Int8InputScale { section, index }));
         }
     }
     Ok(())
 }
 
-fn check_padding<'a>(
+fn check_padding<'a, E: Refusal>(
     section: SectionId,
     blocks: impl Iterator<Item = Block<'a>>,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     for (block, content) in blocks.enumerate() {
         if let Some(index) = content.dirty_padding() {
-            return Err(FormatError::BlockPadding {
+            return Err(E::of(FormatError::BlockPadding {
                 section,
                 block,
                 index,
-            });
+            }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_choice_modes(choice_modes: &[u16], modes: u16) -> Result<(), FormatError> {
+pub(crate) fn check_choice_modes<E: Refusal>(choice_modes: &[u16], modes: u16) -> Result<(), E> {
     for (choice, &mode) in choice_modes.iter().enumerate() {
         if mode >= modes {
-            return Err(FormatError::ChoiceMode {
+            return Err(E::of(FormatError::ChoiceMode {
                 choice: choice as u32,
                 found: mode.into(),
                 modes: modes.into(),
-            });
+            }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_scale(scale: &[f32]) -> Result<(), FormatError> {
+pub(crate) fn check_scale<E: Refusal>(scale: &[f32]) -> Result<(), E> {
     for (index, &found) in scale.iter().enumerate() {
         if found <= 0.0 {
-            return Err(FormatError::InputScale { index, found });
+            return Err(E::of(FormatError::InputScale { index, found }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_selector(choices: usize, present: bool) -> Result<(), FormatError> {
+pub(crate) fn check_selector<E: Refusal>(choices: usize, present: bool) -> Result<(), E> {
     if choices > 1 && !present {
-        return Err(FormatError::NoSelector {
+        return Err(E::of(FormatError::NoSelector {
             choices: choices as u32,
-        });
+        }));
     }
     Ok(())
 }
 
-pub(crate) fn check_bounds(lower: &[f32], upper: &[f32]) -> Result<(), FormatError> {
+pub(crate) fn check_bounds<E: Refusal>(lower: &[f32], upper: &[f32]) -> Result<(), E> {
     for (index, (&lower, &upper)) in lower.iter().zip(upper).enumerate() {
         if lower > upper {
-            return Err(FormatError::BoundsOrder {
+            return Err(E::of(FormatError::BoundsOrder {
                 index,
                 lower,
                 upper,
-            });
+            }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_fallback_mode(mode: u32, modes: u16) -> Result<u16, FormatError> {
+pub(crate) fn check_fallback_mode<E: Refusal>(mode: u32, modes: u16) -> Result<u16, E> {
     match u16::try_from(mode) {
         Ok(mode) if mode < modes => Ok(mode),
-        _ => Err(FormatError::FallbackMode {
+        _ => Err(E::of(FormatError::FallbackMode {
             found: mode,
             modes: modes.into(),
-        }),
+        })),
     }
 }
 
-pub(crate) fn check_fallback_constant(
+pub(crate) fn check_fallback_constant<E: Refusal>(
     constant: &[f32],
     bounds: Option<Bounds<'_>>,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let Some(Bounds { lower, upper }) = bounds else {
         return Ok(());
     };
@@ -419,26 +426,26 @@ pub(crate) fn check_fallback_constant(
         constant.iter().zip(lower.iter().zip(upper)).enumerate()
     {
         if found < lower || found > upper {
-            return Err(FormatError::FallbackConstant { index, found });
+            return Err(E::of(FormatError::FallbackConstant { index, found }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_golden_count(count: usize) -> Result<(), FormatError> {
+pub(crate) fn check_golden_count<E: Refusal>(count: usize) -> Result<(), E> {
     if count == 0 || count > MAX_GOLDEN {
-        return Err(FormatError::GoldenCount {
+        return Err(E::of(FormatError::GoldenCount {
             found: count as u32,
-        });
+        }));
     }
     Ok(())
 }
 
 /// Golden vectors: finite, of existing choices, and one of them with a subnormal state value.
-pub(crate) fn check_golden<'a>(
+pub(crate) fn check_golden<'a, E: Refusal>(
     vectors: impl Iterator<Item = GoldenVector<'a>>,
     choices: usize,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let mut subnormal = false;
     let mut word = HEADER_WORDS;
     for (index, vector) in vectors.enumerate() {
@@ -447,17 +454,17 @@ pub(crate) fn check_golden<'a>(
         check_finite(SectionId::GOLDEN, word, vector.control)?;
         word += vector.control.len();
         if vector.choice as usize >= choices {
-            return Err(FormatError::GoldenChoice {
+            return Err(E::of(FormatError::GoldenChoice {
                 index,
                 found: vector.choice,
                 choices: choices as u32,
-            });
+            }));
         }
         subnormal |= vector.state.iter().any(|v| v.is_subnormal());
     }
     if subnormal {
         Ok(())
     } else {
-        Err(FormatError::GoldenWithoutSubnormal)
+        Err(E::of(FormatError::GoldenWithoutSubnormal))
     }
 }

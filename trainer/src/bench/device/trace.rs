@@ -55,7 +55,7 @@ impl Code {
             // Bit 0 of a Thumb function's address says Thumb.
             symbols.map(|s| s.address() as u32 & !1).collect()
         };
-        let steps = addresses(&|name| name.contains("12control_step"));
+        let steps = addresses(&|name| name.contains("control_step_on"));
         let kernels = addresses(&|name| {
             ["hpo_dense", "hpo_quadratic", "hpo_int8"]
                 .iter()
