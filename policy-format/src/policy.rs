@@ -73,6 +73,8 @@ impl<'a> Policy<'a> {
     ///
     /// # Errors
     /// The [`FormatError::code`](crate::FormatError::code) of the first check that fails.
+    // Out of line, so that the policy is moved whole and not field by field.
+    #[inline(never)]
     pub fn load(bytes: &'a [u8], capacity: &Capacity) -> Result<Self, ErrorCode> {
         RawPolicy::parse_as(bytes)?.validate_as(capacity)
     }

@@ -7,7 +7,7 @@ use crate::container::RawPolicy;
 use crate::error::{FormatError, Refusal};
 use crate::policy::{Bounds, Policy};
 use crate::section::SectionId;
-use crate::validate::{cast, check_finite, size_error};
+use crate::validate::{check_finite, finite, size_error, words};
 
 /// Words of the header of MODE_RULES, and of the whole section SUPERVISION.
 pub(crate) const HEADER_WORDS: usize = 4;
@@ -140,9 +140,7 @@ impl<'a> RawPolicy<'a> {
         let Some(bytes) = self.section(id) else {
             return Ok(None);
         };
-        let floats: &[f32] = cast(id, bytes, 4 * count as u64)?;
-        check_finite(id, 0, floats)?;
-        Ok(Some(floats))
+        Ok(Some(finite(id, words(id, bytes, 4 * count as u64)?)?))
     }
 
     fn limits<E: Refusal>(&self, m: usize) -> Result<Option<Limits<'a>>, E> {
@@ -154,12 +152,14 @@ impl<'a> RawPolicy<'a> {
 
     fn envelope<E: Refusal>(&self, n: usize) -> Result<Option<Envelope<'a>>, E> {
         let floats = self.optional_floats(SectionId::ENVELOPE, 4 * n)?;
-        let part = |floats: &'a [f32], k: usize| floats.get(k * n..(k + 1) * n).unwrap_or_default();
-        Ok(floats.map(|floats| Envelope {
-            lower: part(floats, 0),
-            upper: part(floats, 1),
-            typical_lower: part(floats, 2),
-            typical_upper: part(floats, 3),
+        // n is at least 1.
+        let mut parts = floats.unwrap_or_default().chunks_exact(n.max(1));
+        let mut part = || parts.next().unwrap_or_default();
+        Ok(floats.map(|_| Envelope {
+            lower: part(),
+            upper: part(),
+            typical_lower: part(),
+            typical_upper: part(),
         }))
     }
 
@@ -177,7 +177,7 @@ impl<'a> RawPolicy<'a> {
             0
         };
         let expected = 4 * (HEADER_WORDS + modes + rows) as u64;
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let malformed = size_error(id, bytes.len(), expected);
         let (&[hysteresis, flag, zeros @ ..], lists) =
             words.split_first_chunk::<HEADER_WORDS>().ok_or(malformed)?;
@@ -200,7 +200,7 @@ impl<'a> RawPolicy<'a> {
             return Ok(None);
         };
         let expected = 4 * SUPERVISION_WORDS as u64;
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let &[
             kind,
             recover_after,
@@ -313,35 +313,29 @@ fn check_envelope<E: Refusal>(envelope: &Envelope<'_>) -> Result<(), E> {
 }
 
 fn check_supervision<E: Refusal>(supervision: &Supervision) -> Result<(), E> {
-    let fields = [
-        (
-            "supervision.recover_after",
-            supervision.recover_after,
-            MAX_PERIODS,
-        ),
-        (
-            "supervision.deadline_us",
-            supervision.deadline_us,
-            MAX_MICROS,
-        ),
-        ("supervision.max_age_us", supervision.max_age_us, MAX_MICROS),
-        (
-            "supervision.frozen_after",
-            supervision.frozen_after,
-            MAX_PERIODS,
-        ),
-    ];
-    for (field, found, max) in fields {
-        // One measurement alone is never frozen.
-        let frozen = field == "supervision.frozen_after" && found == 1;
-        if found > max || frozen {
-            return Err(E::of(FormatError::OutOfRange {
+    let range = |field, found, min, max| {
+        if found < min || found > max {
+            Err(E::of(FormatError::OutOfRange {
                 field,
                 found,
-                min: if frozen { 2 } else { 0 },
+                min,
                 max,
-            }));
+            }))
+        } else {
+            Ok(())
         }
-    }
-    Ok(())
+    };
+    let &Supervision {
+        fallback: _,
+        recover_after,
+        deadline_us,
+        max_age_us,
+        frozen_after,
+    } = supervision;
+    range("supervision.recover_after", recover_after, 0, MAX_PERIODS)?;
+    range("supervision.deadline_us", deadline_us, 0, MAX_MICROS)?;
+    range("supervision.max_age_us", max_age_us, 0, MAX_MICROS)?;
+    // One measurement alone is never frozen.
+    let least = if frozen_after == 1 { 2 } else { 0 };
+    range("supervision.frozen_after", frozen_after, least, MAX_PERIODS)
 }

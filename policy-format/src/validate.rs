@@ -138,14 +138,16 @@ impl<'a> RawPolicy<'a> {
 
     /// The floats of a required section that must hold exactly `count`, all finite.
     fn floats<E: Refusal>(&self, id: SectionId, count: u64) -> Result<&'a [f32], E> {
-        let floats: &[f32] = cast(id, self.require(id)?, 4 * count)?;
-        check_finite(id, 0, floats)?;
-        Ok(floats)
+        finite(id, words(id, self.require(id)?, 4 * count)?)
     }
 
     fn choice_modes<E: Refusal>(&self, choices: usize) -> Result<&'a [u16], E> {
         let id = SectionId::CHOICE_MODES;
-        cast(id, self.require(id)?, 2 * choices as u64)
+        let bytes = self.require(id)?;
+        match bytemuck::try_cast_slice(bytes) {
+            Ok(modes) if modes.len() == choices => Ok(modes),
+            _ => Err(size_error(id, bytes.len(), 2 * choices as u64)),
+        }
     }
 
     /// Two vectors of `count` floats, one behind the other.
@@ -171,14 +173,15 @@ impl<'a> RawPolicy<'a> {
         if self.section(id).is_none() {
             return Ok(None);
         }
-        let expected = block_len(rows, columns) as u64 * count as u64;
-        let floats = self.floats(id, expected)?;
-        let blocks = Blocks::new(floats, rows, columns, count).ok_or(size_error(
-            id,
-            4 * floats.len(),
-            4 * expected,
-        ))?;
-        check_padding(id, blocks.iter())?;
+        let bytes = self.require(id)?;
+        let words = words_of(bytes);
+        let floats = bytemuck::must_cast_slice(words);
+        let blocks = Blocks::new(floats, rows, columns, count).ok_or_else(|| {
+            let expected = block_len(rows, columns) as u64 * count as u64;
+            size_error(id, bytes.len(), 4 * expected)
+        })?;
+        finite(id, words)?;
+        check_padding(id, &[], &blocks)?;
         Ok(Some(blocks))
     }
 
@@ -204,52 +207,35 @@ impl<'a> RawPolicy<'a> {
         let Some(hidden) = hidden else {
             return Ok(None);
         };
-        if int8 {
-            let network = self.int8_network(id, inputs, hidden, outputs, heads)?;
-            return Ok(Some(Network::Int8(network)));
-        }
-        let expected = network_len(inputs, hidden, outputs, heads);
-        let floats = self.floats(id, expected)?;
-        let network = FloatNetwork::new(floats, inputs, hidden, outputs, heads)
-            .ok_or(size_error(id, 4 * floats.len(), 4 * expected))?;
-        let network = Network::Float(network);
-        check_padding(id, network.blocks())?;
-        Ok(Some(network))
-    }
-
-    fn int8_network<E: Refusal>(
-        &self,
-        id: SectionId,
-        inputs: usize,
-        hidden: &[u16],
-        outputs: usize,
-        heads: usize,
-    ) -> Result<Int8Network<'a>, E> {
-        let expected = 4 * int8_network_len(inputs, hidden, outputs, heads);
-        let words: &[u32] = cast(id, self.require(id)?, expected)?;
-        let network = Int8Network::new(words, inputs, hidden, outputs, heads).ok_or(size_error(
-            id,
-            4 * words.len(),
-            expected,
-        ))?;
-        check_int8_input(id, network.input_scale, inputs)?;
-        let mut first = 0;
-        let hidden = network.hidden.iter().copied();
-        for block in hidden.chain((0..heads).map_while(|head| network.head(head))) {
-            block.check(id, first)?;
-            first += padded_rows(block.rows());
-        }
-        Ok(network)
+        let bytes = self.require(id)?;
+        let words = words_of(bytes);
+        Ok(Some(if int8 {
+            let network = Int8Network::new(words, inputs, hidden, outputs, heads);
+            Network::Int8(check_int8(id, network, inputs, heads, || {
+                let expected = int8_network_len(inputs, hidden, outputs, heads);
+                size_error(id, bytes.len(), 4 * expected)
+            })?)
+        } else {
+            let floats = bytemuck::must_cast_slice(words);
+            let network =
+                FloatNetwork::new(floats, inputs, hidden, outputs, heads).ok_or_else(|| {
+                    let expected = network_len(inputs, hidden, outputs, heads);
+                    size_error(id, bytes.len(), 4 * expected)
+                })?;
+            finite(id, words)?;
+            check_padding(id, &network.hidden, &network.heads)?;
+            Network::Float(network)
+        }))
     }
 
     fn fallback<E: Refusal>(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, E> {
         let id = SectionId::FALLBACK;
         let expected = HEADER_WORDS + padded_rows(m) + block_len(m, n);
-        let words: &[u32] = cast(id, self.require(id)?, 4 * expected as u64)?;
+        let words = words(id, self.require(id)?, 4 * expected as u64)?;
         let malformed = size_error(id, 4 * words.len(), 4 * expected as u64);
         let (&[mode, zeros @ ..], floats) =
             words.split_first_chunk::<HEADER_WORDS>().ok_or(malformed)?;
-        let floats: &[f32] = bytemuck::try_cast_slice(floats).map_err(|_| malformed)?;
+        let floats: &[f32] = bytemuck::must_cast_slice(floats);
         check_finite(id, HEADER_WORDS, floats)?;
         let (constant, gain) = floats.split_at_checked(padded_rows(m)).ok_or(malformed)?;
         let (constant, padding) = constant.split_at_checked(m).ok_or(malformed)?;
@@ -257,7 +243,7 @@ impl<'a> RawPolicy<'a> {
             return Err(E::of(FormatError::FallbackPadding));
         }
         let (gain, _) = Block::take(gain, m, n).ok_or(malformed)?;
-        check_padding(id, core::iter::once(gain))?;
+        check_block(id, 0, &gain)?;
         Ok(FallbackLaw {
             mode: check_fallback_mode(mode, modes)?,
             constant,
@@ -277,7 +263,7 @@ impl<'a> RawPolicy<'a> {
             .ok_or(size_error(id, bytes.len(), least))?;
         check_golden_count(count as usize)?;
         let expected = 4 * (HEADER_WORDS as u64 + u64::from(count) * vector as u64);
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let (&[_, zeros @ ..], vectors) = words
             .split_first_chunk::<HEADER_WORDS>()
             .ok_or(size_error(id, bytes.len(), expected))?;
@@ -290,17 +276,27 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Reads a section in place; its length must be exactly `expected` bytes.
-pub(crate) fn cast<T: bytemuck::AnyBitPattern, E: Refusal>(
+pub(crate) fn words<E: Refusal>(
     section: SectionId,
     bytes: &[u8],
     expected: u64,
-) -> Result<&[T], E> {
-    let error = size_error(section, bytes.len(), expected);
+) -> Result<&[u32], E> {
     if bytes.len() as u64 != expected {
-        return Err(error);
+        return Err(size_error(section, bytes.len(), expected));
     }
-    // Sections start 16-aligned in an aligned buffer: the cast cannot fail once the length is right.
-    bytemuck::try_cast_slice(bytes).map_err(|_| error)
+    Ok(words_of(bytes))
+}
+
+/// The words of a section, none if they are not whole: sections start 16-aligned in an aligned buffer.
+fn words_of(bytes: &[u8]) -> &[u32] {
+    bytemuck::try_cast_slice(bytes).unwrap_or_default()
+}
+
+/// The words of a section as floats, all finite.
+pub(crate) fn finite<E: Refusal>(section: SectionId, words: &[u32]) -> Result<&[f32], E> {
+    let floats = bytemuck::must_cast_slice(words);
+    check_finite(section, 0, floats)?;
+    Ok(floats)
 }
 
 pub(crate) fn size_error<E: Refusal>(section: SectionId, found: usize, expected: u64) -> E {
@@ -345,20 +341,59 @@ pub(crate) fn check_int8_input<E: Refusal>(
     Ok(())
 }
 
-fn check_padding<'a, E: Refusal>(
+/// The padding of the blocks of a section: hidden layers, then `heads`.
+fn check_padding<E: Refusal>(
     section: SectionId,
-    blocks: impl Iterator<Item = Block<'a>>,
+    hidden: &[Block<'_>],
+    heads: &Blocks<'_>,
 ) -> Result<(), E> {
-    for (block, content) in blocks.enumerate() {
-        if let Some(index) = content.dirty_padding() {
-            return Err(E::of(FormatError::BlockPadding {
-                section,
-                block,
-                index,
-            }));
-        }
+    let mut number = 0;
+    for block in hidden {
+        check_block(section, number, block)?;
+        number += 1;
+    }
+    let mut head = 0;
+    while let Some(block) = heads.get(head) {
+        check_block(section, number + head, &block)?;
+        head += 1;
     }
     Ok(())
+}
+
+/// The padding of the block with this number in its section.
+fn check_block<E: Refusal>(section: SectionId, block: usize, content: &Block<'_>) -> Result<(), E> {
+    match content.dirty_padding() {
+        Some(index) => Err(E::of(FormatError::BlockPadding {
+            section,
+            block,
+            index,
+        })),
+        None => Ok(()),
+    }
+}
+
+/// Scales and rows of an 8-bit network; `wrong_size` is the error if it is none.
+fn check_int8<'a, E: Refusal>(
+    section: SectionId,
+    network: Option<Int8Network<'a>>,
+    inputs: usize,
+    heads: usize,
+    wrong_size: impl FnOnce() -> E,
+) -> Result<Int8Network<'a>, E> {
+    let network = network.ok_or_else(wrong_size)?;
+    check_int8_input(section, network.input_scale, inputs)?;
+    let mut first = 0;
+    for block in &network.hidden {
+        block.check(section, first)?;
+        first += padded_rows(block.rows());
+    }
+    for head in 0..heads {
+        if let Some(block) = network.head(head) {
+            block.check(section, first)?;
+            first += padded_rows(block.rows());
+        }
+    }
+    Ok(network)
 }
 
 pub(crate) fn check_choice_modes<E: Refusal>(choice_modes: &[u16], modes: u16) -> Result<(), E> {
