@@ -5,6 +5,7 @@
 
 use crate::error::{FormatError, Refusal};
 use crate::section::SectionId;
+use crate::validate::is_positive_normal;
 
 /// Least activation: inputs are limited to it, and no hidden unit goes below.
 pub const INT8_ACTIVATION_MIN: i32 = -1024;
@@ -323,7 +324,7 @@ pub(crate) fn check_factor<E: Refusal>(
     output: bool,
 ) -> Result<(), E> {
     let good = if output {
-        f32::from_bits(factor).is_normal() && f32::from_bits(factor) > 0.0
+        is_positive_normal(f32::from_bits(factor))
     } else {
         factor >= 1 && factor <= INT8_MULTIPLIER_MAX.into()
     };

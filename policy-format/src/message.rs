@@ -14,7 +14,7 @@ mod frame;
 use heapless::Vec;
 
 pub use codec::Message;
-pub use frame::{FrameReader, encode_frame};
+pub use frame::{FrameReader, FrameWriter, encode_frame};
 
 /// Version of requests, replies and framing. Both sides name theirs in the greeting.
 pub const PROTOCOL: u16 = 1;

@@ -330,7 +330,7 @@ pub(crate) fn check_int8_input<E: Refusal>(
 ) -> Result<(), E> {
     for (index, &scale) in scales.iter().enumerate() {
         let good = if index < inputs {
-            scale.is_normal() && scale > 0.0
+            is_positive_normal(scale)
         } else {
             scale.to_bits() == 0
         };
@@ -467,6 +467,16 @@ pub(crate) fn check_fallback_constant<E: Refusal>(
     Ok(())
 }
 
+/// As `f32::is_subnormal`, which asks for the whole class.
+fn is_subnormal(v: &f32) -> bool {
+    (1..0x0080_0000).contains(&(v.to_bits() & 0x7FFF_FFFF))
+}
+
+/// As `v.is_normal() && v > 0.0`.
+pub(crate) fn is_positive_normal(v: f32) -> bool {
+    (0x0080_0000..0x7F80_0000).contains(&v.to_bits())
+}
+
 pub(crate) fn check_golden_count<E: Refusal>(count: usize) -> Result<(), E> {
     if count == 0 || count > MAX_GOLDEN {
         return Err(E::of(FormatError::GoldenCount {
@@ -495,7 +505,7 @@ pub(crate) fn check_golden<'a, E: Refusal>(
                 choices: choices as u32,
             }));
         }
-        subnormal |= vector.state.iter().any(|v| v.is_subnormal());
+        subnormal |= vector.state.iter().any(is_subnormal);
     }
     if subnormal {
         Ok(())

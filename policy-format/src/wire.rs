@@ -1,4 +1,4 @@
-//! postcard's encoding of numbers and lists, read and written without serde.
+//! postcard's encoding of numbers and lists, read without serde; [`crate::message`] has the writing.
 //!
 //! A device reads META and speaks [`crate::message`] with it: what `derive` makes of the same types takes 5 KiB more of its flash.
 //! Tests compare with postcard, byte for byte, whatever the bytes.
@@ -97,33 +97,6 @@ impl<'a> Decoder<'a> {
             0 => Some(None),
             1 => Some(Some(read(self)?)),
             _ => None,
-        }
-    }
-}
-
-/// Takes bytes one by one.
-pub trait Encoder {
-    /// Takes a byte.
-    fn byte(&mut self, byte: u8);
-
-    /// Writes a number; those of 16 bits look the same.
-    fn number(&mut self, value: u32) {
-        let mut rest = value;
-        while rest >= 0x80 {
-            self.byte(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        self.byte(rest as u8);
-    }
-
-    /// Writes a list of floats.
-    fn floats(&mut self, values: &[f32]) {
-        // No list is that long.
-        self.number(values.len() as u32);
-        for value in values {
-            for byte in value.to_le_bytes() {
-                self.byte(byte);
-            }
         }
     }
 }

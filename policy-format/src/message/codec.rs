@@ -1,19 +1,20 @@
 //! Requests and replies as bytes: postcard's encoding of their types, in the order of their fields.
 
+use super::frame::FrameWriter;
 use super::{Action, Hello, Reply, Request, Stats};
-use crate::wire::{Decoder, Encoder};
+use crate::wire::Decoder;
 
 /// What a frame carries: [`Request`] and [`Reply`].
 pub trait Message: Sized {
     /// Writes the message.
-    fn write<E: Encoder>(&self, to: &mut E);
+    fn write(&self, to: &mut FrameWriter<'_>);
 
     /// Reads the message from the front of the bytes; `None` if it is none.
     fn read(from: &mut Decoder<'_>) -> Option<Self>;
 }
 
 impl Message for Request {
-    fn write<E: Encoder>(&self, to: &mut E) {
+    fn write(&self, to: &mut FrameWriter<'_>) {
         match self {
             Request::Hello { protocol } => {
                 to.byte(0);
@@ -42,6 +43,7 @@ impl Message for Request {
         }
     }
 
+    #[inline(never)]
     fn read(from: &mut Decoder<'_>) -> Option<Self> {
         Some(match from.u32()? {
             0 => Request::Hello {
@@ -66,7 +68,7 @@ impl Message for Request {
 }
 
 impl Message for Reply {
-    fn write<E: Encoder>(&self, to: &mut E) {
+    fn write(&self, to: &mut FrameWriter<'_>) {
         match self {
             Reply::Hello(hello) => {
                 to.byte(0);
@@ -117,6 +119,7 @@ impl Message for Reply {
         }
     }
 
+    #[inline(never)]
     fn read(from: &mut Decoder<'_>) -> Option<Self> {
         Some(match from.u32()? {
             0 => Reply::Hello(Hello {

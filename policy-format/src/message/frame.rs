@@ -5,7 +5,7 @@ use heapless::Vec;
 
 use super::{FrameError, MAX_FRAME, MAX_PAYLOAD, Message};
 use crate::crc32::Crc32;
-use crate::wire::{Decoder, Encoder};
+use crate::wire::Decoder;
 
 /// Writes the frame of `message`, its final zero included, into `frame` and returns its length.
 ///
@@ -29,7 +29,8 @@ pub fn encode_frame<T: Message>(
 
 /// Writes a frame byte by byte, without a buffer for what it holds. COBS replaces every zero by the distance to the next
 /// one; that is known only once the run is over, and is left open until then.
-struct FrameWriter<'f> {
+#[derive(Debug)]
+pub struct FrameWriter<'f> {
     frame: &'f mut [u8; MAX_FRAME],
     /// Where the length of the present run will stand.
     run: usize,
@@ -39,15 +40,36 @@ struct FrameWriter<'f> {
     crc: Crc32,
 }
 
-impl Encoder for FrameWriter<'_> {
+impl FrameWriter<'_> {
     #[inline(never)]
-    fn byte(&mut self, byte: u8) {
+    pub(super) fn byte(&mut self, byte: u8) {
         self.crc.push(byte);
         self.stuff(byte);
     }
-}
 
-impl FrameWriter<'_> {
+    /// Writes a number, seven bits to a byte, lowest first; those of 16 bits look the same.
+    #[inline(never)]
+    pub(super) fn number(&mut self, value: u32) {
+        let mut rest = value;
+        while rest >= 0x80 {
+            self.byte(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.byte(rest as u8);
+    }
+
+    /// Writes a list of floats.
+    #[inline(never)]
+    pub(super) fn floats(&mut self, values: &[f32]) {
+        // No list is that long.
+        self.number(values.len() as u32);
+        for value in values {
+            for byte in value.to_le_bytes() {
+                self.byte(byte);
+            }
+        }
+    }
+
     #[inline(never)]
     fn stuff(&mut self, byte: u8) {
         if byte != 0 {
@@ -111,6 +133,7 @@ impl FrameReader {
     }
 
     /// Takes one byte; whether it completed a payload.
+    #[inline(never)]
     fn push(&mut self, byte: u8) -> Option<Result<(), FrameError>> {
         if self.skipping {
             if byte == 0 {
