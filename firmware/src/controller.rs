@@ -29,6 +29,7 @@ pub struct Outcome {
 /// is answered by the fallback law, and the fault is latched: the fallback law acts until a new [`ControllerState`] begins the next
 /// episode, or until the policy's own rule of return is met. Without an armed policy the answer is the safe constant, mode
 /// 0 and control zero, with the boot fault. Never panics, whatever the values and lengths.
+#[inline(never)]
 pub fn control_step(
     controller: &Controller<'_>,
     state: &mut ControllerState,
@@ -37,19 +38,7 @@ pub fn control_step(
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Outcome {
     let observation = Observation::lockstep(measured);
-    control_step_on(controller, state, &observation, control, scratch)
-}
-
-/// As [`control_step`], for an observation with or without times.
-#[inline(never)]
-pub fn control_step_on(
-    controller: &Controller<'_>,
-    state: &mut ControllerState,
-    observation: &Observation<'_>,
-    control: &mut [f32],
-    scratch: &mut [f32; SCRATCH_LEN],
-) -> Outcome {
-    let command = supervisor::step(controller, state, observation, scratch);
+    let command = supervisor::step(controller, state, &observation, scratch);
     let values = command
         .control()
         .iter()

@@ -34,7 +34,7 @@ pub mod supervisor;
 pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
 pub use budget::{Offer, boot_on};
 pub use control_loop::{ControlLoop, ResetCause};
-pub use controller::{Controller, ControllerState, Outcome, control_step, control_step_on};
+pub use controller::{Controller, ControllerState, Outcome, control_step};
 pub use fault::Fault;
 pub use hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
 pub use link::{Instruments, Link, LinkClosed};

@@ -35,6 +35,7 @@ mod budget;
 pub mod constraint;
 mod container;
 mod crc32;
+mod elementwise;
 mod encode;
 mod encode_error;
 mod encode_int8;

@@ -79,6 +79,17 @@ pub struct Safety<'a> {
     pub supervision: Option<Supervision>,
 }
 
+impl Supervision {
+    /// Without section SUPERVISION: gain, no return, no monitor of time.
+    pub const NONE: Self = Self {
+        fallback: FallbackKind::Gain,
+        recover_after: 0,
+        deadline_us: 0,
+        max_age_us: 0,
+        frozen_after: 0,
+    };
+}
+
 impl Safety<'_> {
     /// A policy without any of it.
     pub const NONE: Safety<'static> = Safety {

@@ -27,6 +27,9 @@ pub struct Step {
     pub kernels: Vec<Count>,
 }
 
+/// How the mangled name of `firmware::supervisor::step` ends: from decoded observation to checked action.
+const STEP: &str = "10supervisor4step4step";
+
 /// Code and entry points of a firmware.
 pub struct Code {
     /// Address and bytes of the executable sections.
@@ -55,7 +58,7 @@ impl Code {
             // Bit 0 of a Thumb function's address says Thumb.
             symbols.map(|s| s.address() as u32 & !1).collect()
         };
-        let steps = addresses(&|name| name.contains("control_step_on"));
+        let steps = addresses(&|name| name.ends_with(STEP));
         let kernels = addresses(&|name| {
             ["hpo_dense", "hpo_quadratic", "hpo_int8"]
                 .iter()
