@@ -13,6 +13,7 @@ use crate::wire::Decoder;
 ///
 /// # Errors
 /// [`FrameError::Encode`] if the message does not fit; no message of this module is that long.
+#[inline(never)]
 pub fn encode_frame<T: Message>(
     message: &T,
     frame: &mut [u8; MAX_FRAME],
