@@ -60,7 +60,7 @@ pub enum Request {
     /// Stop serving. Answered by [`Reply::Bye`]; an emulated device then exits with code 0.
     Shutdown,
     /// One control step whose measurement has a time, so that the monitors of time act on the host's clock. Answered by
-    /// [`Reply::Action`]. Firmware before version 0.1.0 of this message answers [`Reply::Error`].
+    /// [`Reply::Action`]; by firmware that does not know it by [`Reply::Error`].
     StepAt {
         /// Number of the step, copied into the answer.
         seq: u32,

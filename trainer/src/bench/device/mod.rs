@@ -17,9 +17,9 @@ use crate::device::build::build_firmware;
 use crate::device::qemu::{LinkKind, Qemu, QemuConfig};
 use crate::device::session::Session;
 use crate::error::{Error, Result};
-use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
 use crate::export::PolicyBuffer;
 use crate::export::int8::int8_policy;
+use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
 
 /// Longest wait for an answer of a device that logs every instruction.
 const PATIENCE: Duration = Duration::from_secs(120);
