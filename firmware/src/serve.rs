@@ -142,7 +142,18 @@ impl Session<'_, '_> {
                 self.state = ControllerState::new();
                 Reply::Ready
             }
-            Request::Step { seq, state } => self.step(board, seq, &state, scratch),
+            Request::Step { seq, state } => {
+                self.step(board, seq, &Observation::lockstep(&state), scratch)
+            }
+            Request::StepAt {
+                seq,
+                measured_us,
+                now_us,
+                state,
+            } => {
+                let observation = Observation::new(&state, measured_us.into(), now_us.into());
+                self.step(board, seq, &observation, scratch)
+            }
             Request::Stats => Reply::Stats(Stats {
                 latched_fault: Fault::code_of(self.state.latched()),
                 stack_bytes: board.stack_bytes(),
@@ -172,14 +183,13 @@ impl Session<'_, '_> {
         &mut self,
         board: &mut B,
         seq: u32,
-        measured: &[f32],
+        observation: &Observation<'_>,
         scratch: &mut [f32; SCRATCH_LEN],
     ) -> Reply {
-        let observation = Observation::lockstep(measured);
         // The fences keep memory accesses of the step between the two readings.
         let start = board.ticks();
         compiler_fence(Ordering::SeqCst);
-        let command = supervisor::step(self.controller, &mut self.state, &observation, scratch);
+        let command = supervisor::step(self.controller, &mut self.state, observation, scratch);
         compiler_fence(Ordering::SeqCst);
         let end = board.ticks();
 

@@ -19,6 +19,7 @@ use crate::device::session::Session;
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8::int8_policy;
+use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
 
 /// Longest wait for an answer of a device that logs every instruction.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// instruction of each to its return), `step` (the whole control step, supervisor included, from decoded observation to checked
 /// action), `overhead` (the step without all kernels), `limit` (issue 5's for the overhead), `spread` and `step-spread`
 /// (greatest less least network and step over states that meet every path, the episode's first step left out of the latter),
-/// `first-step`, and `network-cycles`, an estimate.
+/// `first-step`, and `network-cycles`, an estimate. Then `received` and `sent`: instructions of the link, per byte of the frames
+/// (COBS, CRC-32, the message itself, the calls of the semihosting link), of all steps together.
 ///
 /// Only what has `filter` in its name (`a/f32`, ..) is run. `progress` is told the name before.
 ///
@@ -59,8 +61,9 @@ pub fn device_bench(
     for case in cases {
         let name = case.name();
         progress(&name);
-        let steps = run(board, &elf, &code, &case.policy()?, &case.shape)?;
+        let (steps, frames) = run(board, &elf, &code, &case.policy()?, &case.shape)?;
         entries.extend(figures(&name, &case, &steps)?);
+        entries.extend(link_figures(&name, &steps, &frames));
     }
     Ok(entries)
 }
@@ -119,14 +122,52 @@ impl Case {
     }
 }
 
-/// Runs a step on each of the shape's states, logging every instruction.
+/// Bytes of a step's two frames.
+#[derive(Clone, Copy, Debug)]
+struct Frames {
+    request: usize,
+    reply: usize,
+}
+
+impl Frames {
+    fn of(seq: u32, state: &[f32], action: &Action) -> Option<Self> {
+        let mut frame = [0; MAX_FRAME];
+        Some(Self {
+            request: encode_frame(&Request::step(seq, state)?, &mut frame).ok()?,
+            reply: encode_frame(&Reply::Action(action.clone()), &mut frame).ok()?,
+        })
+    }
+}
+
+/// Instructions of the link per byte; the first request, before which there is no other, and the last reply are left out.
+fn link_figures(name: &str, steps: &[Step], frames: &[Frames]) -> Vec<Entry> {
+    let pairs = || steps.iter().zip(frames);
+    let received: u64 = pairs().map(|(step, _)| step.received.instructions).sum();
+    let requests: usize = pairs().map(|(_, frame)| frame.request).sum();
+    let answered = steps.len().saturating_sub(1);
+    let sent: u64 = pairs()
+        .take(answered)
+        .map(|(step, _)| step.sent.instructions)
+        .sum();
+    let replies: usize = pairs().take(answered).map(|(_, frame)| frame.reply).sum();
+    let figure = |what: &str, instructions: u64, bytes: usize| {
+        let per_byte = instructions as f64 / bytes.max(1) as f64;
+        entry(name, what, per_byte, "instructions per byte")
+    };
+    vec![
+        figure("received", received, requests),
+        figure("sent", sent, replies),
+    ]
+}
+
+/// Runs a step on each of the shape's states, logging every instruction; the steps, and the bytes of their frames.
 fn run(
     board: &'static board::Board,
     elf: &std::path::Path,
     code: &Code,
     policy: &PolicyBuffer,
     shape: &NetworkShape,
-) -> Result<Vec<Step>> {
+) -> Result<(Vec<Step>, Vec<Frames>)> {
     let folder = tempfile::Builder::new()
         .prefix("hpo-trace-")
         .tempdir()
@@ -157,14 +198,17 @@ fn run(
         )));
     }
     let states = shape.states();
+    let mut frames = Vec::new();
     for (seq, state) in states.iter().enumerate() {
-        session.step(seq as u32, state)?;
+        let seq = seq as u32;
+        let action = session.step(seq, state)?;
+        frames.extend(Frames::of(seq, state, &action));
     }
     session.shut_down()?;
     let file = std::fs::File::open(&log).map_err(|e| Error::io(&log, "cannot read", e))?;
     let steps = code.steps(std::io::BufReader::new(file))?;
-    if steps.len() == states.len() {
-        Ok(steps)
+    if steps.len() == states.len() && frames.len() == states.len() {
+        Ok((steps, frames))
     } else {
         Err(Error::Environment(format!(
             "the emulator's log has {} control steps of {}",
