@@ -238,16 +238,29 @@ impl<'a> Int8Block<'a> {
         sums
     }
 
+    /// The whole panels, one after the other. Not `chunks_exact`, whose iterator divides by the length: code for a panic on
+    /// cores where it is not inlined.
+    fn panels(&self, output: bool) -> impl Iterator<Item = &'a [u32]> {
+        let length = Self::panel_words(self.columns, output);
+        let mut words = self.words;
+        core::iter::from_fn(move || {
+            let (panel, rest) = words.split_at_checked(length)?;
+            words = rest;
+            Some(panel)
+        })
+    }
+
     /// A hidden layer: the activations of all rows for the packed activations `x`, packed two to a word.
     ///
     /// `x` holds [`int8_words`] of `columns` words and `y` as many of `rows`; shorter ones are used as far as they go.
     /// Activations of padding rows are 0.
     #[inline]
     pub fn apply_hidden(&self, x: &[u32], y: &mut [u32]) {
-        let panels = self
-            .words
-            .chunks_exact(Self::panel_words(self.columns, false));
-        for (panel, y) in panels.zip(y.as_chunks_mut::<2>().0) {
+        let mut panels = self.panels(false);
+        for y in y.as_chunks_mut::<2>().0 {
+            let Some(panel) = panels.next() else {
+                return;
+            };
             let sums = self.sums(panel, x);
             let &[.., ab, cd] = panel else {
                 return;
@@ -267,11 +280,11 @@ impl<'a> Int8Block<'a> {
     /// `y` holds at least the padded rows (outputs of padding rows carry no meaning).
     #[inline]
     pub fn apply_output(&self, x: &[u32], y: &mut [f32]) {
-        let panels = self
-            .words
-            // Never 0; said so that no core has code for a panic.
-            .chunks_exact(Self::panel_words(self.columns, true).max(1));
-        for (panel, y) in panels.zip(y.chunks_mut(4)) {
+        let mut panels = self.panels(true);
+        for y in y.chunks_mut(4) {
+            let Some(panel) = panels.next() else {
+                return;
+            };
             let scales = panel.iter().skip(4 + 2 * int8_words(self.columns));
             let scales = scales.map(|&bits| f32::from_bits(bits));
             for ((y, sum), scale) in y.iter_mut().zip(self.sums(panel, x)).zip(scales) {

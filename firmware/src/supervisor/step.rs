@@ -122,7 +122,10 @@ fn supervise<'s>(
     let rate = match &safety.limits {
         Some(limits) => {
             if state.history.mode().is_none() {
-                control.copy_from_slice(limits.start);
+                // Both have m floats; a copy of whole slices would hold code for a panic if they had not.
+                for (control, &start) in control.iter_mut().zip(limits.start) {
+                    *control = start;
+                }
             }
             Some(limits.rate)
         }
