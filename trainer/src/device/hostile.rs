@@ -3,7 +3,7 @@
 //! Half of them are states the plant visits under the device's own actions, a quarter lie within 2 units in the
 //! last place of a place where the controller's answer changes (found by bisection on its outcome, whatever
 //! the cause: a tie of scores, a bound, the range of a float), a quarter are raw bit patterns. Every input has a time, and
-//! one in sixteen one that a monitor must refuse ([`super::hostile_times`]).
+//! one in sixteen one that a monitor must refuse (`hostile_times.rs`).
 
 use firmware::{
     Controller, ControllerState, Fault, Observation, Outcome, SCRATCH_LEN, control_step, supervisor,

@@ -1,7 +1,7 @@
 //! The closed set of plant families, and what each of them provides.
 //!
 //! A family is one kind of equations with its numbers in `f64` (its *data*). Adding one is one file that implements
-//! [`Family`] for the data and [`Plant`] for the data rounded to `T`, and one line in [`families!`] below. Training,
+//! [`Family`] for the data and [`Plant`] for the data rounded to `T`, and one line in `families!` below. Training,
 //! evaluation, export, hardware in the loop and reports then work for it; references that hold for one family only are asked
 //! for by that family and are absent elsewhere.
 
