@@ -9,7 +9,9 @@ fn set(key: &str, value: &str) -> (String, String) {
 
 /// The ready plants with the paper's matrices.
 fn paper_names() -> impl Iterator<Item = &'static str> {
-    ready_names().into_iter().filter(|name| name.starts_with("switched-lqr-"))
+    ready_names()
+        .into_iter()
+        .filter(|name| name.starts_with("switched-lqr-"))
 }
 
 #[test]

@@ -191,9 +191,16 @@ mod tests {
         for expected in published {
             let close = |p: &&DMatrix<f64>| {
                 let found = [p[(0, 0)], p[(0, 1)], p[(1, 1)]];
-                found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.002)
+                found
+                    .iter()
+                    .zip(&expected)
+                    .all(|(a, b)| (a - b).abs() < 0.002)
             };
-            assert_eq!(forms.iter().filter(close).count(), 1, "{expected:?} {forms:?}");
+            assert_eq!(
+                forms.iter().filter(close).count(),
+                1,
+                "{expected:?} {forms:?}"
+            );
         }
     }
 
@@ -208,9 +215,9 @@ mod tests {
             .flat_map(|p| [modes.map(0, p), modes.map(1, p)])
             .collect();
         let singly = |p: &&DMatrix<f64>| {
-            !candidates.iter().any(|k| {
-                k != *p && (*p * (1.0 + WIDTH) - k).symmetric_eigenvalues().min() >= 0.0
-            })
+            !candidates
+                .iter()
+                .any(|k| k != *p && (*p * (1.0 + WIDTH) - k).symmetric_eigenvalues().min() >= 0.0)
         };
         assert!(candidates.iter().filter(singly).count() > forms.len());
     }
