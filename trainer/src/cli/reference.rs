@@ -12,6 +12,8 @@ use crate::plant::{PlantModel, load_plant, read_states};
 
 /// Evaluation states that are drawn where neither file nor plant gives any.
 const DRAWN_STATES: usize = 1024;
+/// Quadratic forms that the table shows.
+const SHOWN_FORMS: usize = 8;
 
 /// Compute what a plant can be controlled for: optimum, certified lower bound, fixed modes,
 /// round robin, averaged Riccati.
@@ -111,6 +113,21 @@ fn table(report: &ReferenceReport) -> String {
     if let (Some(width), Some(forms)) = (report.lower_bound_width, report.lower_bound_forms) {
         text += &format!("  certificate: at most {forms} quadratic forms, pruned to {width:e}\n");
     }
+    if let Some(forms) = &report.stationary_forms {
+        text += &format!(
+            "  over an endless horizon the value is the least of {} quadratic forms (width 1e-3)\n",
+            forms.len()
+        );
+        // More than a few are for --json.
+        for form in forms.iter().take(SHOWN_FORMS) {
+            let row = |row: &Vec<f64>| {
+                let words: Vec<String> = row.iter().map(|v| format!("{v:.4}")).collect();
+                format!("[{}]", words.join(", "))
+            };
+            let rows: Vec<String> = form.iter().map(row).collect();
+            text += &format!("    [{}]\n", rows.join(", "));
+        }
+    }
     if report.clamped_steps > 0 {
         text += &format!("  state clamp met {} times\n", report.clamped_steps);
     }
@@ -186,6 +203,7 @@ mod tests {
             lower_bound: Some(1.0),
             fixed_mode_costs: vec![2.0],
             round_robin_cost: Some(3.0),
+            stationary_forms: None,
             baselines: Vec::new(),
             averaged_riccati_cost: None,
             optimal_switches: None,

@@ -7,9 +7,16 @@ fn set(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
+/// The ready plants with the paper's matrices.
+fn paper_names() -> impl Iterator<Item = &'static str> {
+    ready_names()
+        .into_iter()
+        .filter(|name| name.starts_with("switched-lqr-"))
+}
+
 #[test]
 fn ready_plants_load_with_their_states() {
-    for name in ready_names() {
+    for name in paper_names() {
         let plant = load_plant(name, &[]).unwrap();
         let (n, modes) = generated_size(name).unwrap();
         let dims = plant.dims();
@@ -27,7 +34,7 @@ fn ready_plants_load_with_their_states() {
 
 #[test]
 fn ready_matrices_are_of_the_family() {
-    for name in ready_names() {
+    for name in paper_names() {
         let plant = load_plant(name, &[]).unwrap();
         let (n, modes) = generated_size(name).unwrap();
         let data = plant.lqr_data().unwrap();
@@ -165,8 +172,7 @@ fn initial_draws_stay_in_the_box_and_depend_on_the_stream_alone() {
 #[test]
 fn target_classes_are_pinned() {
     // Policies in the field carry these numbers: they may not change.
-    let classes: Vec<u32> = ready_names()
-        .iter()
+    let classes: Vec<u32> = paper_names()
         .map(|name| load_plant(name, &[]).unwrap().target_class())
         .collect();
     assert_eq!(

@@ -9,6 +9,7 @@ mod report;
 mod riccati;
 mod schedule;
 mod simulate;
+mod stationary;
 mod switched;
 
 pub use averaged::AveragedRiccati;
@@ -18,4 +19,5 @@ pub use report::{BaselineCost, ReferenceEvent, ReferenceReport, compute, gap_per
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
 pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate, simulate_trial};
+pub use stationary::stationary_forms;
 pub use switched::{Law, SwitchedBudget, SwitchedRiccati, visited_states};

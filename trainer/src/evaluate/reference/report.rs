@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::averaged::AveragedRiccati;
@@ -9,6 +10,7 @@ use super::certified::{all_channels_strong, certify};
 use super::riccati::RiccatiModes;
 use super::schedule::Schedule;
 use super::simulate::{Episode, mean_cost, simulate};
+use super::stationary::{self, stationary_forms};
 use super::switched::{Achieved, SwitchedBudget, SwitchedRiccati, polish};
 use crate::evaluate::closed_loop::Evaluation;
 use crate::plant::{PlantModel, SwitchedLqrData};
@@ -41,6 +43,10 @@ pub struct ReferenceReport {
     pub lower_bound_width: Option<f64>,
     /// Largest number of quadratic forms that the certificate kept at a step.
     pub lower_bound_forms: Option<usize>,
+    /// The quadratic forms, each n x n, whose minimum is the value over an endless horizon, pruned by convex combinations to a
+    /// relative width of 1e-3; `None` where the set does not stay small (more than four states, noise, affine terms).
+    #[serde(default)]
+    pub stationary_forms: Option<Vec<Vec<Vec<f64>>>>,
     /// Classical controllers of the plant's family, the best known first.
     #[serde(default)]
     pub baselines: Vec<BaselineCost>,
@@ -173,6 +179,7 @@ pub fn compute(
         optimal_switches: None,
         lower_bound_width: None,
         lower_bound_forms: None,
+        stationary_forms: None,
         baselines: Vec::new(),
         clamped_steps,
         notes,
@@ -187,9 +194,18 @@ pub fn compute(
     } else {
         upper_bound(model, &modes, states, &simple, &mut report, progress);
         lower_bound(model, data, &modes, states, &mut report, progress);
+        if !affine {
+            report.stationary_forms = stationary_forms(&modes, stationary::WIDTH)
+                .map(|forms| forms.iter().map(rows).collect());
+        }
     }
     report.seconds = start.elapsed().as_secs_f64();
     report
+}
+
+fn rows(matrix: &DMatrix<f64>) -> Vec<Vec<f64>> {
+    let row = |i: usize| matrix.row(i).iter().copied().collect();
+    (0..matrix.nrows()).map(row).collect()
 }
 
 /// The report of a plant that is not switched linear-quadratic: its family's classical controllers, no optimum.
@@ -212,6 +228,7 @@ fn baselines(
         optimal_switches: None,
         lower_bound_width: None,
         lower_bound_forms: None,
+        stationary_forms: None,
         baselines: Vec::new(),
         clamped_steps: 0,
         notes: vec![format!(
