@@ -206,11 +206,14 @@ impl Policy<'_> {
                 None => K::dense(&gain, xi, u),
             }
         }
-        let Some(u) = u.get(..m) else {
+        let Some(u) = u.get_mut(..m) else {
             return Err(WrongLength);
         };
         if !all_finite(u) {
             return Err(NonFiniteValue);
+        }
+        if let Some(regions) = &self.regions {
+            regions.apply(choice, u);
         }
         clamp(u, self.bounds, control);
         Ok(Decision {
@@ -281,6 +284,9 @@ impl Policy<'_> {
         if fits && all_finite(state) {
             law.gain.apply_rows(state, control);
             if all_finite(control) {
+                if let Some(regions) = &self.regions {
+                    regions.apply(self.fallback_choice.into(), control);
+                }
                 if let Some(bounds) = self.bounds {
                     for (u, (&lower, &upper)) in control
                         .iter_mut()

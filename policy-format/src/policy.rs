@@ -6,6 +6,7 @@ use crate::int8::Int8Block;
 use crate::meta::{Capacity, InputKind, Meta};
 use crate::names::Names;
 use crate::network::Network;
+use crate::region::Regions;
 use crate::safety::Safety;
 
 /// A checked policy, the only type that can act. Made by [`crate::RawPolicy::validate`].
@@ -28,6 +29,9 @@ pub struct Policy<'a> {
     pub(crate) selector: Option<Network<'a>>,
     pub(crate) gains: Option<Blocks<'a>>,
     pub(crate) control: Option<Network<'a>>,
+    pub(crate) regions: Option<Regions<'a>>,
+    /// Choice whose regions the fallback law keeps to.
+    pub(crate) fallback_choice: u16,
     pub(crate) bounds: Option<Bounds<'a>>,
     pub(crate) fallback: FallbackLaw<'a>,
     pub(crate) safety: Safety<'a>,
@@ -176,6 +180,12 @@ impl<'a> Policy<'a> {
     #[must_use]
     pub const fn bounds(&self) -> Option<Bounds<'a>> {
         self.bounds
+    }
+
+    /// Regions of the control by choice, if the policy has any.
+    #[must_use]
+    pub const fn regions(&self) -> Option<Regions<'a>> {
+        self.regions
     }
 
     /// The fallback law.

@@ -8,6 +8,7 @@ use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
 use crate::network::{FloatNetwork, Int8Network, Network, int8_network_len, network_len};
 use crate::policy::{Bounds, FallbackLaw, Policy};
+use crate::region::{self, Regions};
 use crate::safety::Around;
 use crate::section::SectionId;
 
@@ -69,6 +70,13 @@ impl<'a> RawPolicy<'a> {
         };
         let fallback = self.fallback(meta.modes, n, m)?;
         check_fallback_constant(fallback.constant, bounds)?;
+        let regions = if self.section(SectionId::REGIONS).is_some() {
+            let count = choices * m;
+            let floats = self.floats(SectionId::REGIONS, 3 * count as u64)?;
+            Some(Regions::new(floats, count)?)
+        } else {
+            None
+        };
         let golden = self.golden(choices, n, m)?;
         let safety = self.safety(&Around {
             n,
@@ -78,6 +86,20 @@ impl<'a> RawPolicy<'a> {
             choice_modes,
             fallback_mode: fallback.mode,
         })?;
+        let fallback_choice = match &regions {
+            None => 0,
+            Some(regions) => region::check(
+                regions,
+                &safety,
+                &region::Around {
+                    m,
+                    bounds,
+                    choice_modes,
+                    fallback_mode: fallback.mode,
+                    fallback_constant: fallback.constant,
+                },
+            )?,
+        };
         let budget = self
             .section(SectionId::BUDGET)
             .map(crate::Budget::decode)
@@ -95,6 +117,8 @@ impl<'a> RawPolicy<'a> {
             selector,
             gains,
             control,
+            regions,
+            fallback_choice,
             bounds,
             fallback,
             safety,

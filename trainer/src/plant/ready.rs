@@ -50,10 +50,10 @@ pub fn ready_names() -> Vec<&'static str> {
     READY.iter().map(|plant| plant.name).collect()
 }
 
-/// Whether a key of `--set` belongs to the plant: `seed`, `horizon` or `state_clamp`.
+/// Whether a key of `--set` belongs to the plant: `seed`, `horizon`, `state_clamp` or `jumps`.
 #[must_use]
 pub fn is_plant_key(key: &str) -> bool {
-    matches!(key, "seed" | "horizon" | "state_clamp")
+    matches!(key, "seed" | "horizon" | "state_clamp" | "jumps")
 }
 
 /// The plant called `name_or_path`: a ready plant, `switched-lqr-N-M` for one by the generator, or
@@ -141,6 +141,7 @@ fn read_overrides(sets: &[(String, String)]) -> Result<Overrides> {
             "state_clamp" => {
                 overrides.state_clamp = parse(key, value, "a number greater than 0")?;
             }
+            "jumps" => overrides.jumps = Some(value.clone()),
             _ => {}
         }
     }

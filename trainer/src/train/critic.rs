@@ -10,7 +10,7 @@ use crate::train::settings::CriticSettings;
 ///
 /// With unit-norm input V = |xi|^2 (min_k p_k . q + net(q)): homogeneous of degree two and even by
 /// construction, as the optimal value of an unconstrained linear-quadratic switched plant is, which is a least of
-/// quadratic forms. With affine input V = min_k p_k . q + r . z + net(z).
+/// quadratic forms. With affine input V = scale (min_k p_k . q + r . z + net(z)), scale a typical value.
 #[derive(Clone, Debug)]
 pub struct Critic {
     /// One output per form p_k.
@@ -18,6 +18,8 @@ pub struct Critic {
     linear: Option<Network>,
     network: Option<Network>,
     homogeneous: bool,
+    /// Unit of values where they are not relative to |xi|^2.
+    scale: f64,
 }
 
 /// Working memory of [`Critic::value_at`].
@@ -35,7 +37,7 @@ impl Critic {
     pub fn new(shape: &PolicyShape, settings: &CriticSettings) -> Self {
         let CriticSettings { forms, hidden } = settings;
         let homogeneous = shape.input == InputKind::UnitNorm;
-        let quadratic = Network::new(0, shape.monomials(), &[*forms], Output::Linear);
+        let quadratic = Network::new(0, shape.monomials(), &[(*forms).max(1)], Output::Linear);
         let linear = (!homogeneous)
             .then(|| Network::new(quadratic.end(), shape.state, &[1], Output::Linear));
         let network = (!hidden.is_empty()).then(|| {
@@ -53,6 +55,7 @@ impl Critic {
             linear,
             network,
             homogeneous,
+            scale: if homogeneous { 1.0 } else { shape.value_scale },
         }
     }
 
@@ -184,8 +187,14 @@ impl Critic {
         if self.homogeneous {
             value * (norm * norm)
         } else {
-            value
+            value * T::from_f64(self.scale)
         }
+    }
+
+    /// Unit of values where they are not relative to |xi|^2, else 1.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// [`Critic::relative_value`] at every step of `steps`, with the same bits, to `memory.error`.

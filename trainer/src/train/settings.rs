@@ -294,7 +294,7 @@ impl Default for PolicySettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CriticSettings {
-    /// Quadratic forms, of which the least counts, at least 1: the optimal value of an unconstrained switched
+    /// Quadratic forms, of which the least counts; 0 (no quadratic part) only where the input is affine: the optimal value of an unconstrained switched
     /// linear-quadratic plant is a least of quadratic forms.
     #[serde(skip_serializing_if = "is_one")]
     pub forms: usize,
@@ -357,6 +357,12 @@ impl TrainSettings {
 pub struct PlantTraits {
     /// Number of modes.
     pub modes: usize,
+    /// Number of states.
+    pub states: usize,
+    /// Factors that a mode is made of.
+    pub factors: usize,
+    /// Whether the plant is a switched linear-quadratic one without jumps.
+    pub linear: bool,
     /// Whether the best mode depends on the direction of the state alone: no bounds, affine terms or noise.
     pub homogeneous: bool,
     /// Steps of an episode.

@@ -5,6 +5,9 @@ use crate::policy::InputKind;
 use crate::train::settings::{Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure};
 use crate::train::start::Start;
 
+/// Most states for which products of two are inputs by default, on plants that are not linear-quadratic.
+const MOST_QUADRATIC_STATES: usize = 16;
+
 impl Settings {
     /// Tuned defaults of an algorithm with a structure on a plant.
     #[must_use]
@@ -35,6 +38,13 @@ impl Settings {
                 policy.selector_hidden = Some(vec![32, 32]);
                 policy.control_hidden = Some(vec![32, 32]);
             }
+        }
+        if !plant.linear {
+            // One law per region or mode; monomials of many states cost more than networks.
+            policy.laws_per_mode = 1;
+            policy.scores &= plant.states <= MOST_QUADRATIC_STATES;
+            critic.forms = usize::from(plant.states <= MOST_QUADRATIC_STATES);
+            critic.hidden = vec![64, 64];
         }
         match algo {
             // Networks want more updates than scores and gains do, from fewer simulator calls each.
