@@ -15,6 +15,7 @@ pub mod file;
 pub mod generator;
 pub mod inventory;
 pub mod model;
+pub mod outlined;
 pub mod ready;
 pub mod recast;
 mod resolved;

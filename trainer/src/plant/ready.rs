@@ -33,7 +33,17 @@ macro_rules! ready {
     };
 }
 
-static READY: [Ready; 6] = [
+macro_rules! ready_alone {
+    ($name:literal) => {
+        Ready {
+            name: $name,
+            text: include_str!(concat!("../../../plants/", $name, ".toml")),
+            files: &[],
+        }
+    };
+}
+
+static READY: [Ready; 15] = [
     ready!("switched-lqr-3-2", "lqr_n3_m2.json", "x0_test_n3.csv"),
     ready!("switched-lqr-8-2", "lqr_n8_m2.json", "x0_test_n8.csv"),
     // The archive holds the same numbers as the JSON file: the ready plants exercise both readers.
@@ -41,9 +51,18 @@ static READY: [Ready; 6] = [
     ready!("switched-lqr-16-4", "lqr_n16_m4.json", "x0_test_n16.csv"),
     ready!("switched-lqr-32-8", "lqr_n32_m8.json", "x0_test_n32.csv"),
     ready!("switched-lqr-48-8", "lqr_n48_m8.json", "x0_test_n48.csv"),
+    ready_alone!("inventory-1"),
+    ready_alone!("inventory-3"),
+    ready_alone!("inventory-5"),
+    ready_alone!("inventory-7"),
+    ready_alone!("inventory-10"),
+    ready_alone!("inventory-20"),
+    ready_alone!("inventory-30"),
+    ready_alone!("inventory-50"),
+    ready_alone!("actuator-jump"),
 ];
 
-/// Names of the ready plants, smallest first. Beside them, `switched-lqr-N-M` names a generated
+/// Names of the ready plants, by kind, smallest first. Beside them, `switched-lqr-N-M` names a generated
 /// plant of any other size.
 #[must_use]
 pub fn ready_names() -> Vec<&'static str> {

@@ -118,7 +118,10 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
         factors,
         critic_forms: settings.critic.forms > 0,
         value_scale: scaling.stage_cost * plant.value_steps(),
-        law_offset: scaling.control_offset,
+        law_offset: match policy.law_start {
+            Some(start) => vec![start; dims.control],
+            None => scaling.control_offset,
+        },
         law_scale: scaling.control_scale,
         regions: plant
             .control_regions()

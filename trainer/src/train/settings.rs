@@ -272,6 +272,9 @@ pub struct PolicySettings {
     pub head_per_choice: bool,
     /// Standard deviation of the initial scores, >= 0.
     pub score_spread: f64,
+    /// Value of every law before the first epoch, where it has an offset; absent: the plant's typical control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub law_start: Option<f64>,
 }
 
 impl Default for PolicySettings {
@@ -286,6 +289,7 @@ impl Default for PolicySettings {
             control_hidden: None,
             head_per_choice: true,
             score_spread: 0.3,
+            law_start: None,
         }
     }
 }

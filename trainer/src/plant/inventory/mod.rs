@@ -17,6 +17,7 @@ use toml::{Table, Value};
 
 use super::baseline::Baseline;
 use super::disturbance::{MAX_POISSON_MEAN, Poisson};
+use super::outlined::{Equations, outlined};
 use super::family::{BaselineSetting, Family, FamilyNames, Loaded, ReadAt, Scaling};
 use super::values::{MAX_SIZE, numbers};
 use super::{Dims, Disturbance, Plant};
@@ -324,14 +325,9 @@ fn huge<T: Real>() -> T {
     T::from_f64(1e30)
 }
 
-impl<T: Real> Plant<T> for Inventory<T> {
+impl<T: Real> Equations<T> for Inventory<T> {
     #[inline(always)]
-    fn dims(&self) -> Dims {
-        self.dims
-    }
-
-    #[inline(always)]
-    fn step<S: Scalar<T>>(&self, _mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(&self, _mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
         let zero = T::default();
         let mut cost = S::constant(zero);
         for i in 0..self.dims.control {
@@ -359,7 +355,7 @@ impl<T: Real> Plant<T> for Inventory<T> {
     }
 
     #[inline(always)]
-    fn vjp<S: Scalar<T>>(
+    fn vjp_inline<S: Scalar<T>>(
         &self,
         _mode: usize,
         x: &[S],
@@ -400,6 +396,15 @@ impl<T: Real> Plant<T> for Inventory<T> {
             d_u[i] = d_next[first + self.stages - 1];
         }
     }
+}
+
+impl<T: Real> Plant<T> for Inventory<T> {
+    #[inline(always)]
+    fn dims(&self) -> Dims {
+        self.dims
+    }
+
+    outlined!();
 
     /// Stock is not clamped.
     #[inline(always)]

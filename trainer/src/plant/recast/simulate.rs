@@ -2,6 +2,7 @@
 
 use super::{Jumps, Treatment};
 use crate::numeric::{Real, Scalar};
+use crate::plant::outlined::{Equations, outlined};
 use crate::plant::{Dims, Plant};
 
 /// Most controls of a plant one of whose jumps changes the effective control.
@@ -208,14 +209,9 @@ fn around<T: Real>((lower, upper): (f64, f64)) -> (T, T) {
     (beyond(lower, -1.0), beyond(upper, 1.0))
 }
 
-impl<T: Real, P: Plant<T>> Plant<T> for Jumping<T, P> {
+impl<T: Real, P: Plant<T>> Equations<T> for Jumping<T, P> {
     #[inline(always)]
-    fn dims(&self) -> Dims {
-        self.dims
-    }
-
-    #[inline(always)]
-    fn step<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
         let own = self.own_mode(mode);
         let mut added = S::constant(T::default());
         let mut effective = [S::constant(T::default()); MAX_EFFECTIVE];
@@ -241,7 +237,7 @@ impl<T: Real, P: Plant<T>> Plant<T> for Jumping<T, P> {
     }
 
     #[inline(always)]
-    fn vjp<S: Scalar<T>>(
+    fn vjp_inline<S: Scalar<T>>(
         &self,
         mode: usize,
         x: &[S],
@@ -287,6 +283,15 @@ impl<T: Real, P: Plant<T>> Plant<T> for Jumping<T, P> {
             d_u[first] = d_u[first] + through;
         }
     }
+}
+
+impl<T: Real, P: Plant<T>> Plant<T> for Jumping<T, P> {
+    #[inline(always)]
+    fn dims(&self) -> Dims {
+        self.dims
+    }
+
+    outlined!();
 
     #[inline(always)]
     fn count_clamped<S: Scalar<T>>(&self, next: &[S]) -> u32 {
