@@ -8,11 +8,9 @@ use std::marker::PhantomData;
 
 use crate::numeric::{Real, Scalar, arch};
 
-use super::Plant;
-
 /// A plant whose equations stand in functions of their own.
 pub trait Equations<T: Real>: Send + Sync {
-    /// As [`Plant::step`], inlined.
+    /// As [`step`](super::Plant::step) of a plant, inlined.
     fn step_inline<S: Scalar<T>>(
         &self,
         mode: usize,
@@ -22,7 +20,7 @@ pub trait Equations<T: Real>: Send + Sync {
         next: &mut [S],
     ) -> S;
 
-    /// As [`Plant::vjp`], inlined.
+    /// As [`vjp`](super::Plant::vjp) of a plant, inlined.
     #[expect(clippy::too_many_arguments, reason = "those of Plant::vjp")]
     fn vjp_inline<S: Scalar<T>>(
         &self,
@@ -142,7 +140,7 @@ pub fn vjp<T: Real, S: Scalar<T>, E: Equations<T>>(
     });
 }
 
-/// [`Plant`] by calls of [`step`] and [`vjp`], for a type with [`Equations`], `fn sizes` and `fn clamped`.
+/// `step` and `vjp` of an implementation of `Plant` by calls, for a type with [`Equations`].
 macro_rules! outlined {
     () => {
         #[inline(always)]

@@ -21,8 +21,14 @@ fn ready_inventories_are_what_their_names_say() {
         let plant = load_plant(name, &[]).unwrap();
         let products: usize = name.trim_start_matches("inventory-").parse().unwrap();
         let dims = plant.dims();
-        assert_eq!((dims.state, dims.control, dims.modes, dims.noise), (2 * products, products, 2, products));
-        assert_eq!((plant.horizon(), plant.cost_from(), plant.counted_steps(100)), (100, 16, 84));
+        assert_eq!(
+            (dims.state, dims.control, dims.modes, dims.noise),
+            (2 * products, products, 2, products)
+        );
+        assert_eq!(
+            (plant.horizon(), plant.cost_from(), plant.counted_steps(100)),
+            (100, 16, 84)
+        );
         let jumps = &plant.jumps().unwrap().list;
         assert_eq!(jumps.len(), 1);
         assert_eq!(jumps[0].regions[1].cost, 64.0 * products as f64);

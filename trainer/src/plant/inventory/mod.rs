@@ -17,8 +17,8 @@ use toml::{Table, Value};
 
 use super::baseline::Baseline;
 use super::disturbance::{MAX_POISSON_MEAN, Poisson};
-use super::outlined::{Equations, outlined};
 use super::family::{BaselineSetting, Family, FamilyNames, Loaded, ReadAt, Scaling};
+use super::outlined::{Equations, outlined};
 use super::values::{MAX_SIZE, numbers};
 use super::{Dims, Disturbance, Plant};
 use crate::Result;
@@ -327,7 +327,14 @@ fn huge<T: Real>() -> T {
 
 impl<T: Real> Equations<T> for Inventory<T> {
     #[inline(always)]
-    fn step_inline<S: Scalar<T>>(&self, _mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(
+        &self,
+        _mode: usize,
+        x: &[S],
+        u: &[S],
+        noise: &[S],
+        next: &mut [S],
+    ) -> S {
         let zero = T::default();
         let mut cost = S::constant(zero);
         for i in 0..self.dims.control {

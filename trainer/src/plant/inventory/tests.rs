@@ -114,7 +114,17 @@ fn at_a_kink_both_slopes_are_replaced_by_zero() {
     let mut next = [0.0; 2];
     plant.step(0, &x, &u, &noise, &mut next);
     let (mut d_x, mut d_u) = ([0.0; 2], [0.0; 2]);
-    plant.vjp(0, &x, &u, &noise, &next, &[0.0, 0.0], 1.0, &mut d_x, &mut d_u);
+    plant.vjp(
+        0,
+        &x,
+        &u,
+        &noise,
+        &next,
+        &[0.0, 0.0],
+        1.0,
+        &mut d_x,
+        &mut d_u,
+    );
     assert_eq!(d_x, [0.0, 0.7]);
 }
 
@@ -140,8 +150,15 @@ fn stationary_cost_is_the_average_of_a_long_run() {
     let episodes = simulate(&plant, baseline.policy.as_ref(), &states, 200_000, 0);
     let mean: f64 = episodes.iter().map(|e| e.cost).sum::<f64>() / 4.0;
     let average = mean / plant.counted_steps(200_000) as f64;
-    assert!((average / levels.cost - 1.0).abs() < 2e-3, "{average} {levels:?}");
-    assert!(baseline.description.contains(&format!("s = {}, S = {}", levels.reorder, levels.up_to)));
+    assert!(
+        (average / levels.cost - 1.0).abs() < 2e-3,
+        "{average} {levels:?}"
+    );
+    assert!(
+        baseline
+            .description
+            .contains(&format!("s = {}, S = {}", levels.reorder, levels.up_to))
+    );
 }
 
 fn read(text: &str) -> crate::Result<PlantModel> {
@@ -151,30 +168,81 @@ fn read(text: &str) -> crate::Result<PlantModel> {
 
 #[test]
 fn bad_inventories_are_named() {
-    let file = |dynamics: &str| format!("name = \"p\"\nhorizon = 10\n[dynamics]\nkind = \"inventory\"\n{dynamics}");
+    let file = |dynamics: &str| {
+        format!("name = \"p\"\nhorizon = 10\n[dynamics]\nkind = \"inventory\"\n{dynamics}")
+    };
     let good = "demand_mean = 5.0\nholding = 1.0\nshortage = 9.0\nlead_time = 2\n";
     assert!(read(&file(good)).is_ok());
     for (old, new, expected) in [
-        ("lead_time = 2", "lead_time = 10", "dynamics.lead_time: found 10; allowed: less than the horizon of 10"),
-        ("lead_time = 2", "lead_time = -1", "dynamics.lead_time: found -1"),
-        ("holding = 1.0", "holding = -1.0", "dynamics.holding[0]: found -1; allowed: a cost, 0 or more"),
-        ("shortage = 9.0", "shortage = [9.0, -2.0]", "dynamics.shortage[1]: found -2"),
-        ("demand_mean = 5.0", "demand_mean = 0.0", "dynamics.demand_mean[0]: found 0"),
-        ("demand_mean = 5.0", "demand_mean = [5.0, 6.0, 7.0]\nproducts = 2", "dynamics.demand_mean: found 3 numbers"),
+        (
+            "lead_time = 2",
+            "lead_time = 10",
+            "dynamics.lead_time: found 10; allowed: less than the horizon of 10",
+        ),
+        (
+            "lead_time = 2",
+            "lead_time = -1",
+            "dynamics.lead_time: found -1",
+        ),
+        (
+            "holding = 1.0",
+            "holding = -1.0",
+            "dynamics.holding[0]: found -1; allowed: a cost, 0 or more",
+        ),
+        (
+            "shortage = 9.0",
+            "shortage = [9.0, -2.0]",
+            "dynamics.shortage[1]: found -2",
+        ),
+        (
+            "demand_mean = 5.0",
+            "demand_mean = 0.0",
+            "dynamics.demand_mean[0]: found 0",
+        ),
+        (
+            "demand_mean = 5.0",
+            "demand_mean = [5.0, 6.0, 7.0]\nproducts = 2",
+            "dynamics.demand_mean: found 3 numbers",
+        ),
         ("holding = 1.0", "", "dynamics.holding: found nothing"),
-        ("holding = 1.0", "holding = 1.0\nstock = 3", "dynamics: found unknown field `stock`"),
-        ("holding = 1.0", "holding = 1.0\ngenerator = { products = 3 }", "dynamics.demand_mean: found numbers beside a generator"),
+        (
+            "holding = 1.0",
+            "holding = 1.0\nstock = 3",
+            "dynamics: found unknown field `stock`",
+        ),
+        (
+            "holding = 1.0",
+            "holding = 1.0\ngenerator = { products = 3 }",
+            "dynamics.demand_mean: found numbers beside a generator",
+        ),
     ] {
         let error = read(&file(&good.replace(old, new))).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
-    let noise = format!("name = \"p\"\nhorizon = 10\nnoise = 1.0\n[dynamics]\nkind = \"inventory\"\n{good}");
-    assert!(read(&noise).unwrap_err().to_string().contains("has no normal noise"));
-    let kind = read(&file(good).replace("inventory", "stock")).unwrap_err().to_string();
-    assert!(kind.contains("dynamics.kind: found \"stock\"; allowed: one of switched-lqr, inventory"), "{kind}");
-    let late = read(&format!("cost_from = 10\n{}", file(good))).unwrap_err().to_string();
-    assert!(late.contains("cost_from: found 10; allowed: 0 to 9"), "{late}");
+    let noise = format!(
+        "name = \"p\"\nhorizon = 10\nnoise = 1.0\n[dynamics]\nkind = \"inventory\"\n{good}"
+    );
+    assert!(
+        read(&noise)
+            .unwrap_err()
+            .to_string()
+            .contains("has no normal noise")
+    );
+    let kind = read(&file(good).replace("inventory", "stock"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        kind.contains("dynamics.kind: found \"stock\"; allowed: one of switched-lqr, inventory"),
+        "{kind}"
+    );
+    let late = read(&format!("cost_from = 10\n{}", file(good)))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        late.contains("cost_from: found 10; allowed: 0 to 9"),
+        "{late}"
+    );
 }
 
 #[test]
@@ -188,7 +256,10 @@ fn fewer_products_are_the_first_of_more() {
 
 fn many_in_range(lists: &[Vec<f64>; 3]) -> bool {
     let ranges = [6.0..14.0, 0.7..1.3, 6.3..11.7];
-    lists.iter().zip(ranges).all(|(list, range)| list.iter().all(|v| range.contains(v)))
+    lists
+        .iter()
+        .zip(ranges)
+        .all(|(list, range)| list.iter().all(|v| range.contains(v)))
 }
 
 /// On one product every policy comes close to the best (s, S), none below it by more than the noise of the paths.

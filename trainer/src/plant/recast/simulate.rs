@@ -211,7 +211,14 @@ fn around<T: Real>((lower, upper): (f64, f64)) -> (T, T) {
 
 impl<T: Real, P: Plant<T>> Equations<T> for Jumping<T, P> {
     #[inline(always)]
-    fn step_inline<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(
+        &self,
+        mode: usize,
+        x: &[S],
+        u: &[S],
+        noise: &[S],
+        next: &mut [S],
+    ) -> S {
         let own = self.own_mode(mode);
         let mut added = S::constant(T::default());
         let mut effective = [S::constant(T::default()); MAX_EFFECTIVE];

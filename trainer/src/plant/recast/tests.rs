@@ -4,7 +4,6 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::*;
 use crate::plant::dynamics::Origin;
 use crate::plant::file::{Overrides, parse_plant};
 use crate::plant::{Plant, PlantModel};
@@ -159,9 +158,16 @@ proptest! {
 fn joint_regions_ask_for_every_control_of_theirs() {
     let plant = with("[[jump]]\nkind = \"fixed-cost\"\ncontrols = [1, 2]\ncost = 4.0\n");
     assert_eq!(plant.factors(), [2, 2]);
-    assert_eq!(plant.names().modes, ["mode0/none", "mode0/some", "mode1/none", "mode1/some"]);
+    assert_eq!(
+        plant.names().modes,
+        ["mode0/none", "mode0/some", "mode1/none", "mode1/some"]
+    );
     let jumps = plant.jumps().unwrap();
-    for (u, mode) in [([1.0, 0.0, 0.0], 0), ([1.0, 0.0, 1e-9], 1), ([0.0, 8.0, 0.0], 1)] {
+    for (u, mode) in [
+        ([1.0, 0.0, 0.0], 0),
+        ([1.0, 0.0, 1e-9], 1),
+        ([0.0, 8.0, 0.0], 1),
+    ] {
         assert_eq!(jumps.mode_of(0, &u), Some(mode));
         assert_eq!(jumps.mode_of(1, &u), Some(2 + mode));
     }
@@ -181,11 +187,19 @@ fn what_may_not_be_done_is_in_no_region() {
     let jumps = plant.jumps().unwrap();
     assert_eq!(jumps.mode_of(0, &[0.0, 1.0, 0.0]), None);
     assert_eq!(jumps.mode_of(0, &[0.5, 0.0, 0.0]), None);
-    for (u, cost) in [([0.0, 0.0, 0.0], 0.0), ([1.0, 3.0, 0.0], 2.0), ([-5.0, 8.0, 1.0], 2.0)] {
+    for (u, cost) in [
+        ([0.0, 0.0, 0.0], 0.0),
+        ([1.0, 3.0, 0.0], 2.0),
+        ([-5.0, 8.0, 1.0], 2.0),
+    ] {
         let mode = jumps.mode_of(1, &u).unwrap();
         let (mut next, mut plain) = ([0.0; 2], [0.0; 2]);
-        let found = plant.build::<f64>().step(mode, &[1.0, 2.0], &u, &[], &mut next);
-        let base = with("").build::<f64>().step(1, &[1.0, 2.0], &u, &[], &mut plain);
+        let found = plant
+            .build::<f64>()
+            .step(mode, &[1.0, 2.0], &u, &[], &mut next);
+        let base = with("")
+            .build::<f64>()
+            .step(1, &[1.0, 2.0], &u, &[], &mut plain);
         assert_eq!((found, next), (base + cost, plain));
     }
 }
@@ -200,9 +214,15 @@ fn regions_may_decide_the_mode_and_files_come_back() {
     let mut half = [0.0; 2];
     let (x, u) = ([1.0, -1.0], [0.0, 6.0, 0.0]);
     let cost = plant.build::<f64>().step(1, &x, &u, &[], &mut next);
-    let base = with("").build::<f64>().step(0, &x, &[0.0, 3.0, 0.0], &[], &mut half);
+    let base = with("")
+        .build::<f64>()
+        .step(0, &x, &[0.0, 3.0, 0.0], &[], &mut half);
     assert_eq!((cost, next), (base + 12.0, half));
-    for model in [plant, with(ALL), read(&format!("{BASE}{ALL}"), Some("raw")).unwrap()] {
+    for model in [
+        plant,
+        with(ALL),
+        read(&format!("{BASE}{ALL}"), Some("raw")).unwrap(),
+    ] {
         let again = read(&model.resolved_toml(), None).unwrap();
         assert_eq!(again.jumps(), model.jumps());
         assert_eq!(again.names(), model.names());
@@ -214,20 +234,59 @@ fn regions_may_decide_the_mode_and_files_come_back() {
 #[test]
 fn bad_jumps_are_named() {
     let cases = [
-        ("kind = \"dead-zone\"\ncontrols = [0]\nthreshold = -1.0", "jump[0].threshold: found -1"),
-        ("kind = \"dead-zone\"\ncontrols = [0]\nthreshold = 5.0", "jump[0].threshold: found 5; allowed: less than 5"),
-        ("kind = \"dead-zone\"\ncontrols = [1]\nthreshold = 1.0", "jump[0].threshold: found 1; allowed: less than"),
-        ("kind = \"fixed-cost\"\ncontrols = [2]\ncost = -1.0", "jump[0].cost: found -1"),
-        ("kind = \"fixed-cost\"\ncontrols = [2]", "jump[0].cost: found nothing"),
-        ("kind = \"fixed-cost\"\ncontrols = [3]\ncost = 1.0", "jump[0].controls[0]: found 3"),
-        ("kind = \"fixed-cost\"\ncontrols = [1, 1]\ncost = 1.0", "jump[0].controls[1]: found 1"),
-        ("kind = \"fixed-cost\"\ncost = 1.0\nunit = \"kg\"", "jump[0].unit: found \"kg\""),
-        ("kind = \"fixed-cost\"\ncost = 1.0\nthreshold = 1.0", "jump[0].threshold: found it with kind"),
+        (
+            "kind = \"dead-zone\"\ncontrols = [0]\nthreshold = -1.0",
+            "jump[0].threshold: found -1",
+        ),
+        (
+            "kind = \"dead-zone\"\ncontrols = [0]\nthreshold = 5.0",
+            "jump[0].threshold: found 5; allowed: less than 5",
+        ),
+        (
+            "kind = \"dead-zone\"\ncontrols = [1]\nthreshold = 1.0",
+            "jump[0].threshold: found 1; allowed: less than",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [2]\ncost = -1.0",
+            "jump[0].cost: found -1",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [2]",
+            "jump[0].cost: found nothing",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [3]\ncost = 1.0",
+            "jump[0].controls[0]: found 3",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [1, 1]\ncost = 1.0",
+            "jump[0].controls[1]: found 1",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncost = 1.0\nunit = \"kg\"",
+            "jump[0].unit: found \"kg\"",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncost = 1.0\nthreshold = 1.0",
+            "jump[0].threshold: found it with kind",
+        ),
         ("kind = \"step\"", "jump[0].kind: found \"step\""),
-        ("kind = \"minimum\"\ncontrols = [0]\nminimum = 1.0", "jump[0].kind: found a control that may be -5"),
-        ("kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0, 2.0]\nprices = [1.0, 1.0, 1.0]", "jump[0].breaks[1]: found 2"),
-        ("kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0]", "jump[0].prices: found 1 prices"),
-        ("kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0, -1.0]", "jump[0].prices[1]: found -1"),
+        (
+            "kind = \"minimum\"\ncontrols = [0]\nminimum = 1.0",
+            "jump[0].kind: found a control that may be -5",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0, 2.0]\nprices = [1.0, 1.0, 1.0]",
+            "jump[0].breaks[1]: found 2",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0]",
+            "jump[0].prices: found 1 prices",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0, -1.0]",
+            "jump[0].prices[1]: found -1",
+        ),
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 4.0 }, { lower = 3.0 }]",
             "overlap; allowed: regions that share edges only",
@@ -260,14 +319,42 @@ fn bad_jumps_are_named() {
     }
     let twice = "[[jump]]\nkind = \"fixed-cost\"\ncontrols = [2]\ncost = 1.0\n";
     for (text, jumps, expected) in [
-        (format!("{BASE}{twice}{twice}"), None, "jump[1].controls: found control 2"),
-        (format!("{BASE}{twice}[limits]\nrate = 1.0\n"), None, "jump: found rate limits"),
-        (format!("{BASE}{twice}[dwell]\nsteps = 2\n"), None, "dwell times or masks beside 2 factors"),
-        (format!("{BASE}{twice}"), Some("smoothed"), "recast.width: found nothing"),
-        (format!("{BASE}{twice}"), Some("round"), "recast.treatment: found \"round\""),
-        (format!("{BASE}{twice}[recast]\nwidth = 1.0\n"), Some("smoothed"), "jump[0].kind: found a jump that has no such treatment"),
+        (
+            format!("{BASE}{twice}{twice}"),
+            None,
+            "jump[1].controls: found control 2",
+        ),
+        (
+            format!("{BASE}{twice}[limits]\nrate = 1.0\n"),
+            None,
+            "jump: found rate limits",
+        ),
+        (
+            format!("{BASE}{twice}[dwell]\nsteps = 2\n"),
+            None,
+            "dwell times or masks beside 2 factors",
+        ),
+        (
+            format!("{BASE}{twice}"),
+            Some("smoothed"),
+            "recast.width: found nothing",
+        ),
+        (
+            format!("{BASE}{twice}"),
+            Some("round"),
+            "recast.treatment: found \"round\"",
+        ),
+        (
+            format!("{BASE}{twice}[recast]\nwidth = 1.0\n"),
+            Some("smoothed"),
+            "jump[0].kind: found a jump that has no such treatment",
+        ),
         (BASE.to_owned(), Some("raw"), "on a plant without jumps"),
-        (format!("{BASE}[recast]\nwidth = 1.0\n"), None, "recast: found a plant without [[jump]]"),
+        (
+            format!("{BASE}[recast]\nwidth = 1.0\n"),
+            None,
+            "recast: found a plant without [[jump]]",
+        ),
     ] {
         let error = read(&text, jumps).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
