@@ -197,7 +197,7 @@ fn around<T: Real>((lower, upper): (f64, f64)) -> (T, T) {
             return T::from_f64(value);
         }
         let rounded = T::from_f64(value);
-        let mut step = value.abs().max(1e-30) * 2.0_f64.powi(-60);
+        let mut step = (value.abs() * 2.0_f64.powi(-60)).max(f64::from_bits(1));
         loop {
             let next = T::from_f64(rounded.to_f64() + sign * step);
             if (sign < 0.0 && next < rounded) || (sign > 0.0 && next > rounded) {
