@@ -159,7 +159,9 @@ fn refusal(change: impl FnOnce(&mut OwnedPolicy, &mut [Vec<f32>; 3])) -> EncodeE
     let mut policy = policy(1, false, true, true);
     let mut lists = [vec![-1.0; 8], vec![1.0; 8], vec![0.25; 8]];
     change(&mut policy, &mut lists);
-    encode(&policy, &lists, &Safety::NONE).err().expect("must be refused")
+    encode(&policy, &lists, &Safety::NONE)
+        .err()
+        .expect("must be refused")
 }
 
 #[test]
@@ -204,7 +206,9 @@ fn bad_regions_are_refused() {
         ..Safety::NONE
     };
     let lists = [vec![-1.0; 8], vec![1.0; 8], vec![0.25; 8]];
-    let found = encode(&policy(1, false, true, true), &lists, &limits).err().expect("rate limits");
+    let found = encode(&policy(1, false, true, true), &lists, &limits)
+        .err()
+        .expect("rate limits");
     assert_eq!(found, format(FormatError::RegionLimits));
 }
 

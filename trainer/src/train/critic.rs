@@ -18,6 +18,8 @@ pub struct Critic {
     linear: Option<Network>,
     network: Option<Network>,
     homogeneous: bool,
+    /// Whether there are quadratic forms; without them their one output is 0 and nothing is computed.
+    has_forms: bool,
     /// Unit of values where they are not relative to |xi|^2.
     scale: f64,
 }
@@ -55,6 +57,7 @@ impl Critic {
             linear,
             network,
             homogeneous,
+            has_forms: shape.has_monomials(),
             scale: if homogeneous { 1.0 } else { shape.value_scale },
         }
     }
@@ -137,7 +140,11 @@ impl Critic {
         activations: &mut [Lanes<T>],
     ) -> Lanes<T> {
         let (forms, activations) = activations.split_at_mut(self.forms());
-        self.quadratic.forward(parameters, monomials, forms);
+        if self.has_forms {
+            self.quadratic.forward(parameters, monomials, forms);
+        } else {
+            forms.fill(Lanes::default());
+        }
         let mut value = [least(forms).0];
         if let Some(linear) = &self.linear {
             let mut part = [Lanes::default()];
@@ -207,8 +214,15 @@ impl Critic {
         memory: &mut CriticMemory<T>,
     ) {
         let (monomials, direction) = (tape.monomials.all(), tape.direction.all());
-        self.quadratic
-            .forward_steps(parameters, monomials, &mut memory.forms, steps.clone());
+        if self.has_forms {
+            self.quadratic
+                .forward_steps(parameters, monomials, &mut memory.forms, steps.clone());
+        } else {
+            // Errors of the last regression stand there.
+            for t in steps.clone() {
+                memory.forms.at_mut(t).fill(Lanes::default());
+            }
+        }
         for t in steps.clone() {
             let (value, which) = least(memory.forms.at(t));
             memory.error.at_mut(t)[0] = value;
@@ -270,13 +284,15 @@ impl Critic {
             network.backward_steps(parameters, activations, deltas, None, steps.clone());
         }
         let monomials = tape.monomials.all();
-        self.quadratic.gradient(
-            steps.clone(),
-            monomials,
-            &memory.forms,
-            &memory.forms,
-            gradient,
-        );
+        if self.has_forms {
+            self.quadratic.gradient(
+                steps.clone(),
+                monomials,
+                &memory.forms,
+                &memory.forms,
+                gradient,
+            );
+        }
         if let Some(linear) = &self.linear {
             linear.gradient(
                 steps.clone(),

@@ -42,9 +42,10 @@ impl Settings {
         if !plant.linear {
             // One law per region or mode; monomials of many states cost more than networks.
             policy.laws_per_mode = 1;
-            policy.scores &= plant.states <= MOST_QUADRATIC_STATES;
+            policy.scores = false;
             critic.forms = usize::from(plant.states <= MOST_QUADRATIC_STATES);
             critic.hidden = vec![64, 64];
+            train.step_gains = 0.01;
         }
         match algo {
             // Networks want more updates than scores and gains do, from fewer simulator calls each.
@@ -54,6 +55,12 @@ impl Settings {
                 if structure == Structure::Plain {
                     train.step_networks = 1e-2;
                 }
+            }
+            Algorithm::Hpo if !plant.linear => {
+                // A jump's cost comes at once and its worth later: one step of look-ahead with a young critic never pays it.
+                train.advantage = Advantage::Gae;
+                train.gae_lambda = 0.95;
+                train.batches_per_epoch = 16;
             }
             Algorithm::Hpo => {}
             Algorithm::Ppo => {
