@@ -16,7 +16,7 @@ mod policies;
 mod slots_support;
 
 use firmware::Trust;
-use firmware::slots::nor::{NRF52840, Part, RP2350, STM32F4};
+use firmware::slots::nor::{NRF52840, Part, RP2350, STM32F4, Torn};
 use slots_support::{
     Allowed, CLASS, Image, Played, Step, TORN, World, id, key, policy, public, signed,
 };
@@ -88,6 +88,12 @@ impl<const W: usize, const E: usize> Story<'_, W, E> {
             confirmed: None,
         };
         let again = self.power_on(&mut image, &mut after);
+        if played.on_trial && allowed.confirmed.is_some() {
+            assert!(
+                again.running == allowed.confirmed && !again.on_trial,
+                "{what}: a trial is not reverted"
+            );
+        }
         if !again.on_trial {
             after.confirmed = again.running;
         }
@@ -129,6 +135,53 @@ impl<const W: usize, const E: usize> Story<'_, W, E> {
                 self.check(image.clone(), &allowed, &what);
                 if nested {
                     cuts.nested += self.cut_recovery(&image, &allowed, &what);
+                }
+            }
+        }
+        cuts
+    }
+
+    /// After a cut that left something unstable, recovers, installs the next policy and cuts that everywhere as well. What ran as the
+    /// confirmed policy while the other slot was erased must run at each of several starts, though what was torn first
+    /// may read differently at each.
+    fn cut_next_install(&self, image: &Image, what: &str) -> u64 {
+        let begin = |seed: u32, cut| {
+            let mut image = image.clone();
+            let mut nor = image.nor::<W, E>(self.world.part);
+            nor.reseed(seed);
+            let begun = self.world.begin_another(nor, 2, cut);
+            (image, begun)
+        };
+        let mut cuts = 0;
+        for seed in [3, 0x1234_5677, 0xDEAD_BEEF] {
+            let (_, Some((ran, operations))) = begin(seed, None) else {
+                continue;
+            };
+            // Before the slot is erased nothing is lost, and what the torn record reads as decides.
+            let erased_from = operations - self.world.files[2].len() as u64 / 4 - 1;
+            let either = [&self.world.files[0], &self.world.files[1]].map(|file| Some(id(file)));
+            for (at, torn) in
+                (0..operations).zip([Torn::Half, Torn::Unreadable].into_iter().cycle())
+            {
+                let (mut image, Some(_)) = begin(seed, Some((at, torn))) else {
+                    continue;
+                };
+                cuts += 1;
+                for start in 0..4 {
+                    let mut nor = image.nor::<W, E>(self.world.part);
+                    nor.reseed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(start));
+                    let allowed = Allowed {
+                        ids: match at < erased_from {
+                            true => either.to_vec(),
+                            false => vec![Some(ran)],
+                        },
+                        confirmed: Some(ran),
+                    };
+                    let last = self.world.play(nor, &[Start], &mut allowed.clone());
+                    assert!(
+                        allowed.ids.contains(&last.running),
+                        "{what}, then {at} {torn:?}"
+                    );
                 }
             }
         }
@@ -225,6 +278,43 @@ fn sectors_of_128_kib_as_on_the_stm32f4() {
     };
     let cuts = updates::<4, 131_072>(STM32F4, false, stride);
     assert!(cuts.single > 300);
+}
+
+#[test]
+fn records_that_read_differently_at_each_start() {
+    let files = files();
+    let first = Some(id(&files[0]));
+    let story = Story::<4, 512> {
+        image: Image::new(4 * 512, Some(&files[0])),
+        steps: &[Start, Install(1), Start, Good, Start],
+        start: Allowed {
+            ids: vec![first],
+            confirmed: first,
+        },
+        world: World {
+            files: &files,
+            trust: Trust::ANYONE,
+            part: STM32F4,
+        },
+    };
+    let operations = {
+        let mut image = story.image.clone();
+        let nor = image.nor::<4, 512>(STM32F4);
+        story
+            .world
+            .play(nor, story.steps, &mut story.start.clone())
+            .operations
+    };
+    let mut cuts = 0;
+    for at in 0..operations {
+        let mut image = story.image.clone();
+        let mut nor = image.nor::<4, 512>(STM32F4);
+        nor.cut_power_at(at, Torn::Unstable);
+        story.world.play(nor, story.steps, &mut story.start.clone());
+        cuts += story.cut_next_install(&image, &format!("unstable {at}"));
+    }
+    println!("unstable: {cuts} power cuts in the installation after an unstable cut");
+    assert!(cuts > 10_000);
 }
 
 #[test]

@@ -153,6 +153,11 @@ impl<'m, const WRITE: usize, const ERASE: usize> Nor<'m, WRITE, ERASE> {
         self.cut = Some((self.operations + operation, torn));
     }
 
+    /// Changes what unstable places read as from now on; a model always begins with the same seed.
+    pub fn reseed(&mut self, seed: u32) {
+        self.noise = seed | 1;
+    }
+
     /// Whether the power is still there.
     #[must_use]
     pub const fn is_powered(&self) -> bool {
