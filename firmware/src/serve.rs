@@ -195,6 +195,7 @@ impl Session<'_, '_> {
         compiler_fence(Ordering::SeqCst);
         let end = board.ticks();
 
+        board.period(outcome.fault);
         self.stats.steps = self.stats.steps.wrapping_add(1);
         if outcome.fault.is_some() {
             self.stats.fallback_steps = self.stats.fallback_steps.wrapping_add(1);
