@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use policy_format::message::{MAX_CONTROL, MAX_STATE};
-use policy_format::{Capacity, Policy, RawPolicy};
+use policy_format::{Capacity, Policy};
 
 use crate::Fault;
 use crate::kernels::Native;
@@ -72,7 +72,7 @@ pub fn boot_trusting<'p>(
         return Err(Fault::EMPTY_SLOT);
     }
     trust.check(slot)?;
-    let policy = RawPolicy::parse(slot)?.validate(&CAPACITY)?;
+    let policy = Policy::load(slot, &CAPACITY)?;
     if policy.target_class() != target_class {
         return Err(Fault::TARGET_CLASS);
     }

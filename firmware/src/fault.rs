@@ -7,7 +7,7 @@ use core::fmt;
 use core::num::NonZeroU16;
 
 use policy_format::message::FrameError;
-use policy_format::{DecideError, FormatError};
+use policy_format::{DecideError, ErrorCode, FormatError};
 
 /// First number of the faults that stand for a [`FormatError`]: `0x0100 + FormatError::code()`.
 const FORMAT: u16 = 0x0100;
@@ -156,6 +156,12 @@ impl Fault {
         }
     }
 
+    /// The fault that stands for a [`FormatError::code`].
+    fn of_format(code: u16) -> Self {
+        // 0x0100 plus any code below 0xFF00 is not zero; a wrapped sum would be, and is kept away.
+        Fault(NonZeroU16::new(FORMAT.wrapping_add(code)).unwrap_or(NonZeroU16::MAX))
+    }
+
     /// Whether the cause may pass by itself, so that a policy's rule of return applies: a measurement that was bad or
     /// late. A policy that gives nonsense, wiring, and what resets a processor do not pass. Never panics.
     #[must_use]
@@ -212,8 +218,13 @@ impl fmt::Display for Fault {
 
 impl From<FormatError> for Fault {
     fn from(error: FormatError) -> Self {
-        // 0x0100 plus any code below 0xFF00 is not zero; a wrapped sum would be, and is kept away.
-        Fault(NonZeroU16::new(FORMAT.wrapping_add(error.code())).unwrap_or(NonZeroU16::MAX))
+        Fault::of_format(error.code())
+    }
+}
+
+impl From<ErrorCode> for Fault {
+    fn from(error: ErrorCode) -> Self {
+        Fault::of_format(error.get())
     }
 }
 

@@ -4,14 +4,14 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use heapless::Vec;
 use policy_format::message::{
-    Action, FrameReader, Hello, MAX_CONTROL, MAX_FRAME, PROTOCOL, Reply, Request, Stats,
-    encode_frame,
+    Action, FrameReader, Hello, MAX_FRAME, PROTOCOL, Reply, Request, Stats, encode_frame,
 };
 
 use crate::boot::SCRATCH_LEN;
-use crate::controller::{Controller, ControllerState, control_step};
+use crate::controller::{Controller, ControllerState};
 use crate::fault::Fault;
 use crate::link::{Instruments, Link, LinkClosed};
+use crate::supervisor::{self, Observation};
 
 /// Version of this firmware: major, minor, patch.
 pub const VERSION: (u16, u16, u16) = (
@@ -142,7 +142,18 @@ impl Session<'_, '_> {
                 self.state = ControllerState::new();
                 Reply::Ready
             }
-            Request::Step { seq, state } => self.step(board, seq, &state, scratch),
+            Request::Step { seq, state } => {
+                self.step(board, seq, &Observation::lockstep(&state), scratch)
+            }
+            Request::StepAt {
+                seq,
+                measured_us,
+                now_us,
+                state,
+            } => {
+                let observation = Observation::new(&state, measured_us.into(), now_us.into());
+                self.step(board, seq, &observation, scratch)
+            }
             Request::Stats => Reply::Stats(Stats {
                 latched_fault: Fault::code_of(self.state.latched()),
                 stack_bytes: board.stack_bytes(),
@@ -172,40 +183,28 @@ impl Session<'_, '_> {
         &mut self,
         board: &mut B,
         seq: u32,
-        measured: &[f32],
+        observation: &Observation<'_>,
         scratch: &mut [f32; SCRATCH_LEN],
     ) -> Reply {
-        let length = match self.controller {
-            Ok(armed) => armed.policy().control_dim(),
-            Err(_) => 0,
-        };
-        let mut control: Vec<f32, MAX_CONTROL> = Vec::new();
-        control.extend(core::iter::repeat_n(0.0, length).take(MAX_CONTROL));
-
         // The fences keep memory accesses of the step between the two readings.
         let start = board.ticks();
         compiler_fence(Ordering::SeqCst);
-        let outcome = control_step(
-            self.controller,
-            &mut self.state,
-            measured,
-            &mut control,
-            scratch,
-        );
+        let command = supervisor::step(self.controller, &mut self.state, observation, scratch);
         compiler_fence(Ordering::SeqCst);
         let end = board.ticks();
 
         board.period(outcome.fault);
         self.stats.steps = self.stats.steps.wrapping_add(1);
-        if outcome.fault.is_some() {
+        if command.fault().is_some() {
             self.stats.fallback_steps = self.stats.fallback_steps.wrapping_add(1);
         }
         Reply::Action(Action {
             seq,
-            choice: outcome.choice,
-            mode: outcome.mode,
-            fault: Fault::code_of(outcome.fault),
-            control,
+            choice: command.choice(),
+            mode: command.mode(),
+            fault: Fault::code_of(command.fault()),
+            // No longer than MAX_CONTROL: boot admits no policy beyond it.
+            control: Vec::from_slice(command.control()).unwrap_or_default(),
             ticks: end
                 .wrapping_sub(start)
                 .saturating_sub(self.stats.overhead_ticks),

@@ -89,22 +89,3 @@ pub(crate) fn normalise_with(square_root: impl Fn(f32) -> f32, xi: &[f32], z: &m
     }
     root * up
 }
-
-/// Whether no value is NaN or infinite.
-#[inline(always)]
-pub(crate) fn all_finite(values: &[f32]) -> bool {
-    // The product with 0 is NaN for what is not finite, else a zero: no branch per value, and the sum
-    // of zeros is a zero. Four at a time: a loop costs as much as a value.
-    let (fours, rest) = values.as_chunks::<4>();
-    let mut zero = 0.0_f32;
-    for &[a, b, c, d] in fours {
-        zero += a * 0.0;
-        zero += b * 0.0;
-        zero += c * 0.0;
-        zero += d * 0.0;
-    }
-    for v in rest {
-        zero += v * 0.0;
-    }
-    zero == 0.0
-}

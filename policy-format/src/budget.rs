@@ -5,7 +5,7 @@
 
 use crate::container::{FLAG_CRITICAL, RawPolicy};
 use crate::encode_error::EncodeError;
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
 use crate::section::SectionId;
 use crate::writer::ContainerWriter;
 
@@ -51,21 +51,21 @@ impl<'a> Budget<'a> {
     ///
     /// # Errors
     /// [`FormatError::Budget`] with the index of the first bad record.
-    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let words: &[u32] =
-            bytemuck::try_cast_slice(bytes).map_err(|_| FormatError::Budget { record: 0 })?;
+    pub(crate) fn decode<E: Refusal>(bytes: &'a [u8]) -> Result<Self, E> {
+        let words: &[u32] = bytemuck::try_cast_slice(bytes)
+            .map_err(|_| E::of(FormatError::Budget { record: 0 }))?;
         let (records, rest) = words.as_chunks::<RECORD_WORDS>();
         if records.is_empty() || records.len() > MAX_NEEDS || !rest.is_empty() {
-            return Err(FormatError::Budget {
+            return Err(E::of(FormatError::Budget {
                 record: records.len() as u32,
-            });
+            }));
         }
         let mut last = 0;
         for (index, &[core, instructions, stack_bytes, zero]) in records.iter().enumerate() {
             if core <= last || instructions == 0 || stack_bytes == 0 || zero != 0 {
-                return Err(FormatError::Budget {
+                return Err(E::of(FormatError::Budget {
                     record: index as u32,
-                });
+                }));
             }
             last = core;
         }
@@ -109,7 +109,7 @@ pub fn with_budget(file: &[u8], needs: &[Need], out: &mut [u8]) -> Result<usize,
         record: MAX_NEEDS as u32,
     };
     let budget: &[u8] = bytemuck::cast_slice(used.ok_or(too_many)?);
-    Budget::decode(budget)?;
+    Budget::decode::<FormatError>(budget)?;
 
     let kept = |id: SectionId| id != SectionId::BUDGET && id != SectionId::SIGNATURE;
     let sections = raw.sections().filter(|section| kept(section.id)).count();

@@ -168,7 +168,9 @@ impl ModeRules<'_> {
         factors: &[u16],
         logits: &[f32],
     ) -> Option<usize> {
-        if let ([_], Some(allowed)) = (factors, self.allowed_set(history)) {
+        // Without logits (a single choice without selector) a choice's logit is 0.
+        if let ([_], Some(allowed), false) = (factors, self.allowed_set(history), logits.is_empty())
+        {
             return self.choose_in_set(allowed, history, choice_modes, logits);
         }
         let mut best: Option<(usize, f32)> = None;
@@ -216,18 +218,18 @@ impl ModeRules<'_> {
         // No mode is this one.
         let held = history.mode().map_or(u32::MAX, u32::from);
         let (mut best, mut greatest) = (None, f32::NEG_INFINITY);
+        // Without a branch: one history takes as long as another.
         for (choice, (&mode, &logit)) in choice_modes.iter().zip(logits).enumerate() {
-            if allowed >> (mode % 32) & 1 == 0 {
-                continue;
-            }
-            let mut score = logit;
-            if u32::from(mode) == held {
-                score += self.hysteresis;
-            }
+            let preferred = logit + self.hysteresis;
+            let score = if u32::from(mode) == held {
+                preferred
+            } else {
+                logit
+            };
             // Logits are finite: the first allowed one beats negative infinity.
-            if score > greatest {
-                (best, greatest) = (Some(choice), score);
-            }
+            let better = (allowed >> (mode % 32) & 1 == 1) & (score > greatest);
+            greatest = if better { score } else { greatest };
+            best = if better { Some(choice) } else { best };
         }
         best
     }

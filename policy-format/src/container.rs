@@ -1,8 +1,7 @@
 //! The container: header, CRC-32, section table.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
-
-use crate::error::FormatError;
+use crate::crc32::Crc32;
+use crate::error::{FormatError, Refusal};
 use crate::section::SectionId;
 use crate::{FORMAT_VERSION, HEADER_LEN, MAGIC, MAX_SECTIONS, MAX_TOTAL_LEN};
 
@@ -15,23 +14,23 @@ pub(crate) const FLAG_CRITICAL: u32 = 1;
 /// Offset of the CRC in the header.
 const CRC_OFFSET: usize = 16;
 
-/// One table of 1 KiB: a compromise between flash and speed.
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-
 /// CRC-32 of a file: everything but the CRC field itself.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
-    let mut digest: Digest<'_, u32, Table<1>> = CRC.digest();
-    if let Some((front, rest)) = bytes.split_at_checked(CRC_OFFSET) {
-        digest.update(front);
-        digest.update(rest.get(4..).unwrap_or_default());
+    let mut crc = Crc32::new();
+    for (offset, &byte) in bytes.iter().enumerate() {
+        if !(CRC_OFFSET..CRC_OFFSET + 4).contains(&offset) {
+            crc.push(byte);
+        }
     }
-    digest.finalize()
+    crc.finish()
 }
 
 /// CRC-32 (ISO-HDLC) of bytes, the sum that policy files, frames and records use.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
-    CRC.checksum(bytes)
+    let mut crc = Crc32::new();
+    crc.extend(bytes);
+    crc.finish()
 }
 
 /// The little-endian word at `offset`, 0 beyond the end (callers have checked the length).
@@ -110,35 +109,39 @@ impl<'a> RawPolicy<'a> {
     /// # Errors
     /// The [`FormatError`] of the first check that fails.
     pub fn length_in_header(region: &[u8]) -> Result<usize, FormatError> {
+        Self::length(region)
+    }
+
+    fn length<E: Refusal>(region: &[u8]) -> Result<usize, E> {
         let Some(magic) = region
             .first_chunk::<8>()
             .filter(|_| region.len() >= HEADER_LEN)
         else {
-            return Err(FormatError::TooShort {
+            return Err(E::of(FormatError::TooShort {
                 found: region.len(),
-            });
+            }));
         };
         let phase = region.as_ptr().addr() % ALIGNMENT;
         if phase != 0 {
-            return Err(FormatError::Misaligned { found: phase as u8 });
+            return Err(E::of(FormatError::Misaligned { found: phase as u8 }));
         }
         if *magic != MAGIC {
-            return Err(FormatError::Magic { found: *magic });
+            return Err(E::of(FormatError::Magic { found: *magic }));
         }
         let version = word(region, 8);
         if version != FORMAT_VERSION {
-            return Err(FormatError::Version { found: version });
+            return Err(E::of(FormatError::Version { found: version }));
         }
         let declared = word(region, 12);
         let length = declared as usize;
         if !(HEADER_LEN..=MAX_TOTAL_LEN).contains(&length) || !length.is_multiple_of(ALIGNMENT) {
-            return Err(FormatError::TotalLengthInvalid { found: declared });
+            return Err(E::of(FormatError::TotalLengthInvalid { found: declared }));
         }
         if length > region.len() {
-            return Err(FormatError::TotalLength {
+            return Err(E::of(FormatError::TotalLength {
                 declared,
                 found: region.len(),
-            });
+            }));
         }
         Ok(length)
     }
@@ -148,24 +151,29 @@ impl<'a> RawPolicy<'a> {
     /// # Errors
     /// The [`FormatError`] of the first check that fails, in the order of `docs/policy-format.md`, section 1.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let length = Self::length_in_header(bytes)?;
+        Self::parse_as(bytes)
+    }
+
+    /// As [`RawPolicy::parse`], with any kind of error.
+    pub(crate) fn parse_as<E: Refusal>(bytes: &'a [u8]) -> Result<Self, E> {
+        let length = Self::length(bytes)?;
         if length != bytes.len() {
-            return Err(FormatError::TotalLength {
+            return Err(E::of(FormatError::TotalLength {
                 declared: length as u32,
                 found: bytes.len(),
-            });
+            }));
         }
         let (stored, computed) = (word(bytes, CRC_OFFSET), checksum(bytes));
         if stored != computed {
-            return Err(FormatError::Checksum { stored, computed });
+            return Err(E::of(FormatError::Checksum { stored, computed }));
         }
         let sections = word(bytes, 20);
         if sections == 0 || sections as usize > MAX_SECTIONS {
-            return Err(FormatError::SectionCount { found: sections });
+            return Err(E::of(FormatError::SectionCount { found: sections }));
         }
         let reserved = word(bytes, 28);
         if reserved != 0 {
-            return Err(FormatError::Reserved { found: reserved });
+            return Err(E::of(FormatError::Reserved { found: reserved }));
         }
         let raw = Self {
             bytes,
@@ -175,13 +183,13 @@ impl<'a> RawPolicy<'a> {
         Ok(raw)
     }
 
-    fn check_table(&self) -> Result<(), FormatError> {
+    fn check_table<E: Refusal>(&self) -> Result<(), E> {
         let mut end = HEADER_LEN + self.sections * ENTRY_LEN;
         if end > self.bytes.len() {
-            return Err(FormatError::TableTruncated {
+            return Err(E::of(FormatError::TableTruncated {
                 sections: self.sections as u32,
                 length: self.bytes.len(),
-            });
+            }));
         }
         let mut previous = None;
         for section in self.sections() {
@@ -189,48 +197,48 @@ impl<'a> RawPolicy<'a> {
             if let Some(previous) = previous
                 && id <= previous
             {
-                return Err(FormatError::SectionOrder {
+                return Err(E::of(FormatError::SectionOrder {
                     previous,
                     found: id,
-                });
+                }));
             }
             previous = Some(id);
             if section.flags & !FLAG_CRITICAL != 0 {
-                return Err(FormatError::SectionFlags {
+                return Err(E::of(FormatError::SectionFlags {
                     id,
                     found: section.flags,
-                });
+                }));
             }
             if section.offset != end {
-                return Err(FormatError::SectionOffset {
+                return Err(E::of(FormatError::SectionOffset {
                     id,
                     found: section.offset as u32,
                     expected: end as u32,
-                });
+                }));
             }
             let available = self.bytes.get(end..).unwrap_or_default();
             let Some((_, after)) = available
                 .split_at_checked(section.length)
                 .filter(|(content, _)| !content.is_empty())
             else {
-                return Err(FormatError::SectionLength {
+                return Err(E::of(FormatError::SectionLength {
                     id,
                     found: section.length as u32,
                     available: available.len() as u32,
-                });
+                }));
             };
             // Total length and offset are multiples of 16, so all of the padding lies inside the file.
             let padding = section.length.wrapping_neg() % ALIGNMENT;
             if after.iter().take(padding).any(|&byte| byte != 0) {
-                return Err(FormatError::SectionPadding { id });
+                return Err(E::of(FormatError::SectionPadding { id }));
             }
             end += section.length + padding;
         }
         if end != self.bytes.len() {
-            return Err(FormatError::TrailingBytes {
+            return Err(E::of(FormatError::TrailingBytes {
                 found: self.bytes.len(),
                 expected: end,
-            });
+            }));
         }
         Ok(())
     }

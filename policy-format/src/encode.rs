@@ -37,7 +37,7 @@ pub(crate) fn encode_with(
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
     let meta = meta(spec)?;
-    meta.check()?;
+    meta.check::<FormatError>()?;
     check(spec, &meta)?;
     safety_encode::check(spec, safety)?;
     let (n, m) = (usize::from(spec.state_dim), usize::from(spec.control_dim));
@@ -191,28 +191,31 @@ fn check(spec: &PolicySpec<'_>, meta: &Meta) -> Result<(), EncodeError> {
     let (n, m) = (usize::from(spec.state_dim), usize::from(spec.control_dim));
     let choices = meta.choices();
     expect("choice_modes", spec.choice_modes.len(), choices)?;
-    validate::check_choice_modes(spec.choice_modes, spec.modes)?;
+    validate::check_choice_modes::<FormatError>(spec.choice_modes, spec.modes)?;
     expect("input_shift", spec.input_shift.len(), n)?;
     expect("input_scale", spec.input_scale.len(), n)?;
-    validate::check_scale(spec.input_scale)?;
-    validate::check_selector(choices, spec.scores.is_some() || spec.selector.is_some())?;
+    validate::check_scale::<FormatError>(spec.input_scale)?;
+    validate::check_selector::<FormatError>(
+        choices,
+        spec.scores.is_some() || spec.selector.is_some(),
+    )?;
     if spec.gains.is_none() && spec.control.is_none() {
         return Err(FormatError::NoControlLaw.into());
     }
     if let Some(Bounds { lower, upper }) = spec.bounds {
         expect("bounds.lower", lower.len(), m)?;
         expect("bounds.upper", upper.len(), m)?;
-        validate::check_bounds(lower, upper)?;
+        validate::check_bounds::<FormatError>(lower, upper)?;
     }
-    validate::check_fallback_mode(spec.fallback.mode.into(), spec.modes)?;
+    validate::check_fallback_mode::<FormatError>(spec.fallback.mode.into(), spec.modes)?;
     expect("fallback.constant", spec.fallback.constant.len(), m)?;
-    validate::check_fallback_constant(spec.fallback.constant, spec.bounds)?;
-    validate::check_golden_count(spec.golden.len())?;
+    validate::check_fallback_constant::<FormatError>(spec.fallback.constant, spec.bounds)?;
+    validate::check_golden_count::<FormatError>(spec.golden.len())?;
     for vector in spec.golden {
         expect("golden.state", vector.state.len(), n)?;
         expect("golden.control", vector.control.len(), m)?;
     }
-    validate::check_golden(spec.golden.iter().copied(), choices)?;
+    validate::check_golden::<FormatError>(spec.golden.iter().copied(), choices)?;
     for record in spec.names {
         for text in [record.name, record.unit] {
             if text.len() > MAX_NAME_BYTES {

@@ -60,14 +60,14 @@ pub fn encode_int8(
         .into());
     }
     meta.precision = 1;
-    meta.check()?;
+    meta.check::<FormatError>()?;
     let (n, m) = (policy.state_dim(), policy.control_dim());
     for vector in golden {
         expect("golden.state", vector.state.len(), n)?;
         expect("golden.control", vector.control.len(), m)?;
     }
-    validate::check_golden_count(golden.len())?;
-    validate::check_golden(golden.iter().copied(), policy.choices())?;
+    validate::check_golden_count::<FormatError>(golden.len())?;
+    validate::check_golden::<FormatError>(golden.iter().copied(), policy.choices())?;
 
     let networks = [
         (
@@ -150,7 +150,7 @@ fn put_network(
     heads: usize,
 ) -> Result<(), EncodeError> {
     expect("input_scale", spec.input_scale.len(), n)?;
-    validate::check_int8_input(id, spec.input_scale, n)?;
+    validate::check_int8_input::<FormatError>(id, spec.input_scale, n)?;
     expect("hidden", spec.hidden.len(), hidden.len())?;
     expect("heads", spec.heads.len(), heads)?;
     for scale in spec.input_scale {
@@ -186,8 +186,8 @@ fn put_block(
     for (row, ((&bias, &factor), weights)) in
         block.bias.iter().zip(block.factor).zip(weights).enumerate()
     {
-        check_factor(id, first + row, factor, output)?;
-        check_row(id, first + row, bias, weights.iter().map(|&w| w.into()))?;
+        check_factor::<FormatError>(id, first + row, factor, output)?;
+        check_row::<FormatError>(id, first + row, bias, weights.iter().map(|&w| w.into()))?;
     }
     let bias = |row: usize| block.bias.get(row).copied().unwrap_or_default();
     let factor = |row: usize| block.factor.get(row).copied().unwrap_or_default();

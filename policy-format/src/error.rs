@@ -1,6 +1,41 @@
 //! What can be wrong with a policy file, each with a stable number and name.
 
+use core::num::NonZeroU16;
+
 use crate::section::SectionId;
+
+/// The number of a [`FormatError`] without its details: all that a device keeps of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ErrorCode(NonZeroU16);
+
+impl ErrorCode {
+    /// The [`FormatError::code`], never 0.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// What is made of an error where it is found. The checks are written once over it: a host keeps the error whole,
+/// a device its number, which takes a register where the whole takes stores, and so less than half of the code.
+pub(crate) trait Refusal: Copy {
+    fn of(error: FormatError) -> Self;
+}
+
+impl Refusal for FormatError {
+    #[inline(always)]
+    fn of(error: FormatError) -> Self {
+        error
+    }
+}
+
+impl Refusal for ErrorCode {
+    #[inline(always)]
+    fn of(error: FormatError) -> Self {
+        // No number is 0.
+        Self(NonZeroU16::new(error.code()).unwrap_or(NonZeroU16::MAX))
+    }
+}
 
 macro_rules! format_errors {
     ($($(#[$doc:meta])* $code:literal $name:ident $({ $($(#[$field_doc:meta])* $field:ident : $ty:ty),* $(,)? })?;)*) => {
@@ -16,6 +51,7 @@ macro_rules! format_errors {
         impl FormatError {
             /// The stable number of the error, used in device faults; numbers are never reused.
             #[must_use]
+            #[inline(always)]
             pub const fn code(&self) -> u16 {
                 match self { $(Self::$name { .. } => $code,)* }
             }

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::arithmetic::{all_finite, normalise_with};
+use crate::arithmetic::normalise_with;
+use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
 use crate::policy::{Bounds, Policy};
@@ -72,7 +73,7 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, None)
+        self.decide_dyn::<K>(state, control, scratch, None, None)
     }
 
     /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
@@ -103,9 +104,41 @@ impl Policy<'_> {
         scratch: &mut [f32],
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
+        self.decide_limited_by_with::<K>(state, control, scratch, None, pick)
+    }
+
+    /// As [`Policy::decide_with`], and the control is then limited to within `rate` (m floats) of what `control` held
+    /// ([`crate::constraint::limit_rate`]); `None`: no limit.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    #[inline(always)]
+    pub fn decide_limited_with<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        rate: Option<&[f32]>,
+    ) -> Result<Decision, DecideError> {
+        self.decide_dyn::<K>(state, control, scratch, rate, None)
+    }
+
+    /// [`Policy::decide_limited_with`] with a choice as [`Policy::decide_by`] takes it.
+    ///
+    /// # Errors
+    /// As [`Policy::decide_by`].
+    #[inline(always)]
+    pub fn decide_limited_by_with<K: Kernels>(
+        &self,
+        state: &[f32],
+        control: &mut [f32],
+        scratch: &mut [f32],
+        rate: Option<&[f32]>,
+        pick: impl FnOnce(&[f32]) -> usize,
+    ) -> Result<Decision, DecideError> {
         let mut pick = Some(pick);
         let mut once = |logits: &[f32]| pick.take().map_or(usize::MAX, |pick| pick(logits));
-        self.decide_dyn::<K>(state, control, scratch, Some(&mut once))
+        self.decide_dyn::<K>(state, control, scratch, rate, Some(&mut once))
     }
 
     /// One copy in an image, for control step, golden vectors and mode rules.
@@ -115,11 +148,12 @@ impl Policy<'_> {
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
+        rate: Option<&[f32]>,
         pick: Option<Pick<'_>>,
     ) -> Result<Decision, DecideError> {
-        self.evaluate::<K>(state, control, scratch, |logits| match pick {
-            None => self.greatest_choice(logits),
-            Some(pick) => all_finite(logits).then(|| pick(logits)),
+        self.evaluate::<K>(state, control, scratch, rate, |logits| match pick {
+            None => self.greatest_choice::<K>(logits),
+            Some(pick) => K::all_finite(logits).then(|| pick(logits)),
         })
     }
 
@@ -130,6 +164,7 @@ impl Policy<'_> {
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
+        rate: Option<&[f32]>,
         pick: impl FnOnce(&[f32]) -> Option<usize>,
     ) -> Result<Decision, DecideError> {
         use DecideError::{NonFiniteInput, NonFiniteValue, WrongLength};
@@ -149,7 +184,7 @@ impl Policy<'_> {
         };
 
         // What is not finite stays so: the scale is positive, shift and scale are finite.
-        if !shift_and_scale(state, self.shift, self.scale, xi) {
+        if !K::shift_and_scale(state, self.shift, self.scale, xi) {
             return Err(NonFiniteInput);
         }
         let (xi, unit_norm) = (&*xi, self.input_kind() == InputKind::UnitNorm);
@@ -209,10 +244,10 @@ impl Policy<'_> {
         let Some(u) = u.get(..m) else {
             return Err(WrongLength);
         };
-        if !all_finite(u) {
+        if !K::all_finite(u) {
             return Err(NonFiniteValue);
         }
-        clamp(u, self.bounds, control);
+        K::admit(u, self.bounds, rate, control);
         Ok(Decision {
             choice: choice as u16,
             mode,
@@ -253,17 +288,17 @@ impl Policy<'_> {
     /// Per factor the index of the greatest logit, as a mixed-radix number; 0 without logits. `None` if one of
     /// them is not finite.
     #[inline(always)]
-    fn greatest_choice(&self, logits: &[f32]) -> Option<usize> {
+    fn greatest_choice<K: Kernels>(&self, logits: &[f32]) -> Option<usize> {
         // One factor is the usual case.
         if self.factors().len() == 1 {
-            return greatest(logits);
+            return K::greatest(logits);
         }
         let mut rest = logits;
         let mut choice: usize = 0;
         for &size in self.factors() {
             let size = usize::from(size);
             let (factor, behind) = rest.split_at_checked(size).unwrap_or((rest, &[]));
-            choice = choice.wrapping_mul(size).wrapping_add(greatest(factor)?);
+            choice = choice.wrapping_mul(size).wrapping_add(K::greatest(factor)?);
             rest = behind;
         }
         Some(choice)
@@ -276,16 +311,18 @@ impl Policy<'_> {
     /// the control is the constant of the file (as many values of it as `control` takes; a control
     /// longer than m is filled up with zeros).
     pub fn fallback(&self, state: &[f32], control: &mut [f32]) -> u16 {
+        self.fallback_with::<Portable>(state, control)
+    }
+
+    /// As [`Policy::fallback`], with the kernels `K`.
+    pub fn fallback_with<K: Kernels>(&self, state: &[f32], control: &mut [f32]) -> u16 {
         let law = &self.fallback;
         let fits = state.len() == self.state_dim() && control.len() == self.control_dim();
-        if fits && all_finite(state) {
+        if fits && K::all_finite(state) {
             law.gain.apply_rows(state, control);
-            if all_finite(control) {
-                if let Some(bounds) = self.bounds {
-                    for (u, (&lower, &upper)) in control
-                        .iter_mut()
-                        .zip(bounds.lower.iter().zip(bounds.upper))
-                    {
+            if K::all_finite(control) {
+                if let Some(Bounds { lower, upper }) = self.bounds {
+                    for (u, (&lower, &upper)) in control.iter_mut().zip(lower.iter().zip(upper)) {
                         *u = bounded(*u, lower, upper);
                     }
                 }
@@ -324,89 +361,5 @@ impl<'s> Working<'s> {
             first,
             second,
         })
-    }
-}
-
-/// Index of the greatest value, the lowest one on ties; 0 for an empty slice. `None` if one of them is not finite.
-#[inline(always)]
-fn greatest(values: &[f32]) -> Option<usize> {
-    let (mut best, mut index, mut zero) = (f32::NEG_INFINITY, 0, 0.0_f32);
-    let mut look = |at: usize, value: f32| {
-        if value > best {
-            (best, index) = (value, at);
-        }
-        zero += value * 0.0;
-    };
-    // Four at a time: a loop costs as much as a comparison.
-    let (fours, rest) = values.as_chunks::<4>();
-    let mut at = 0;
-    for &[a, b, c, d] in fours {
-        look(at, a);
-        look(at + 1, b);
-        look(at + 2, c);
-        look(at + 3, d);
-        at += 4;
-    }
-    for &value in rest {
-        look(at, value);
-        at += 1;
-    }
-    (zero == 0.0).then_some(index)
-}
-
-/// Writes `(s - shift) * scale` to `xi`; whether all of it is finite.
-#[inline(always)]
-fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) -> bool {
-    // The product with 0 is NaN for what is not finite, else a zero: no branch per value.
-    let mut zero = 0.0_f32;
-    let inputs = state.iter().zip(shift).zip(scale);
-    for (xi, ((&s, &shift), &scale)) in xi.iter_mut().zip(inputs) {
-        let x = (s - shift) * scale;
-        *xi = x;
-        zero += x * 0.0;
-    }
-    zero == 0.0
-}
-
-/// Writes `u` to `control`, each value moved onto the bound it lies beyond.
-#[inline(always)]
-fn clamp(u: &[f32], bounds: Option<Bounds<'_>>, control: &mut [f32]) {
-    let Some(Bounds { lower, upper }) = bounds else {
-        for (control, &u) in control.iter_mut().zip(u) {
-            *control = u;
-        }
-        return;
-    };
-    let (control_4, control_rest) = control.as_chunks_mut::<4>();
-    let (u_4, u_rest) = u.as_chunks::<4>();
-    let (lower_4, lower_rest) = lower.as_chunks::<4>();
-    let (upper_4, upper_rest) = upper.as_chunks::<4>();
-    let fours = control_4
-        .iter_mut()
-        .zip(u_4)
-        .zip(lower_4.iter().zip(upper_4));
-    for ((control, &[a, b, c, d]), (&[la, lb, lc, ld], &[ha, hb, hc, hd])) in fours {
-        *control = [
-            bounded(a, la, ha),
-            bounded(b, lb, hb),
-            bounded(c, lc, hc),
-            bounded(d, ld, hd),
-        ];
-    }
-    let rest = control_rest.iter_mut().zip(u_rest);
-    for ((control, &u), (&lower, &upper)) in rest.zip(lower_rest.iter().zip(upper_rest)) {
-        *control = bounded(u, lower, upper);
-    }
-}
-
-/// The value, or the bound it lies beyond.
-#[inline(always)]
-fn bounded(u: f32, lower: f32, upper: f32) -> f32 {
-    if u < lower {
-        lower
-    } else if u > upper {
-        upper
-    } else {
-        u
     }
 }

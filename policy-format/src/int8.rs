@@ -3,8 +3,9 @@
 //! Every number between the quantised input and the last sum is an integer, and every sum is exact: validation
 //! bounds what a row can reach. So there is one right result, and kernels have to give it.
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
 use crate::section::SectionId;
+use crate::validate::is_positive_normal;
 
 /// Least activation: inputs are limited to it, and no hidden unit goes below.
 pub const INT8_ACTIVATION_MIN: i32 = -1024;
@@ -288,60 +289,60 @@ const fn split(lane: i16) -> (i32, i32) {
 }
 
 /// Checks one row: weights above -128 in magnitude 127, and no sum beyond what stays exact. `None` is in order.
-pub(crate) fn check_row(
+pub(crate) fn check_row<E: Refusal>(
     section: SectionId,
     row: usize,
     bias: i32,
     weights: impl Iterator<Item = i32>,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let mut reach = i64::from(bias).abs();
     for (column, weight) in weights.enumerate() {
         if weight.abs() > 127 {
-            return Err(FormatError::Int8Weight {
+            return Err(E::of(FormatError::Int8Weight {
                 section,
                 row,
                 column,
-            });
+            }));
         }
         reach += 1024 * i64::from(weight.abs());
     }
     if reach > INT8_SUM_MAX {
-        return Err(FormatError::Int8Range {
+        return Err(E::of(FormatError::Int8Range {
             section,
             row,
             found: reach,
-        });
+        }));
     }
     Ok(())
 }
 
 /// Checks the factor of a row: 1 to 32767, or a scale that is a normal positive number.
-pub(crate) fn check_factor(
+pub(crate) fn check_factor<E: Refusal>(
     section: SectionId,
     row: usize,
     factor: u32,
     output: bool,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let good = if output {
-        f32::from_bits(factor).is_normal() && f32::from_bits(factor) > 0.0
+        is_positive_normal(f32::from_bits(factor))
     } else {
         factor >= 1 && factor <= INT8_MULTIPLIER_MAX.into()
     };
     if good {
         Ok(())
     } else {
-        Err(FormatError::Int8Factor {
+        Err(E::of(FormatError::Int8Factor {
             section,
             row,
             found: factor,
-        })
+        }))
     }
 }
 
 impl Int8Block<'_> {
     /// Checks all rows, and that padding rows and columns are zeros. `first` is the number of rows of the section
     /// before this block, for the message.
-    pub(crate) fn check(&self, section: SectionId, first: usize) -> Result<(), FormatError> {
+    pub(crate) fn check<E: Refusal>(&self, section: SectionId, first: usize) -> Result<(), E> {
         let columns = self.columns.div_ceil(4) * 4;
         for row in 0..self.rows.div_ceil(4) * 4 {
             let at = first + row;
@@ -349,12 +350,12 @@ impl Int8Block<'_> {
             let Int8Row { bias, factor } = self.row(row).unwrap_or(Int8Row { bias: 0, factor: 0 });
             if row >= self.rows {
                 if bias != 0 || factor != 0 || (0..columns).any(|column| weight(column) != 0) {
-                    return Err(FormatError::Int8Padding { section, row: at });
+                    return Err(E::of(FormatError::Int8Padding { section, row: at }));
                 }
                 continue;
             }
             if (self.columns..columns).any(|column| weight(column) != 0) {
-                return Err(FormatError::Int8Padding { section, row: at });
+                return Err(E::of(FormatError::Int8Padding { section, row: at }));
             }
             check_factor(section, at, factor, self.output)?;
             check_row(section, at, bias, (0..self.columns).map(weight))?;

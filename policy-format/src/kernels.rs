@@ -2,7 +2,9 @@
 
 use crate::arithmetic::tanh;
 use crate::block::Block;
+use crate::elementwise;
 use crate::int8::{Int8Block, int8_input};
+use crate::policy::Bounds;
 
 /// The operations of [`crate::Policy::decide`] that take nearly all of its time.
 ///
@@ -64,6 +66,38 @@ pub trait Kernels {
     #[inline(always)]
     fn quadratic(block: &Block<'_>, z: &[f32], y: &mut [f32]) {
         block.apply_to_monomials(z, y);
+    }
+
+    /// Writes `(s - shift) * scale` to `xi`, difference and product rounded separately; whether all of it is finite. The
+    /// slices have one length.
+    #[inline(always)]
+    fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) -> bool {
+        elementwise::shift_and_scale(state, shift, scale, xi)
+    }
+
+    /// Whether no value is NaN or infinite.
+    #[inline(always)]
+    fn all_finite(values: &[f32]) -> bool {
+        elementwise::all_finite(values)
+    }
+
+    /// Index of the greatest value, the lowest one on ties; 0 for an empty slice. `None` if one of them is not finite.
+    #[inline(always)]
+    fn greatest(values: &[f32]) -> Option<usize> {
+        elementwise::greatest(values)
+    }
+
+    /// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held
+    /// ([`crate::constraint::limit_rate`]). All values are finite and the slices have one length.
+    #[inline(always)]
+    fn admit(u: &[f32], bounds: Option<Bounds<'_>>, rate: Option<&[f32]>, control: &mut [f32]) {
+        elementwise::admit(u, bounds, rate, control);
+    }
+
+    /// Whether every value lies between its bounds; NaN does not. The slices have one length.
+    #[inline(always)]
+    fn inside(lower: &[f32], upper: &[f32], x: &[f32]) -> bool {
+        elementwise::inside(lower, upper, x)
     }
 }
 

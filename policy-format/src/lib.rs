@@ -34,6 +34,8 @@ mod block;
 mod budget;
 pub mod constraint;
 mod container;
+mod crc32;
+mod elementwise;
 mod encode;
 mod encode_error;
 mod encode_int8;
@@ -54,6 +56,7 @@ mod section;
 mod signature;
 mod spec;
 mod validate;
+mod wire;
 mod writer;
 
 pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, normalise, tanh};
@@ -64,7 +67,7 @@ pub use container::{RawPolicy, Section, Sections, crc32, reseal};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;
 pub use encode_int8::{Int8BlockSpec, Int8NetworkSpec, encode_int8};
-pub use error::FormatError;
+pub use error::{ErrorCode, FormatError};
 pub use evaluate::{DecideError, Decision};
 pub use golden::{Golden, GoldenError, GoldenVector};
 pub use int8::{

@@ -8,10 +8,13 @@
 //!
 //! Nothing here panics or allocates, whatever the bytes are.
 
-use cobs::{CobsEncoder, DecodeResult, DecoderState};
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
+mod codec;
+mod frame;
+
 use heapless::Vec;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use codec::Message;
+pub use frame::{FrameReader, FrameWriter, encode_frame};
 
 /// Version of requests, replies and framing. Both sides name theirs in the greeting.
 pub const PROTOCOL: u16 = 1;
@@ -29,11 +32,9 @@ pub const MAX_PAYLOAD: usize = 1 + 5 * 5 + 1 + 4 * MAX_CONTROL + 4;
 /// Greatest length of a frame with its final zero: COBS adds one byte per started 254.
 pub const MAX_FRAME: usize = MAX_PAYLOAD + MAX_PAYLOAD.div_ceil(254) + 1;
 
-/// The CRC of frames.
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-
 /// What the host asks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::large_enum_variant,
     reason = "there is no heap to box the vector on, and one message exists at a time"
@@ -58,6 +59,18 @@ pub enum Request {
     Stats,
     /// Stop serving. Answered by [`Reply::Bye`]; an emulated device then exits with code 0.
     Shutdown,
+    /// One control step whose measurement has a time, so that the monitors of time act on the host's clock. Answered by
+    /// [`Reply::Action`]; by firmware that does not know it by [`Reply::Error`].
+    StepAt {
+        /// Number of the step, copied into the answer.
+        seq: u32,
+        /// When the state was measured, in microseconds of the host's clock.
+        measured_us: u32,
+        /// The time at which the step happens, by the same clock.
+        now_us: u32,
+        /// The measured state, in the plant's units.
+        state: Vec<f32, MAX_STATE>,
+    },
 }
 
 impl Request {
@@ -67,10 +80,23 @@ impl Request {
         let state = Vec::from_slice(state).ok()?;
         Some(Request::Step { seq, state })
     }
+
+    /// A [`Request::StepAt`], or `None` if `state` is longer than [`MAX_STATE`]. Never panics.
+    #[must_use]
+    pub fn step_at(seq: u32, measured_us: u32, now_us: u32, state: &[f32]) -> Option<Self> {
+        let state = Vec::from_slice(state).ok()?;
+        Some(Request::StepAt {
+            seq,
+            measured_us,
+            now_us,
+            state,
+        })
+    }
 }
 
 /// What the device answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::large_enum_variant,
     reason = "there is no heap to box the vector on, and one message exists at a time"
@@ -94,7 +120,8 @@ pub enum Reply {
 }
 
 /// Identity of a device and its policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Hello {
     /// The device's [`PROTOCOL`].
     pub protocol: u16,
@@ -115,7 +142,8 @@ pub struct Hello {
 }
 
 /// The answer to one control step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Action {
     /// `seq` of the request.
     pub seq: u32,
@@ -132,7 +160,8 @@ pub struct Action {
 }
 
 /// What the device counted since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Control steps answered.
     pub steps: u32,
@@ -176,92 +205,6 @@ impl core::fmt::Display for FrameError {
 }
 
 impl core::error::Error for FrameError {}
-
-/// Writes the frame of `message`, its final zero included, into `frame` and returns its length.
-///
-/// Never panics.
-///
-/// # Errors
-/// [`FrameError::Encode`] if the message does not fit; no message of this module is that long.
-pub fn encode_frame<T: Serialize>(
-    message: &T,
-    frame: &mut [u8; MAX_FRAME],
-) -> Result<usize, FrameError> {
-    let mut payload = [0; MAX_PAYLOAD];
-    let (body, _) = payload
-        .split_last_chunk_mut::<4>()
-        .ok_or(FrameError::Encode)?;
-    let body = postcard::to_slice(message, body).map_err(|_| FrameError::Encode)?;
-    let crc = CRC.checksum(body).to_le_bytes();
-    let mut encoder = CobsEncoder::new(frame);
-    encoder.push(body).map_err(|_| FrameError::Encode)?;
-    encoder.push(&crc).map_err(|_| FrameError::Encode)?;
-    let length = encoder.finalize();
-    *frame.get_mut(length).ok_or(FrameError::Encode)? = 0;
-    Ok(length + 1)
-}
-
-/// Reads frames from a stream of bytes.
-///
-/// Total: any bytes give messages or [`FrameError`]s, at most one per zero byte or per overlong run,
-/// and after each zero byte reading starts afresh. A lone zero between frames is ignored.
-#[derive(Debug, Default)]
-pub struct FrameReader {
-    state: DecoderState,
-    payload: Vec<u8, MAX_PAYLOAD>,
-    skipping: bool,
-}
-
-impl FrameReader {
-    /// An empty reader. Never panics.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes one byte; gives the message or the error that it completed, `None` in between.
-    ///
-    /// After [`FrameError::TooLong`] everything up to the next zero is dropped in silence. Never
-    /// panics.
-    #[must_use]
-    pub fn feed<T: DeserializeOwned>(&mut self, byte: u8) -> Option<Result<T, FrameError>> {
-        if self.skipping {
-            if byte == 0 {
-                *self = Self::new();
-            }
-            return None;
-        }
-        match self.state.feed(byte) {
-            Ok(DecodeResult::NoData) => None,
-            Ok(DecodeResult::DataStart) => {
-                self.payload.clear();
-                None
-            }
-            Ok(DecodeResult::DataContinue(data)) => {
-                if self.payload.push(data).is_ok() {
-                    return None;
-                }
-                // A zero in `data` is a zero of the payload, not the frame's end.
-                self.skipping = byte != 0;
-                Some(Err(FrameError::TooLong))
-            }
-            Ok(DecodeResult::DataComplete) => Some(open(&self.payload)),
-            Err(_) => Some(Err(FrameError::Framing)),
-        }
-    }
-}
-
-/// Checks and decodes payload and CRC.
-fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
-    let (body, crc) = payload.split_last_chunk::<4>().ok_or(FrameError::Framing)?;
-    if CRC.checksum(body) != u32::from_le_bytes(*crc) {
-        return Err(FrameError::Crc);
-    }
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
-        _ => Err(FrameError::Payload),
-    }
-}
 
 #[cfg(test)]
 mod tests;

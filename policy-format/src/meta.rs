@@ -1,10 +1,11 @@
 //! The META section and the maxima of a reader.
 
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::block::padded_rows;
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
+use crate::wire::Decoder;
 
 /// Greatest number of selector factors.
 pub const MAX_FACTORS: usize = 8;
@@ -31,7 +32,8 @@ pub(crate) type Factors = Vec<u16, MAX_FACTORS, u8>;
 pub(crate) type Hidden = Vec<u16, MAX_HIDDEN_LAYERS, u8>;
 
 /// META as it is on the wire.
-#[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
+#[derive(Clone, Serialize, PartialEq, Debug)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub(crate) struct Meta {
     pub state_dim: u16,
     pub control_dim: u16,
@@ -48,30 +50,51 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// Decodes a META section; refuses trailing bytes and any encoding but the canonical one.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let (meta, rest) =
-            postcard::take_from_bytes::<Self>(bytes).map_err(|_| FormatError::MetaEncoding)?;
+    pub(crate) fn decode<E: Refusal>(bytes: &[u8]) -> Result<Self, E> {
+        let mut decoder = Decoder::new(bytes);
+        let meta = Self::read(&mut decoder).ok_or(E::of(FormatError::MetaEncoding))?;
+        let rest = decoder.rest();
         if !rest.is_empty() {
-            return Err(FormatError::MetaTrailing { found: rest.len() });
+            return Err(E::of(FormatError::MetaTrailing { found: rest.len() }));
         }
-        let mut buffer = [0; MAX_META_BYTES];
-        // A non-canonical encoding may be longer than the canonical one, never the reverse.
-        match postcard::to_slice(&meta, &mut buffer) {
-            Ok(canonical) if *canonical == *bytes => Ok(meta),
-            _ => Err(FormatError::MetaNotCanonical),
+        // Numbers are all that has more than one encoding.
+        if decoder.canonical() {
+            Ok(meta)
+        } else {
+            Err(E::of(FormatError::MetaNotCanonical))
         }
     }
 
+    fn read(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self {
+            state_dim: from.u16()?,
+            control_dim: from.u16()?,
+            modes: from.u16()?,
+            factors: from.list(Decoder::u16)?,
+            input: from.byte()?,
+            selector_hidden: from.option(Self::read_hidden)?,
+            control_hidden: from.option(Self::read_hidden)?,
+            control_heads: from.u16()?,
+            precision: from.byte()?,
+            sample_time_s: from.f32()?,
+            policy_version: from.u32()?,
+        })
+    }
+
+    fn read_hidden(from: &mut Decoder<'_>) -> Option<Hidden> {
+        from.list(Decoder::u16)
+    }
+
     /// Checks every field against the limits of the format.
-    pub(crate) fn check(&self) -> Result<(), FormatError> {
+    pub(crate) fn check<E: Refusal>(&self) -> Result<(), E> {
         let range = |field, found: u32, min, max| {
             if found < min || found > max {
-                Err(FormatError::OutOfRange {
+                Err(E::of(FormatError::OutOfRange {
                     field,
                     found,
                     min,
                     max,
-                })
+                }))
             } else {
                 Ok(())
             }
@@ -101,10 +124,10 @@ impl Meta {
         if self.control_hidden.is_none() {
             range("control_heads (without CONTROL)", heads, 0, 0)?;
         } else if heads != 1 && heads != choices {
-            return Err(FormatError::ControlHeads {
+            return Err(E::of(FormatError::ControlHeads {
                 found: heads,
                 choices,
-            });
+            }));
         }
         let networks = self.selector_hidden.is_some() || self.control_hidden.is_some();
         let (field, greatest) = if networks {
@@ -114,22 +137,22 @@ impl Meta {
         };
         range(field, self.precision.into(), 0, greatest)?;
         if !(self.sample_time_s.is_finite() && self.sample_time_s > 0.0) {
-            return Err(FormatError::SampleTime {
+            return Err(E::of(FormatError::SampleTime {
                 found: self.sample_time_s,
-            });
+            }));
         }
         Ok(())
     }
 
     /// Refuses what is larger than the reader's maxima.
-    pub(crate) fn check_capacity(&self, capacity: &Capacity) -> Result<(), FormatError> {
+    pub(crate) fn check_capacity<E: Refusal>(&self, capacity: &Capacity) -> Result<(), E> {
         let fits = |what, found: usize, allowed: usize| {
             if found > allowed {
-                Err(FormatError::DimensionExceedsCapacity {
+                Err(E::of(FormatError::DimensionExceedsCapacity {
                     what,
                     found: found as u32,
                     allowed: allowed as u32,
-                })
+                }))
             } else {
                 Ok(())
             }
@@ -226,5 +249,76 @@ impl Capacity {
             widest = self.control;
         }
         padded_rows(widest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// Decoding as postcard does it: read, nothing left over, the same bytes when written again.
+    fn by_postcard(bytes: &[u8]) -> Result<Meta, FormatError> {
+        let (meta, rest) =
+            postcard::take_from_bytes::<Meta>(bytes).map_err(|_| FormatError::MetaEncoding)?;
+        if !rest.is_empty() {
+            return Err(FormatError::MetaTrailing { found: rest.len() });
+        }
+        let mut buffer = [0; MAX_META_BYTES];
+        match postcard::to_slice(&meta, &mut buffer) {
+            Ok(canonical) if *canonical == *bytes => Ok(meta),
+            _ => Err(FormatError::MetaNotCanonical),
+        }
+    }
+
+    fn meta() -> impl Strategy<Value = Meta> {
+        let widths = |most| proptest::collection::vec(any::<u16>(), 0..=most);
+        let hidden = move || proptest::option::of(widths(MAX_HIDDEN_LAYERS));
+        let numbers = any::<([u16; 4], [u8; 2], f32, u32)>();
+        (numbers, widths(MAX_FACTORS), hidden(), hidden()).prop_map(
+            |((shorts, bytes, sample_time_s, policy_version), factors, selector, control)| Meta {
+                state_dim: shorts[0],
+                control_dim: shorts[1],
+                modes: shorts[2],
+                factors: Factors::from_slice(&factors).unwrap(),
+                input: bytes[0],
+                selector_hidden: selector.map(|widths| Hidden::from_slice(&widths).unwrap()),
+                control_hidden: control.map(|widths| Hidden::from_slice(&widths).unwrap()),
+                control_heads: shorts[3],
+                precision: bytes[1],
+                sample_time_s,
+                policy_version,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn decodes_what_postcard_decodes(
+            meta in meta(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0x80), Just(0)]), 0..3),
+            longer in proptest::option::of(any::<prop::sample::Index>()),
+            cut in proptest::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut buffer = [0; MAX_META_BYTES];
+            let mut bytes: Vec<u8> = postcard::to_slice(&meta, &mut buffer).unwrap().to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(at) = longer {
+                // A number with a needless byte, if one ends here.
+                let at = at.index(bytes.len());
+                bytes[at] |= 0x80;
+                bytes.insert(at + 1, 0);
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len() + 1));
+            }
+            crate::wire::at_most_five(&mut bytes);
+            let text = |result: Result<Meta, FormatError>| std::format!("{result:?}");
+            prop_assert_eq!(text(Meta::decode(&bytes)), text(by_postcard(&bytes)));
+        }
     }
 }

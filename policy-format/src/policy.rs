@@ -1,6 +1,8 @@
 //! A validated policy and what it says about itself.
 
 use crate::block::{Block, Blocks};
+use crate::container::RawPolicy;
+use crate::error::ErrorCode;
 use crate::golden::Golden;
 use crate::int8::Int8Block;
 use crate::meta::{Capacity, InputKind, Meta};
@@ -67,6 +69,16 @@ pub struct FallbackLaw<'a> {
 }
 
 impl<'a> Policy<'a> {
+    /// [`RawPolicy::parse`] and [`RawPolicy::validate`] in one, for a device: of an error its number alone.
+    ///
+    /// # Errors
+    /// The [`FormatError::code`](crate::FormatError::code) of the first check that fails.
+    // Out of line, so that the policy is moved whole and not field by field.
+    #[inline(never)]
+    pub fn load(bytes: &'a [u8], capacity: &Capacity) -> Result<Self, ErrorCode> {
+        RawPolicy::parse_as(bytes)?.validate_as(capacity)
+    }
+
     /// Length n of the state.
     #[must_use]
     pub const fn state_dim(&self) -> usize {

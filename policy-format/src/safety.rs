@@ -4,10 +4,10 @@
 
 use crate::constraint::ModeRules;
 use crate::container::RawPolicy;
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
 use crate::policy::{Bounds, Policy};
 use crate::section::SectionId;
-use crate::validate::{cast, check_finite, size_error};
+use crate::validate::{check_finite, finite, size_error, words};
 
 /// Words of the header of MODE_RULES, and of the whole section SUPERVISION.
 pub(crate) const HEADER_WORDS: usize = 4;
@@ -79,6 +79,17 @@ pub struct Safety<'a> {
     pub supervision: Option<Supervision>,
 }
 
+impl Supervision {
+    /// Without section SUPERVISION: gain, no return, no monitor of time.
+    pub const NONE: Self = Self {
+        fallback: FallbackKind::Gain,
+        recover_after: 0,
+        deadline_us: 0,
+        max_age_us: 0,
+        frozen_after: 0,
+    };
+}
+
 impl Safety<'_> {
     /// A policy without any of it.
     pub const NONE: Safety<'static> = Safety {
@@ -119,7 +130,7 @@ pub(crate) struct Around<'a> {
 
 impl<'a> RawPolicy<'a> {
     /// Reads and checks the sections of this module.
-    pub(crate) fn safety(&self, around: &Around<'_>) -> Result<Safety<'a>, FormatError> {
+    pub(crate) fn safety<E: Refusal>(&self, around: &Around<'_>) -> Result<Safety<'a>, E> {
         let safety = Safety {
             limits: self.limits(around.m)?,
             mode_rules: self.mode_rules(around.modes)?,
@@ -132,38 +143,38 @@ impl<'a> RawPolicy<'a> {
 
     /// The finite floats of a section, `None` without it.
     #[inline(never)]
-    fn optional_floats(
+    fn optional_floats<E: Refusal>(
         &self,
         id: SectionId,
         count: usize,
-    ) -> Result<Option<&'a [f32]>, FormatError> {
+    ) -> Result<Option<&'a [f32]>, E> {
         let Some(bytes) = self.section(id) else {
             return Ok(None);
         };
-        let floats: &[f32] = cast(id, bytes, 4 * count as u64)?;
-        check_finite(id, 0, floats)?;
-        Ok(Some(floats))
+        Ok(Some(finite(id, words(id, bytes, 4 * count as u64)?)?))
     }
 
-    fn limits(&self, m: usize) -> Result<Option<Limits<'a>>, FormatError> {
+    fn limits<E: Refusal>(&self, m: usize) -> Result<Option<Limits<'a>>, E> {
         let floats = self.optional_floats(SectionId::LIMITS, 2 * m)?;
         Ok(floats
             .and_then(|floats| floats.split_at_checked(m))
             .map(|(rate, start)| Limits { rate, start }))
     }
 
-    fn envelope(&self, n: usize) -> Result<Option<Envelope<'a>>, FormatError> {
+    fn envelope<E: Refusal>(&self, n: usize) -> Result<Option<Envelope<'a>>, E> {
         let floats = self.optional_floats(SectionId::ENVELOPE, 4 * n)?;
-        let part = |floats: &'a [f32], k: usize| floats.get(k * n..(k + 1) * n).unwrap_or_default();
-        Ok(floats.map(|floats| Envelope {
-            lower: part(floats, 0),
-            upper: part(floats, 1),
-            typical_lower: part(floats, 2),
-            typical_upper: part(floats, 3),
+        // n is at least 1.
+        let mut parts = floats.unwrap_or_default().chunks_exact(n.max(1));
+        let mut part = || parts.next().unwrap_or_default();
+        Ok(floats.map(|_| Envelope {
+            lower: part(),
+            upper: part(),
+            typical_lower: part(),
+            typical_upper: part(),
         }))
     }
 
-    fn mode_rules(&self, modes: usize) -> Result<Option<ModeRules<'a>>, FormatError> {
+    fn mode_rules<E: Refusal>(&self, modes: usize) -> Result<Option<ModeRules<'a>>, E> {
         let id = SectionId::MODE_RULES;
         let Some(bytes) = self.section(id) else {
             return Ok(None);
@@ -177,12 +188,12 @@ impl<'a> RawPolicy<'a> {
             0
         };
         let expected = 4 * (HEADER_WORDS + modes + rows) as u64;
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let malformed = size_error(id, bytes.len(), expected);
         let (&[hysteresis, flag, zeros @ ..], lists) =
             words.split_first_chunk::<HEADER_WORDS>().ok_or(malformed)?;
         if flag > 1 || zeros != [0; 2] {
-            return Err(FormatError::SafetyPadding { section: id });
+            return Err(E::of(FormatError::SafetyPadding { section: id }));
         }
         let (dwell, follow) = lists.split_at_checked(modes).ok_or(malformed)?;
         let hysteresis = f32::from_bits(hysteresis);
@@ -194,13 +205,13 @@ impl<'a> RawPolicy<'a> {
         }))
     }
 
-    fn supervision(&self) -> Result<Option<Supervision>, FormatError> {
+    fn supervision<E: Refusal>(&self) -> Result<Option<Supervision>, E> {
         let id = SectionId::SUPERVISION;
         let Some(bytes) = self.section(id) else {
             return Ok(None);
         };
         let expected = 4 * SUPERVISION_WORDS as u64;
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let &[
             kind,
             recover_after,
@@ -214,19 +225,19 @@ impl<'a> RawPolicy<'a> {
             expected,
         ))?;
         if zeros != [0; 3] {
-            return Err(FormatError::SafetyPadding { section: id });
+            return Err(E::of(FormatError::SafetyPadding { section: id }));
         }
         let fallback = match kind {
             0 => FallbackKind::Gain,
             1 => FallbackKind::Hold,
             2 => FallbackKind::Constant,
             found => {
-                return Err(FormatError::OutOfRange {
+                return Err(E::of(FormatError::OutOfRange {
                     field: "supervision.fallback",
                     found,
                     min: 0,
                     max: 2,
-                });
+                }));
             }
         };
         Ok(Some(Supervision {
@@ -240,7 +251,7 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Ranges, orders and reachability; for readers and writers alike.
-pub(crate) fn check(safety: &Safety<'_>, around: &Around<'_>) -> Result<(), FormatError> {
+pub(crate) fn check<E: Refusal>(safety: &Safety<'_>, around: &Around<'_>) -> Result<(), E> {
     if let Some(limits) = &safety.limits {
         check_limits(limits, around.bounds)?;
     }
@@ -256,10 +267,10 @@ pub(crate) fn check(safety: &Safety<'_>, around: &Around<'_>) -> Result<(), Form
     Ok(())
 }
 
-fn check_limits(limits: &Limits<'_>, bounds: Option<Bounds<'_>>) -> Result<(), FormatError> {
+fn check_limits<E: Refusal>(limits: &Limits<'_>, bounds: Option<Bounds<'_>>) -> Result<(), E> {
     if let Some(index) = limits.rate.iter().position(|&rate| rate <= 0.0) {
         let found = limits.rate.get(index).copied().unwrap_or_default();
-        return Err(FormatError::RateLimit { index, found });
+        return Err(E::of(FormatError::RateLimit { index, found }));
     }
     let Some(Bounds { lower, upper }) = bounds else {
         return Ok(());
@@ -268,21 +279,21 @@ fn check_limits(limits: &Limits<'_>, bounds: Option<Bounds<'_>>) -> Result<(), F
         limits.start.iter().zip(lower.iter().zip(upper)).enumerate()
     {
         if !(*lower..=*upper).contains(&found) {
-            return Err(FormatError::StartControl { index, found });
+            return Err(E::of(FormatError::StartControl { index, found }));
         }
     }
     Ok(())
 }
 
-fn check_mode_rules(rules: &ModeRules<'_>, around: &Around<'_>) -> Result<(), FormatError> {
+fn check_mode_rules<E: Refusal>(rules: &ModeRules<'_>, around: &Around<'_>) -> Result<(), E> {
     if rules.hysteresis < 0.0 {
-        return Err(FormatError::Hysteresis {
+        return Err(E::of(FormatError::Hysteresis {
             found: rules.hysteresis,
-        });
+        }));
     }
     for (mode, &found) in rules.dwell.iter().enumerate() {
         if !(1..=MAX_PERIODS).contains(&found) {
-            return Err(FormatError::DwellTime { mode, found });
+            return Err(E::of(FormatError::DwellTime { mode, found }));
         }
     }
     // From every mode that can be held some choice must lead on, and one of the same mode while it dwells.
@@ -295,53 +306,47 @@ fn check_mode_rules(rules: &ModeRules<'_>, around: &Around<'_>) -> Result<(), Fo
         let dwell = rules.dwell.get(usize::from(mode)).copied().unwrap_or(1);
         let leads_on = choices.iter().any(|&next| rules.may_follow(mode, next));
         if !leads_on || (dwell > 1 && !entered) {
-            return Err(FormatError::ModeTrap { mode });
+            return Err(E::of(FormatError::ModeTrap { mode }));
         }
     }
     Ok(())
 }
 
-fn check_envelope(envelope: &Envelope<'_>) -> Result<(), FormatError> {
+fn check_envelope<E: Refusal>(envelope: &Envelope<'_>) -> Result<(), E> {
     let outer = envelope.lower.iter().zip(envelope.upper);
     let inner = envelope.typical_lower.iter().zip(envelope.typical_upper);
     for (index, ((lower, upper), (low, high))) in outer.zip(inner).enumerate() {
         if !(lower <= low && low <= high && high <= upper) {
-            return Err(FormatError::EnvelopeOrder { index });
+            return Err(E::of(FormatError::EnvelopeOrder { index }));
         }
     }
     Ok(())
 }
 
-fn check_supervision(supervision: &Supervision) -> Result<(), FormatError> {
-    let fields = [
-        (
-            "supervision.recover_after",
-            supervision.recover_after,
-            MAX_PERIODS,
-        ),
-        (
-            "supervision.deadline_us",
-            supervision.deadline_us,
-            MAX_MICROS,
-        ),
-        ("supervision.max_age_us", supervision.max_age_us, MAX_MICROS),
-        (
-            "supervision.frozen_after",
-            supervision.frozen_after,
-            MAX_PERIODS,
-        ),
-    ];
-    for (field, found, max) in fields {
-        // One measurement alone is never frozen.
-        let frozen = field == "supervision.frozen_after" && found == 1;
-        if found > max || frozen {
-            return Err(FormatError::OutOfRange {
+fn check_supervision<E: Refusal>(supervision: &Supervision) -> Result<(), E> {
+    let range = |field, found, min, max| {
+        if found < min || found > max {
+            Err(E::of(FormatError::OutOfRange {
                 field,
                 found,
-                min: if frozen { 2 } else { 0 },
+                min,
                 max,
-            });
+            }))
+        } else {
+            Ok(())
         }
-    }
-    Ok(())
+    };
+    let &Supervision {
+        fallback: _,
+        recover_after,
+        deadline_us,
+        max_age_us,
+        frozen_after,
+    } = supervision;
+    range("supervision.recover_after", recover_after, 0, MAX_PERIODS)?;
+    range("supervision.deadline_us", deadline_us, 0, MAX_MICROS)?;
+    range("supervision.max_age_us", max_age_us, 0, MAX_MICROS)?;
+    // One measurement alone is never frozen.
+    let least = if frozen_after == 1 { 2 } else { 0 };
+    range("supervision.frozen_after", frozen_after, least, MAX_PERIODS)
 }

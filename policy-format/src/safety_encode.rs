@@ -3,6 +3,7 @@
 use crate::constraint::ModeRules;
 use crate::encode::{Writer, encode_with, expect};
 use crate::encode_error::EncodeError;
+use crate::error::FormatError;
 use crate::safety::{self, Around, Safety};
 use crate::section::SectionId;
 use crate::spec::PolicySpec;
@@ -64,7 +65,7 @@ pub(crate) fn check(spec: &PolicySpec<'_>, safety: &Safety<'_>) -> Result<(), En
         expect("envelope.typical_lower", envelope.typical_lower.len(), n)?;
         expect("envelope.typical_upper", envelope.typical_upper.len(), n)?;
     }
-    safety::check(
+    safety::check::<FormatError>(
         safety,
         &Around {
             n,

@@ -3,7 +3,7 @@
 use crate::MAX_GOLDEN;
 use crate::block::{Block, Blocks, block_len, padded_rows};
 use crate::container::{FLAG_CRITICAL, RawPolicy};
-use crate::error::FormatError;
+use crate::error::{FormatError, Refusal};
 use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
 use crate::network::{FloatNetwork, Int8Network, Network, int8_network_len, network_len};
@@ -24,6 +24,11 @@ impl<'a> RawPolicy<'a> {
     /// # Errors
     /// The [`FormatError`] of the first check that fails.
     pub fn validate(self, capacity: &Capacity) -> Result<Policy<'a>, FormatError> {
+        self.validate_as(capacity)
+    }
+
+    /// As [`RawPolicy::validate`], with any kind of error.
+    pub(crate) fn validate_as<E: Refusal>(self, capacity: &Capacity) -> Result<Policy<'a>, E> {
         self.check_ids()?;
         let meta = Meta::decode(self.require(SectionId::META)?)?;
         meta.check()?;
@@ -58,7 +63,7 @@ impl<'a> RawPolicy<'a> {
             meta.control_heads.into(),
         )?;
         if gains.is_none() && control.is_none() {
-            return Err(FormatError::NoControlLaw);
+            return Err(E::of(FormatError::NoControlLaw));
         }
         let bounds = if self.section(SectionId::BOUNDS).is_some() {
             let (lower, upper) = self.two_vectors(SectionId::BOUNDS, m)?;
@@ -107,77 +112,82 @@ impl<'a> RawPolicy<'a> {
     }
 
     /// Unknown critical sections and wrong flags.
-    fn check_ids(&self) -> Result<(), FormatError> {
+    fn check_ids<E: Refusal>(&self) -> Result<(), E> {
         for section in self.sections() {
             let critical = section.flags & FLAG_CRITICAL != 0;
             if !section.id.is_known() {
                 if critical {
-                    return Err(FormatError::UnknownCriticalSection { id: section.id.0 });
+                    return Err(E::of(FormatError::UnknownCriticalSection {
+                        id: section.id.0,
+                    }));
                 }
             } else if critical != section.id.is_critical() {
-                return Err(FormatError::WrongCriticalFlag {
+                return Err(E::of(FormatError::WrongCriticalFlag {
                     id: section.id.0,
                     found: section.flags,
-                });
+                }));
             }
         }
         Ok(())
     }
 
-    fn require(&self, id: SectionId) -> Result<&'a [u8], FormatError> {
+    fn require<E: Refusal>(&self, id: SectionId) -> Result<&'a [u8], E> {
         self.section(id)
-            .ok_or(FormatError::MissingSection { section: id })
+            .ok_or(E::of(FormatError::MissingSection { section: id }))
     }
 
     /// The floats of a required section that must hold exactly `count`, all finite.
-    fn floats(&self, id: SectionId, count: u64) -> Result<&'a [f32], FormatError> {
-        let floats: &[f32] = cast(id, self.require(id)?, 4 * count)?;
-        check_finite(id, 0, floats)?;
-        Ok(floats)
+    fn floats<E: Refusal>(&self, id: SectionId, count: u64) -> Result<&'a [f32], E> {
+        finite(id, words(id, self.require(id)?, 4 * count)?)
     }
 
-    fn choice_modes(&self, choices: usize) -> Result<&'a [u16], FormatError> {
+    fn choice_modes<E: Refusal>(&self, choices: usize) -> Result<&'a [u16], E> {
         let id = SectionId::CHOICE_MODES;
-        cast(id, self.require(id)?, 2 * choices as u64)
+        let bytes = self.require(id)?;
+        match bytemuck::try_cast_slice(bytes) {
+            Ok(modes) if modes.len() == choices => Ok(modes),
+            _ => Err(size_error(id, bytes.len(), 2 * choices as u64)),
+        }
     }
 
     /// Two vectors of `count` floats, one behind the other.
-    fn two_vectors(
+    fn two_vectors<E: Refusal>(
         &self,
         id: SectionId,
         count: usize,
-    ) -> Result<(&'a [f32], &'a [f32]), FormatError> {
+    ) -> Result<(&'a [f32], &'a [f32]), E> {
         let floats = self.floats(id, 2 * count as u64)?;
         floats
             .split_at_checked(count)
-            .ok_or(FormatError::MissingSection { section: id })
+            .ok_or(E::of(FormatError::MissingSection { section: id }))
     }
 
     /// The blocks of a section, `None` if the file does not have it.
-    fn blocks(
+    fn blocks<E: Refusal>(
         &self,
         id: SectionId,
         rows: usize,
         columns: usize,
         count: usize,
-    ) -> Result<Option<Blocks<'a>>, FormatError> {
+    ) -> Result<Option<Blocks<'a>>, E> {
         if self.section(id).is_none() {
             return Ok(None);
         }
-        let expected = block_len(rows, columns) as u64 * count as u64;
-        let floats = self.floats(id, expected)?;
-        let blocks = Blocks::new(floats, rows, columns, count).ok_or(size_error(
-            id,
-            4 * floats.len(),
-            4 * expected,
-        ))?;
-        check_padding(id, blocks.iter())?;
+        let bytes = self.require(id)?;
+        let words = words_of(bytes);
+        let floats = bytemuck::must_cast_slice(words);
+        let blocks = Blocks::new(floats, rows, columns, count).ok_or_else(|| {
+            let expected = block_len(rows, columns) as u64 * count as u64;
+            size_error(id, bytes.len(), 4 * expected)
+        })?;
+        finite(id, words)?;
+        check_padding(id, &[], &blocks)?;
         Ok(Some(blocks))
     }
 
     /// A network, which must be there exactly if META gives its hidden widths, in the section of its precision
     /// (`ids`: binary32, 8 bits).
-    fn network(
+    fn network<E: Refusal>(
         &self,
         ids: [SectionId; 2],
         int8: bool,
@@ -185,72 +195,55 @@ impl<'a> RawPolicy<'a> {
         hidden: Option<&[u16]>,
         outputs: usize,
         heads: usize,
-    ) -> Result<Option<Network<'a>>, FormatError> {
+    ) -> Result<Option<Network<'a>>, E> {
         let [float, eight] = ids;
         let (id, other) = if int8 { (eight, float) } else { (float, eight) };
         let unexpected = [Some(other), hidden.is_none().then_some(id)];
         for section in unexpected.into_iter().flatten() {
             if self.section(section).is_some() {
-                return Err(FormatError::UnexpectedSection { section });
+                return Err(E::of(FormatError::UnexpectedSection { section }));
             }
         }
         let Some(hidden) = hidden else {
             return Ok(None);
         };
-        if int8 {
-            let network = self.int8_network(id, inputs, hidden, outputs, heads)?;
-            return Ok(Some(Network::Int8(network)));
-        }
-        let expected = network_len(inputs, hidden, outputs, heads);
-        let floats = self.floats(id, expected)?;
-        let network = FloatNetwork::new(floats, inputs, hidden, outputs, heads)
-            .ok_or(size_error(id, 4 * floats.len(), 4 * expected))?;
-        let network = Network::Float(network);
-        check_padding(id, network.blocks())?;
-        Ok(Some(network))
+        let bytes = self.require(id)?;
+        let words = words_of(bytes);
+        Ok(Some(if int8 {
+            let network = Int8Network::new(words, inputs, hidden, outputs, heads);
+            Network::Int8(check_int8(id, network, inputs, heads, || {
+                let expected = int8_network_len(inputs, hidden, outputs, heads);
+                size_error(id, bytes.len(), 4 * expected)
+            })?)
+        } else {
+            let floats = bytemuck::must_cast_slice(words);
+            let network =
+                FloatNetwork::new(floats, inputs, hidden, outputs, heads).ok_or_else(|| {
+                    let expected = network_len(inputs, hidden, outputs, heads);
+                    size_error(id, bytes.len(), 4 * expected)
+                })?;
+            finite(id, words)?;
+            check_padding(id, &network.hidden, &network.heads)?;
+            Network::Float(network)
+        }))
     }
 
-    fn int8_network(
-        &self,
-        id: SectionId,
-        inputs: usize,
-        hidden: &[u16],
-        outputs: usize,
-        heads: usize,
-    ) -> Result<Int8Network<'a>, FormatError> {
-        let expected = 4 * int8_network_len(inputs, hidden, outputs, heads);
-        let words: &[u32] = cast(id, self.require(id)?, expected)?;
-        let network = Int8Network::new(words, inputs, hidden, outputs, heads).ok_or(size_error(
-            id,
-            4 * words.len(),
-            expected,
-        ))?;
-        check_int8_input(id, network.input_scale, inputs)?;
-        let mut first = 0;
-        let hidden = network.hidden.iter().copied();
-        for block in hidden.chain((0..heads).map_while(|head| network.head(head))) {
-            block.check(id, first)?;
-            first += padded_rows(block.rows());
-        }
-        Ok(network)
-    }
-
-    fn fallback(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, FormatError> {
+    fn fallback<E: Refusal>(&self, modes: u16, n: usize, m: usize) -> Result<FallbackLaw<'a>, E> {
         let id = SectionId::FALLBACK;
         let expected = HEADER_WORDS + padded_rows(m) + block_len(m, n);
-        let words: &[u32] = cast(id, self.require(id)?, 4 * expected as u64)?;
+        let words = words(id, self.require(id)?, 4 * expected as u64)?;
         let malformed = size_error(id, 4 * words.len(), 4 * expected as u64);
         let (&[mode, zeros @ ..], floats) =
             words.split_first_chunk::<HEADER_WORDS>().ok_or(malformed)?;
-        let floats: &[f32] = bytemuck::try_cast_slice(floats).map_err(|_| malformed)?;
+        let floats: &[f32] = bytemuck::must_cast_slice(floats);
         check_finite(id, HEADER_WORDS, floats)?;
         let (constant, gain) = floats.split_at_checked(padded_rows(m)).ok_or(malformed)?;
         let (constant, padding) = constant.split_at_checked(m).ok_or(malformed)?;
         if zeros != [0; 3] || padding.iter().any(|v| v.to_bits() != 0) {
-            return Err(FormatError::FallbackPadding);
+            return Err(E::of(FormatError::FallbackPadding));
         }
         let (gain, _) = Block::take(gain, m, n).ok_or(malformed)?;
-        check_padding(id, core::iter::once(gain))?;
+        check_block(id, 0, &gain)?;
         Ok(FallbackLaw {
             mode: check_fallback_mode(mode, modes)?,
             constant,
@@ -259,7 +252,7 @@ impl<'a> RawPolicy<'a> {
     }
 
     /// The words of the golden vectors, behind the header of the section.
-    fn golden(&self, choices: usize, n: usize, m: usize) -> Result<&'a [u32], FormatError> {
+    fn golden<E: Refusal>(&self, choices: usize, n: usize, m: usize) -> Result<&'a [u32], E> {
         let id = SectionId::GOLDEN;
         let bytes = self.require(id)?;
         let vector = n + 1 + m;
@@ -270,12 +263,12 @@ impl<'a> RawPolicy<'a> {
             .ok_or(size_error(id, bytes.len(), least))?;
         check_golden_count(count as usize)?;
         let expected = 4 * (HEADER_WORDS as u64 + u64::from(count) * vector as u64);
-        let words: &[u32] = cast(id, bytes, expected)?;
+        let words = words(id, bytes, expected)?;
         let (&[_, zeros @ ..], vectors) = words
             .split_first_chunk::<HEADER_WORDS>()
             .ok_or(size_error(id, bytes.len(), expected))?;
         if zeros != [0; 3] {
-            return Err(FormatError::GoldenPadding);
+            return Err(E::of(FormatError::GoldenPadding));
         }
         check_golden(Golden::new(vectors, n, m), choices)?;
         Ok(vectors)
@@ -283,135 +276,184 @@ impl<'a> RawPolicy<'a> {
 }
 
 /// Reads a section in place; its length must be exactly `expected` bytes.
-pub(crate) fn cast<T: bytemuck::AnyBitPattern>(
+pub(crate) fn words<E: Refusal>(
     section: SectionId,
     bytes: &[u8],
     expected: u64,
-) -> Result<&[T], FormatError> {
-    let error = size_error(section, bytes.len(), expected);
+) -> Result<&[u32], E> {
     if bytes.len() as u64 != expected {
-        return Err(error);
+        return Err(size_error(section, bytes.len(), expected));
     }
-    // Sections start 16-aligned in an aligned buffer: the cast cannot fail once the length is right.
-    bytemuck::try_cast_slice(bytes).map_err(|_| error)
+    Ok(words_of(bytes))
 }
 
-pub(crate) const fn size_error(section: SectionId, found: usize, expected: u64) -> FormatError {
-    FormatError::SectionSize {
+/// The words of a section, none if they are not whole: sections start 16-aligned in an aligned buffer.
+fn words_of(bytes: &[u8]) -> &[u32] {
+    bytemuck::try_cast_slice(bytes).unwrap_or_default()
+}
+
+/// The words of a section as floats, all finite.
+pub(crate) fn finite<E: Refusal>(section: SectionId, words: &[u32]) -> Result<&[f32], E> {
+    let floats = bytemuck::must_cast_slice(words);
+    check_finite(section, 0, floats)?;
+    Ok(floats)
+}
+
+pub(crate) fn size_error<E: Refusal>(section: SectionId, found: usize, expected: u64) -> E {
+    E::of(FormatError::SectionSize {
         section,
         found,
         expected,
-    }
+    })
 }
 
 /// Every float is finite; `start` is the word offset of the first one in its section.
-pub(crate) fn check_finite(
+pub(crate) fn check_finite<E: Refusal>(
     section: SectionId,
     start: usize,
     floats: &[f32],
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     match floats.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(FormatError::NonFinite {
+        Some(index) => Err(E::of(FormatError::NonFinite {
             section,
             word: start + index,
-        }),
+        })),
         None => Ok(()),
     }
 }
 
 /// Scales of an 8-bit network's inputs are positive and normal, and +0.0 behind them.
-pub(crate) fn check_int8_input(
+pub(crate) fn check_int8_input<E: Refusal>(
     section: SectionId,
     scales: &[f32],
     inputs: usize,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     for (index, &scale) in scales.iter().enumerate() {
         let good = if index < inputs {
-            scale.is_normal() && scale > 0.0
+            is_positive_normal(scale)
         } else {
             scale.to_bits() == 0
         };
         if !good {
-            return Err(FormatError::Int8InputScale { section, index });
+            return Err(E::of(FormatError::Int8InputScale { section, index }));
         }
     }
     Ok(())
 }
 
-fn check_padding<'a>(
+/// The padding of the blocks of a section: hidden layers, then `heads`.
+fn check_padding<E: Refusal>(
     section: SectionId,
-    blocks: impl Iterator<Item = Block<'a>>,
-) -> Result<(), FormatError> {
-    for (block, content) in blocks.enumerate() {
-        if let Some(index) = content.dirty_padding() {
-            return Err(FormatError::BlockPadding {
-                section,
-                block,
-                index,
-            });
-        }
+    hidden: &[Block<'_>],
+    heads: &Blocks<'_>,
+) -> Result<(), E> {
+    let mut number = 0;
+    for block in hidden {
+        check_block(section, number, block)?;
+        number += 1;
+    }
+    let mut head = 0;
+    while let Some(block) = heads.get(head) {
+        check_block(section, number + head, &block)?;
+        head += 1;
     }
     Ok(())
 }
 
-pub(crate) fn check_choice_modes(choice_modes: &[u16], modes: u16) -> Result<(), FormatError> {
+/// The padding of the block with this number in its section.
+fn check_block<E: Refusal>(section: SectionId, block: usize, content: &Block<'_>) -> Result<(), E> {
+    match content.dirty_padding() {
+        Some(index) => Err(E::of(FormatError::BlockPadding {
+            section,
+            block,
+            index,
+        })),
+        None => Ok(()),
+    }
+}
+
+/// Scales and rows of an 8-bit network; `wrong_size` is the error if it is none.
+fn check_int8<'a, E: Refusal>(
+    section: SectionId,
+    network: Option<Int8Network<'a>>,
+    inputs: usize,
+    heads: usize,
+    wrong_size: impl FnOnce() -> E,
+) -> Result<Int8Network<'a>, E> {
+    let network = network.ok_or_else(wrong_size)?;
+    check_int8_input(section, network.input_scale, inputs)?;
+    let mut first = 0;
+    for block in &network.hidden {
+        block.check(section, first)?;
+        first += padded_rows(block.rows());
+    }
+    for head in 0..heads {
+        if let Some(block) = network.head(head) {
+            block.check(section, first)?;
+            first += padded_rows(block.rows());
+        }
+    }
+    Ok(network)
+}
+
+pub(crate) fn check_choice_modes<E: Refusal>(choice_modes: &[u16], modes: u16) -> Result<(), E> {
     for (choice, &mode) in choice_modes.iter().enumerate() {
         if mode >= modes {
-            return Err(FormatError::ChoiceMode {
+            return Err(E::of(FormatError::ChoiceMode {
                 choice: choice as u32,
                 found: mode.into(),
                 modes: modes.into(),
-            });
+            }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_scale(scale: &[f32]) -> Result<(), FormatError> {
+pub(crate) fn check_scale<E: Refusal>(scale: &[f32]) -> Result<(), E> {
     for (index, &found) in scale.iter().enumerate() {
         if found <= 0.0 {
-            return Err(FormatError::InputScale { index, found });
+            return Err(E::of(FormatError::InputScale { index, found }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_selector(choices: usize, present: bool) -> Result<(), FormatError> {
+pub(crate) fn check_selector<E: Refusal>(choices: usize, present: bool) -> Result<(), E> {
     if choices > 1 && !present {
-        return Err(FormatError::NoSelector {
+        return Err(E::of(FormatError::NoSelector {
             choices: choices as u32,
-        });
+        }));
     }
     Ok(())
 }
 
-pub(crate) fn check_bounds(lower: &[f32], upper: &[f32]) -> Result<(), FormatError> {
+pub(crate) fn check_bounds<E: Refusal>(lower: &[f32], upper: &[f32]) -> Result<(), E> {
     for (index, (&lower, &upper)) in lower.iter().zip(upper).enumerate() {
         if lower > upper {
-            return Err(FormatError::BoundsOrder {
+            return Err(E::of(FormatError::BoundsOrder {
                 index,
                 lower,
                 upper,
-            });
+            }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_fallback_mode(mode: u32, modes: u16) -> Result<u16, FormatError> {
+pub(crate) fn check_fallback_mode<E: Refusal>(mode: u32, modes: u16) -> Result<u16, E> {
     match u16::try_from(mode) {
         Ok(mode) if mode < modes => Ok(mode),
-        _ => Err(FormatError::FallbackMode {
+        _ => Err(E::of(FormatError::FallbackMode {
             found: mode,
             modes: modes.into(),
-        }),
+        })),
     }
 }
 
-pub(crate) fn check_fallback_constant(
+pub(crate) fn check_fallback_constant<E: Refusal>(
     constant: &[f32],
     bounds: Option<Bounds<'_>>,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let Some(Bounds { lower, upper }) = bounds else {
         return Ok(());
     };
@@ -419,26 +461,36 @@ pub(crate) fn check_fallback_constant(
         constant.iter().zip(lower.iter().zip(upper)).enumerate()
     {
         if found < lower || found > upper {
-            return Err(FormatError::FallbackConstant { index, found });
+            return Err(E::of(FormatError::FallbackConstant { index, found }));
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_golden_count(count: usize) -> Result<(), FormatError> {
+/// As `f32::is_subnormal`, which asks for the whole class.
+fn is_subnormal(v: &f32) -> bool {
+    (1..0x0080_0000).contains(&(v.to_bits() & 0x7FFF_FFFF))
+}
+
+/// As `v.is_normal() && v > 0.0`.
+pub(crate) fn is_positive_normal(v: f32) -> bool {
+    (0x0080_0000..0x7F80_0000).contains(&v.to_bits())
+}
+
+pub(crate) fn check_golden_count<E: Refusal>(count: usize) -> Result<(), E> {
     if count == 0 || count > MAX_GOLDEN {
-        return Err(FormatError::GoldenCount {
+        return Err(E::of(FormatError::GoldenCount {
             found: count as u32,
-        });
+        }));
     }
     Ok(())
 }
 
 /// Golden vectors: finite, of existing choices, and one of them with a subnormal state value.
-pub(crate) fn check_golden<'a>(
+pub(crate) fn check_golden<'a, E: Refusal>(
     vectors: impl Iterator<Item = GoldenVector<'a>>,
     choices: usize,
-) -> Result<(), FormatError> {
+) -> Result<(), E> {
     let mut subnormal = false;
     let mut word = HEADER_WORDS;
     for (index, vector) in vectors.enumerate() {
@@ -447,17 +499,17 @@ pub(crate) fn check_golden<'a>(
         check_finite(SectionId::GOLDEN, word, vector.control)?;
         word += vector.control.len();
         if vector.choice as usize >= choices {
-            return Err(FormatError::GoldenChoice {
+            return Err(E::of(FormatError::GoldenChoice {
                 index,
                 found: vector.choice,
                 choices: choices as u32,
-            });
+            }));
         }
-        subnormal |= vector.state.iter().any(|v| v.is_subnormal());
+        subnormal |= vector.state.iter().any(is_subnormal);
     }
     if subnormal {
         Ok(())
     } else {
-        Err(FormatError::GoldenWithoutSubnormal)
+        Err(E::of(FormatError::GoldenWithoutSubnormal))
     }
 }

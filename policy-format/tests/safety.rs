@@ -190,6 +190,18 @@ fn the_joint_logit_of_a_product_is_the_sum_of_its_digits() {
     );
 }
 
+#[test]
+fn a_single_choice_without_logits_is_chosen() {
+    let rules = ModeRules {
+        hysteresis: 0.5,
+        dwell: &[2],
+        follow: &[1],
+    };
+    for history in [ModeHistory::start(), ModeHistory::start().then(0)] {
+        assert_eq!(rules.choose(history, &[0], &[1], &[]), Some(0));
+    }
+}
+
 proptest! {
     #[test]
     fn a_limited_rate_is_between_and_near(

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use firmware::Fault;
 use hil_support::policies::common::{Aligned, Structure};
-use hil_support::policies::{bad_policies, file, good_policy, policy_of, structure};
+use hil_support::policies::{OwnedSafety, bad_policies, file, good_policy, policy_of, structure};
 use hil_support::{
     BOTH_LINKS, PUSH_FOR_EVER, UNDEFINED, assert_no_panic_machinery, class, config_of, firmware_of,
     hil, with_broken_step,
 };
 use object::{Object, ObjectSymbol};
-use policy_format::{Need, with_budget};
+use policy_format::{FallbackKind, Need, Supervision, with_budget};
 use trainer::device::board::{Board, Core, emulated};
 use trainer::device::budget::Budget;
 use trainer::device::build::Firmware;
 use trainer::device::hil::{HilConfig, start};
 use trainer::device::qemu::LinkKind;
+use trainer::export::PolicyBuffer;
+use trainer::export::int8::int8_policy;
 
 /// Each board with its firmware.
 fn boards() -> impl Iterator<Item = (&'static Board, Firmware)> {
@@ -55,7 +57,9 @@ fn every_board_gives_the_hosts_bits() {
         seed: 23,
         ..structure()
     };
-    let policies = [good_policy(class()), file(&policy_of(&everything, class()))];
+    let float = file(&policy_of(&everything, class()));
+    let int8 = int8_policy(&PolicyBuffer::new(&float), &[]).unwrap().file;
+    let policies = [good_policy(class()), float, int8.bytes().to_vec()];
     for (board, firmware) in boards() {
         for policy in &policies {
             let report = hil(&semihosting(board, &firmware), policy).unwrap();
@@ -158,6 +162,54 @@ fn every_board_names_its_processor_faults() {
 fn no_board_holds_panic_machinery() {
     for (_, firmware) in boards() {
         assert_no_panic_machinery(&firmware.elf);
+    }
+}
+
+/// Each monitor of time, by the host's clock: its reason code and an admissible action in the same period, on every core.
+#[test]
+fn every_board_names_what_is_wrong_with_time() {
+    let policy = policy_of(&structure(), class());
+    let mut safety = OwnedSafety::of(&policy);
+    // A state far from all that is wrong with a state, and no return by itself.
+    safety.supervision = Supervision {
+        fallback: FallbackKind::Constant,
+        recover_after: 0,
+        deadline_us: 20_000,
+        max_age_us: 5_000,
+        frozen_after: 0,
+    };
+    let bytes = safety.file(&policy);
+    let (lower, upper) = policy.bounds.clone().unwrap();
+    let n = usize::from(policy.state_dim);
+    let cases = [
+        ((20_001, 20_000), Fault::FUTURE_MEASUREMENT),
+        ((9_999, 20_000), Fault::TIME_BACKWARDS),
+        ((10_500, 9_999), Fault::FUTURE_MEASUREMENT),
+        ((9_000, 9_999), Fault::TIME_BACKWARDS),
+        ((10_000, 20_000), Fault::SENSOR_STOPPED),
+        ((30_001, 30_001), Fault::MISSED_DEADLINE),
+        ((14_999, 20_000), Fault::STALE_MEASUREMENT),
+    ];
+    for (board, firmware) in boards() {
+        let mut session = start(&semihosting(board, &firmware), &firmware.elf, &bytes).unwrap();
+        let state = vec![0.0; n];
+        for (seq, ((measured, now), fault)) in cases.into_iter().enumerate() {
+            session.reset().unwrap();
+            let seq = seq as u32;
+            let good = session.step_at(seq, 10_000, 10_000, &state).unwrap();
+            assert_eq!(good.fault, 0, "{}: {good:?}", board.name);
+            let action = session.step_at(seq, measured, now, &state).unwrap();
+            assert_eq!(action.fault, fault.code(), "{}: {action:?}", board.name);
+            assert_eq!(action.control.len(), usize::from(policy.control_dim));
+            for (i, u) in action.control.iter().enumerate() {
+                assert!(
+                    lower[i] <= *u && *u <= upper[i],
+                    "{}: {action:?}",
+                    board.name
+                );
+            }
+        }
+        session.shut_down().unwrap();
     }
 }
 

@@ -85,6 +85,41 @@ fn the_near_case_takes_the_trajectories_that_it_needs() {
     assert!(error.to_string().contains("found 1.10 % from"), "{error}");
 }
 
+/// A test that a wrong estimator would pass says nothing: the far case takes the trajectories with which it fails without
+/// the cross term, and where they are not enough the answer is no.
+#[test]
+fn the_far_case_takes_the_trajectories_that_show_a_missing_cross_term() {
+    let plant = load_plant("switched-lqr-2-2", &[("horizon".into(), "4".into())]).unwrap();
+    let mut took_more = false;
+    for seed in 1..=6 {
+        let report = gradcheck(&plant, 2048, seed, &[]).unwrap();
+        let far = &report.far;
+        assert!(far.max_z < 5.0, "seed {seed}: {far:?}");
+        if far.trajectories < 32 * 2048 {
+            assert!(far.max_z_without_cross_term > 10.0, "seed {seed}: {far:?}");
+        }
+        took_more |= far.trajectories > 2048;
+        let mut blind = report;
+        blind.far.max_z = 1.0;
+        blind.near.max_z = 1.0;
+        blind.far.relative_standard_error = 0.005;
+        blind.near.relative_standard_error = 0.005;
+        blind.far.max_z_without_cross_term = 9.4;
+        let error = blind.verdict().unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(
+            error
+                .to_string()
+                .contains("without the cross term: greatest |z|: found 9.40"),
+            "{error}"
+        );
+        // With one mode nothing is missing.
+        blind.far.relative_bias_without_cross_term = 0.0;
+        blind.verdict().unwrap();
+    }
+    assert!(took_more);
+}
+
 #[test]
 fn variances_are_reported_against_the_dimension() {
     let plant = load_plant("switched-lqr-2-2", &[("horizon".into(), "3".into())]).unwrap();

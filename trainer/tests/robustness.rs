@@ -51,7 +51,7 @@ fn a_policy_under_perturbation_is_the_firmware_in_a_hand_written_loop() {
     ] {
         let trial = nominal.perturbed(perturbation(text)).unwrap();
         let found = policy_episodes(&trial, policy.bytes(), Selection::ArgMax).unwrap();
-        let mut data = plant.lqr_data().clone();
+        let mut data = plant.lqr_data().unwrap().clone();
         if noise > 0.0 {
             data.noise_std = vec![noise; 3];
         }
@@ -103,7 +103,9 @@ fn a_trained_policy_costs_the_trace_of_p_w_per_step_for_ten_thousand_steps() {
     let folder = tempfile::tempdir().unwrap();
     let (plant, policy) = trained("switched-lqr-3-1", "100", folder.path());
     let sigma = 0.3;
-    let p = RiccatiModes::new(plant.lqr_data()).algebraic(0).unwrap();
+    let p = RiccatiModes::new(plant.lqr_data().unwrap())
+        .algebraic(0)
+        .unwrap();
     let least = p.trace() * sigma * sigma;
     let states = vec![vec![0.0; 3]; 32];
     let trial = Trial::nominal(&plant, &states, 10_000, 2);

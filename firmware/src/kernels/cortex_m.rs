@@ -6,7 +6,7 @@
 
 use core::arch::global_asm;
 
-use policy_format::{Block, Kernels};
+use policy_format::{Block, Bounds, Kernels};
 #[cfg(hpo_dsp)]
 use policy_format::{INT8_TANH, Int8Block, int8_words};
 
@@ -159,6 +159,86 @@ impl Kernels for CortexM {
         // SAFETY: computes with its argument alone.
         unsafe { hpo_sqrt_f32(x) }
     }
+
+    #[inline(always)]
+    fn shift_and_scale(state: &[f32], shift: &[f32], scale: &[f32], xi: &mut [f32]) -> bool {
+        let count = xi.len();
+        if state.len() != count || shift.len() != count || scale.len() != count {
+            return false;
+        }
+        // SAFETY: all four have `count` floats; `xi` is borrowed mutably, so it overlaps nothing.
+        unsafe {
+            let (state, shift, scale) = (state.as_ptr(), shift.as_ptr(), scale.as_ptr());
+            hpo_scale_f32(state, shift, scale, xi.as_mut_ptr(), count) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn all_finite(values: &[f32]) -> bool {
+        // SAFETY: reads as many floats as the slice has.
+        unsafe { hpo_finite_f32(values.as_ptr(), values.len()) == 0 }
+    }
+
+    #[inline(always)]
+    fn greatest(values: &[f32]) -> Option<usize> {
+        // SAFETY: reads as many floats as the slice has.
+        let found = unsafe { hpo_greatest_f32(values.as_ptr(), values.len()) };
+        (found >> 32 == 0).then_some(found as usize)
+    }
+
+    #[inline(always)]
+    fn admit(u: &[f32], bounds: Option<Bounds<'_>>, rate: Option<&[f32]>, control: &mut [f32]) {
+        let fits = |floats: &[f32]| floats.len() >= control.len();
+        let bounded = bounds.is_none_or(|b| fits(b.lower) && fits(b.upper));
+        if !fits(u) || !bounded || !rate.is_none_or(fits) {
+            // Never so. What stands there was admitted before.
+            return;
+        }
+        let null = core::ptr::null();
+        let lower = bounds.map_or(null, |bounds| bounds.lower.as_ptr());
+        let upper = bounds.map_or(null, |bounds| bounds.upper.as_ptr());
+        let rate = rate.map_or(null, <[f32]>::as_ptr);
+        // SAFETY: what is not null has at least as many floats as `control`, which is borrowed mutably and overlaps nothing.
+        unsafe {
+            let count = control.len();
+            hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), lower, upper, rate, count);
+        }
+    }
+
+    #[inline(always)]
+    fn inside(lower: &[f32], upper: &[f32], x: &[f32]) -> bool {
+        let count = x.len();
+        if lower.len() != count || upper.len() != count {
+            return false;
+        }
+        // SAFETY: all three have `count` floats.
+        unsafe { hpo_inside_f32(lower.as_ptr(), upper.as_ptr(), x.as_ptr(), count) == 0 }
+    }
+}
+
+// SAFETY: as for `dense_f32.s`.
+global_asm!(include_str!("elementwise_f32.s"), options(raw));
+
+// SAFETY: the signatures are those in the header of `elementwise_f32.s`.
+unsafe extern "C" {
+    fn hpo_finite_f32(x: *const f32, count: usize) -> u32;
+    fn hpo_scale_f32(
+        state: *const f32,
+        shift: *const f32,
+        scale: *const f32,
+        xi: *mut f32,
+        count: usize,
+    ) -> u32;
+    fn hpo_inside_f32(lower: *const f32, upper: *const f32, x: *const f32, count: usize) -> u32;
+    fn hpo_greatest_f32(x: *const f32, count: usize) -> u64;
+    fn hpo_admit_f32(
+        u: *const f32,
+        control: *mut f32,
+        lower: *const f32,
+        upper: *const f32,
+        rate: *const f32,
+        count: usize,
+    );
 }
 
 // SAFETY: as for `dense_f32.s`.

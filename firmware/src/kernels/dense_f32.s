@@ -10,10 +10,10 @@
 @ `x` holds `columns` floats; `y`, `bias` `padded_rows` (a multiple of 4), `weights` columns * padded_rows.
 @ All are aligned to 4 bytes and `y` overlaps none of the others. With columns or padded_rows 0 nothing is added.
 @
-@ Registers: r0 bias, r1 weights, r2 x, r3 y (all but x moving), r4 moving x, r5 panels of eight left,
-@ r6 end of the columns in sixteens, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then
-@ products, s24-s31 inputs. Stack: +0 columns modulo 16 in the top bits, +4 what follows the sums,
-@ +8 what follows the columns in sixteens, +12 where a panel begins; +116 columns, +120 padded rows.
+@ Registers: r0 bias, r1 weights, r3 y (all moving), r4 moving x, r5 panels of eight left, r6 end of the columns in
+@ eights, r7 columns, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then products, s24-s31 inputs.
+@ Stack: +0 x, +4 what follows the sums, +8 what follows the columns in eights, +12 where a panel begins;
+@ +120 padded rows.
 
     .syntax unified
     .fpu fpv4-sp-d16
@@ -129,7 +129,7 @@
     .endm
 
 @ One value of a group of four that has one beyond the clamp; \r holds the bits of its square. A value
-@ beyond becomes the constant with its sign, NaN stays NaN, and r7 counts both.
+@ beyond becomes the constant with its sign, NaN stays NaN, and r2 counts both.
     .macro hpo_clamped x u r
     cmp \r, r12
     blo.w 1f
@@ -138,7 +138,7 @@
     it ls
     bfils \r, r11, #0, #31
     vmov \x, \r
-    adds r7, #1
+    adds r2, #1
     b.w 2f
 1:  hpo_rational \x, \u
 2:
@@ -149,12 +149,12 @@
 @ 1, 12, 23, 34 for one to four values beyond.
     .macro hpo_clamped_group x0 x1 x2 x3 u0 u1 u2 u3 join
     ldr r11, [lr, #40]
-    movs r7, #0
+    movs r2, #0
     hpo_clamped \x0, \u0, r4
     hpo_clamped \x1, \u1, r8
     hpo_clamped \x2, \u2, r9
     hpo_clamped \x3, \u3, r10
-    tbh [pc, r7, lsl #1]
+    tbh [pc, r2, lsl #1]
 3:  .hword 0
     .hword (\join - 3b) / 2
     .hword (22f - 3b) / 2
@@ -242,52 +242,48 @@ hpo_dense_tanh_f32:
     ldrd r7, r5, [sp, #100]
     adr.w lr, .Lhpo_constants
     ldr r12, [lr, #44]
-    lsls r8, r7, #28            @ carry: the sixteens are odd; not zero: columns beyond them
+    lsls r8, r7, #29            @ carry: the eights are odd; not zero: columns beyond them
     mov r10, r9
     it ne
     adrne.w r10, .Lhpo_tail + 1
-    adr.w r11, .Lhpo_sixteen_first + 1
+    adr.w r11, .Lhpo_sixteen + 1
     it cs
-    adrcs.w r11, .Lhpo_sixteen_second + 1
-    bic r6, r7, #15
-    cmp r7, #16
+    adrcs.w r11, .Lhpo_eight + 1
+    bic r6, r7, #7
+    cmp r7, #8
     bhs 2f
     mov r11, r10
     cmp r7, #4
     it lo
     adrlo.w r11, .Lhpo_tail_below_four + 1
 2:  add r6, r2, r6, lsl #2
-    push {r8-r11}
+    push {r2, r9-r11}
     lsrs r5, r5, #3
     beq.w .Lhpo_last
 
 .Lhpo_panel:
     vldmia r0!, {s0-s7}
-    mov r4, r2
+    ldr r4, [sp]
     ldr pc, [sp, #12]
-.Lhpo_sixteen_first:
+.Lhpo_sixteen:
     hpo_eight_columns
-    hpo_eight_columns
-.Lhpo_sixteen_second:
-    hpo_eight_columns
+.Lhpo_eight:
     hpo_eight_columns
     cmp r4, r6
-    bne.w .Lhpo_sixteen_first
+    bne.w .Lhpo_sixteen
     ldr pc, [sp, #8]
 
+@ One to seven columns beyond the eights.
 .Lhpo_tail:
-    ldr r8, [sp]
-    lsls r9, r8, #1
-    bcc.w 3f
-    hpo_eight_columns
-3:  bpl 4f
-    vldmia r4!, {s24-s27}
+    lsls r8, r7, #30            @ carry: four of them
+    bcc .Lhpo_tail_below_four
+    movs r8, #2
+3:  vldmia r4!, {s24-s25}
     hpo_two_columns s24, s25
-    hpo_two_columns s26, s27
-    b 4f
+    subs r8, #1
+    bne.w 3b
 .Lhpo_tail_below_four:
-    ldr r8, [sp]
-4:  lsls r9, r8, #3
+    lsls r8, r7, #31            @ carry: two of them, negative: one
     bcc 5f
     vldmia r4!, {s24-s25}
     hpo_two_columns s24, s25
@@ -305,29 +301,24 @@ hpo_dense_tanh_f32:
 @ After the panels of eight (r5 is 0) the one of four, if there is one; after that (r5 is -1) the end.
 .Lhpo_last:
     bmi.w 9f
-    ldrd r7, r8, [sp, #116]
+    ldr r8, [sp, #120]
     lsls r8, r8, #29
     bpl.w 9f
     vldmia r0!, {s4-s7}
-    mov r4, r2
-    lsrs r8, r7, #3
+    ldr r4, [sp]
+    lsrs r8, r7, #2
     beq 2f
-1:  vldmia r4!, {s24-s31}
+1:  vldmia r4!, {s24-s27}
     hpo_four_columns4 s24, s25, s26, s27
-    hpo_four_columns4 s28, s29, s30, s31
     subs r8, #1
     bne.w 1b
-2:  lsls r8, r7, #30
+2:  lsls r8, r7, #31            @ carry: two more columns, negative: one
     bcc 3f
-    vldmia r4!, {s24-s27}
-    hpo_four_columns4 s24, s25, s26, s27
-3:  bpl 4f
     vldmia r4!, {s24-s25}
     vldmia r1!, {s8-s15}
     hpo_column4 s8, s9, s10, s11, s24
     hpo_column4 s12, s13, s14, s15, s25
-4:  lsls r8, r7, #31
-    bpl 5f
+3:  bpl 5f
     vldmia r4!, {s24}
     vldmia r1!, {s8-s11}
     hpo_column4 s8, s9, s10, s11, s24

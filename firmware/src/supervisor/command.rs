@@ -19,6 +19,17 @@ pub struct Command<'s> {
 }
 
 impl<'s> Command<'s> {
+    /// What an actuator gets without an armed policy.
+    pub(super) const fn safe(fault: Option<Fault>) -> Self {
+        Self {
+            control: &[],
+            choice: 0,
+            mode: 0,
+            fault,
+            typical: false,
+        }
+    }
+
     /// The control in the plant's units, of the policy's length m; empty without an armed policy, which
     /// means zero for every actuator.
     #[must_use]

@@ -1,8 +1,9 @@
 //! What is wrong with a measurement: lengths, values, times.
 
-use policy_format::{Policy, Supervision};
+use policy_format::{Kernels, Policy, Supervision};
 
 use crate::fault::Fault;
+use crate::kernels::Native;
 
 /// A measured or estimated state with its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,11 +109,18 @@ impl Monitor {
             return Err(first_of(state, fault));
         }
         let typical = match &policy.safety().envelope {
-            Some(envelope) if inside(envelope.typical_lower, envelope.typical_upper, state) => true,
-            Some(envelope) if inside(envelope.lower, envelope.upper, state) => false,
-            // NaN and infinities are outside any envelope.
-            Some(_) => return Err(first_of(state, Fault::OUT_OF_ENVELOPE)),
-            None if policy_acts || finite(state) => true,
+            Some(envelope) => {
+                // Both, so that one period takes as long as another.
+                let inside = Native::inside(envelope.lower, envelope.upper, state);
+                let (lower, upper) = (envelope.typical_lower, envelope.typical_upper);
+                let typical = Native::inside(lower, upper, state);
+                // NaN and infinities are outside any envelope.
+                if !inside {
+                    return Err(first_of(state, Fault::OUT_OF_ENVELOPE));
+                }
+                typical
+            }
+            None if policy_acts || Native::all_finite(state) => true,
             None => return Err(Fault::NON_FINITE_INPUT),
         };
         if supervision.frozen_after > 0 {
@@ -148,9 +156,15 @@ impl Monitor {
 
     /// Counts states in a row with the same bits, by a hash of 32 bits: a sensor that lives has noise in its last bits.
     fn moving(&mut self, frozen_after: u32, state: &[f32]) -> Result<(), Fault> {
-        let hash = state.iter().fold(0x811C_9DC5_u32, |hash, value| {
-            (hash ^ value.to_bits()).wrapping_mul(0x9E37_79B1)
-        });
+        let mix = |hash: u32, value: f32| (hash ^ value.to_bits()).wrapping_mul(0x9E37_79B1);
+        let (fours, rest) = state.as_chunks::<4>();
+        let mut hash = 0x811C_9DC5_u32;
+        for &[a, b, c, d] in fours {
+            hash = mix(mix(mix(mix(hash, a), b), c), d);
+        }
+        for &value in rest {
+            hash = mix(hash, value);
+        }
         let (last, count) = self.repeated;
         let count = if hash == last && count > 0 {
             count.saturating_add(1)
@@ -168,29 +182,9 @@ impl Monitor {
 /// The fault of a state that is not finite, which comes first, else `fault`.
 #[cold]
 fn first_of(state: &[f32], fault: Fault) -> Fault {
-    if finite(state) {
+    if Native::all_finite(state) {
         fault
     } else {
         Fault::NON_FINITE_INPUT
     }
-}
-
-/// Whether no value is NaN or infinite: 0 times such a value is NaN, and a sum keeps it.
-fn finite(values: &[f32]) -> bool {
-    let mut sum = 0.0_f32;
-    for &value in values {
-        sum += value * 0.0;
-    }
-    sum == 0.0
-}
-
-/// Whether every value lies between its bounds; NaN does not.
-#[inline(always)]
-fn inside(lower: &[f32], upper: &[f32], state: &[f32]) -> bool {
-    for ((&value, &lower), &upper) in state.iter().zip(lower).zip(upper) {
-        if !(lower <= value && value <= upper) {
-            return false;
-        }
-    }
-    true
 }

@@ -21,8 +21,6 @@ pub struct SupervisorState {
     pub(super) history: ModeHistory,
     /// The last command; before the first one the start of the rate limits.
     pub(super) control: [f32; MAX_CONTROL],
-    /// What the policy or the fallback law wants.
-    pub(super) proposal: [f32; MAX_CONTROL],
     /// Of the last command.
     pub(super) choice: u16,
     /// Whether the last state lay in the training distribution.
@@ -49,7 +47,6 @@ impl SupervisorState {
             monitor: Monitor::new(),
             history: ModeHistory::start(),
             control: [0.0; MAX_CONTROL],
-            proposal: [0.0; MAX_CONTROL],
             choice: 0,
             typical: true,
         }
@@ -88,13 +85,7 @@ impl SupervisorState {
                 fault: self.phase.reason(),
                 typical: self.typical,
             },
-            (armed, _) => Command {
-                control: &[],
-                choice: 0,
-                mode: 0,
-                fault: armed.as_ref().err().copied().or(self.phase.reason()),
-                typical: false,
-            },
+            (armed, _) => Command::safe(armed.as_ref().err().copied().or(self.phase.reason())),
         }
     }
 

@@ -1,8 +1,8 @@
 //! One supervised control step.
 
-use policy_format::constraint::{joint_logit, limit_rate};
+use policy_format::constraint::joint_logit;
 use policy_format::{
-    Bounds, DecideError, Decision, FallbackKind, ModeHistory, ModeRules, Policy, Supervision,
+    DecideError, Decision, FallbackKind, Kernels, ModeHistory, ModeRules, Policy, Supervision,
 };
 
 use super::command::Command;
@@ -47,26 +47,27 @@ pub fn step<'s>(
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Command<'s> {
-    supervise(
-        controller,
-        state,
-        observation,
-        |policy, history, proposal| {
-            let state = observation.state();
-            match &policy.safety().mode_rules {
-                None => policy.decide_with::<Native>(state, proposal, scratch),
-                // Validation sees to it that some choice is always allowed; a number that is none is a fault.
-                Some(rules) => {
-                    policy.decide_by_with::<Native>(state, proposal, scratch, |logits| {
-                        let (modes, factors) = (policy.choice_modes(), policy.factors());
-                        rules
-                            .choose(history, modes, factors, logits)
-                            .unwrap_or(usize::MAX)
-                    })
-                }
+    supervise(controller, state, observation, scratch, |policy, period| {
+        let (state, rate) = (observation.state(), period.rate);
+        match &policy.safety().mode_rules {
+            None => {
+                policy.decide_limited_with::<Native>(state, period.control, period.scratch, rate)
             }
-        },
-    )
+            // Validation sees to it that some choice is always allowed; a number that is none is a fault.
+            Some(rules) => policy.decide_limited_by_with::<Native>(
+                state,
+                period.control,
+                period.scratch,
+                rate,
+                |logits| {
+                    let (modes, factors) = (policy.choice_modes(), policy.factors());
+                    rules
+                        .choose(period.history, modes, factors, logits)
+                        .unwrap_or(usize::MAX)
+                },
+            ),
+        }
+    })
 }
 
 /// As [`step`], but the choice is taken by `pick`: a simulation draws it from the selector's distribution. A choice that does
@@ -78,110 +79,114 @@ pub fn step_by<'s>(
     scratch: &mut [f32; SCRATCH_LEN],
     pick: impl FnOnce(&Selection<'_>) -> usize,
 ) -> Command<'s> {
-    supervise(
-        controller,
-        state,
-        observation,
-        |policy, history, proposal| {
-            policy.decide_by_with::<Native>(observation.state(), proposal, scratch, |logits| {
+    supervise(controller, state, observation, scratch, |policy, period| {
+        policy.decide_limited_by_with::<Native>(
+            observation.state(),
+            period.control,
+            period.scratch,
+            period.rate,
+            |logits| {
                 pick(&Selection {
                     policy,
                     rules: policy.safety().mode_rules.as_ref(),
-                    history,
+                    history: period.history,
                     logits,
                 })
-            })
-        },
-    )
+            },
+        )
+    })
 }
 
-/// Everything around the policy's decision, which `decide` makes into the proposal.
+/// What a decision has to work with.
+struct Period<'a> {
+    history: ModeHistory,
+    /// The last control; the decision replaces it by one that is admissible, or leaves it.
+    control: &'a mut [f32],
+    rate: Option<&'a [f32]>,
+    scratch: &'a mut [f32; SCRATCH_LEN],
+}
+
+/// Everything around the policy's decision, which `decide` makes: finite, inside the bounds, within the rate limits.
 #[inline(always)]
 fn supervise<'s>(
     controller: &Controller<'_>,
     state: &'s mut SupervisorState,
     observation: &Observation<'_>,
-    decide: impl FnOnce(&Policy<'_>, ModeHistory, &mut [f32]) -> Result<Decision, DecideError>,
+    scratch: &mut [f32; SCRATCH_LEN],
+    decide: impl FnOnce(&Policy<'_>, Period<'_>) -> Result<Decision, DecideError>,
 ) -> Command<'s> {
     let Ok(armed) = controller else {
         return state.last(controller);
     };
     let policy = armed.policy();
     let safety = policy.safety();
-    let supervision = safety.supervision.unwrap_or_default();
-    let first = state.history.mode().is_none();
-    let previous = state.control.get_mut(..policy.control_dim());
-    let proposal = state.proposal.get_mut(..policy.control_dim());
+    let supervision = safety.supervision.as_ref().unwrap_or(&Supervision::NONE);
     // Boot admits no policy beyond CAPACITY.
-    let (Some(previous), Some(proposal)) = (previous, proposal) else {
-        return state.last(controller);
+    let Some(control) = state.control.get_mut(..policy.control_dim()) else {
+        return Command::safe(Some(Fault::WRONG_LENGTH));
     };
-    if first && let Some(limits) = &safety.limits {
-        for (previous, &start) in previous.iter_mut().zip(limits.start) {
-            *previous = start;
+    let rate = match &safety.limits {
+        Some(limits) => {
+            if state.history.mode().is_none() {
+                control.copy_from_slice(limits.start);
+            }
+            Some(limits.rate)
         }
-    }
+        None => None,
+    };
 
     let policy_acts = state.phase == Phase::Policy;
     let check = state
         .monitor
-        .check(policy, &supervision, observation, policy_acts);
+        .check(policy, supervision, observation, policy_acts);
     let typical = check.unwrap_or(false);
-    let recover_after = supervision.recover_after;
-    let mut phase = state.phase.observed(check.map(|_| ()), recover_after);
+    if !policy_acts || check.is_err() {
+        let check = check.map(|_| ());
+        state.phase = state.phase.observed(check, supervision.recover_after);
+    }
     let mut decided = None;
-    if phase.reason().is_none() {
-        let decision = decide(policy, state.history, proposal);
-        match decision {
-            Ok(decision) if admissible(proposal, policy.bounds()) => decided = Some(decision),
-            Ok(_) => phase = phase.tripped(Fault::INADMISSIBLE_CONTROL, recover_after),
-            Err(error) => phase = phase.tripped(error.into(), recover_after),
+    if state.phase == Phase::Policy {
+        let period = Period {
+            history: state.history,
+            control,
+            rate,
+            scratch,
+        };
+        match decide(policy, period) {
+            Ok(decision) => decided = Some(decision),
+            Err(error) => {
+                state.phase = state.phase.tripped(error.into(), supervision.recover_after);
+            }
         }
     }
     let (choice, mode) = match decided {
         Some(decision) => (decision.choice, decision.mode),
-        None => (
-            0,
-            fall_back(
+        None => {
+            let wanted = scratch.get_mut(..control.len()).unwrap_or_default();
+            let mode = fall_back(
                 policy,
-                &supervision,
+                supervision,
                 state.history,
                 observation,
-                previous,
-                proposal,
-            ),
-        ),
+                control,
+                wanted,
+            );
+            limit(control, wanted, rate);
+            (0, mode)
+        }
     };
-    match &safety.limits {
-        Some(limits) => {
-            for ((last, &wanted), &rate) in previous.iter_mut().zip(&*proposal).zip(limits.rate) {
-                *last = limit_rate(wanted, *last, rate);
-            }
-        }
-        None => previous.copy_from_slice(proposal),
-    }
     state.history = state.history.then(mode);
-    (state.phase, state.choice, state.typical) = (phase, choice, typical);
-    state.last(controller)
-}
-
-/// Whether every value is finite and inside the bounds: the last word, whatever the kernels did.
-#[inline(always)]
-fn admissible(control: &[f32], bounds: Option<Bounds<'_>>) -> bool {
-    match bounds {
-        Some(Bounds { lower, upper }) => {
-            for ((&u, &lower), &upper) in control.iter().zip(lower).zip(upper) {
-                if !(lower <= u && u <= upper) {
-                    return false;
-                }
-            }
-            true
-        }
-        None => control.iter().all(|u| u.is_finite()),
+    (state.choice, state.typical) = (choice, typical);
+    Command {
+        control,
+        choice,
+        mode,
+        fault: state.phase.reason(),
+        typical,
     }
 }
 
-/// The fallback law's control, to `proposal`; its mode.
+/// The fallback law's control, to `wanted`; its mode.
 #[inline(never)]
 fn fall_back(
     policy: &Policy<'_>,
@@ -189,37 +194,25 @@ fn fall_back(
     history: ModeHistory,
     observation: &Observation<'_>,
     previous: &[f32],
-    proposal: &mut [f32],
+    wanted: &mut [f32],
 ) -> u16 {
     match (supervision.fallback, history.mode()) {
         (FallbackKind::Hold, Some(mode)) => {
-            for (wanted, &last) in proposal.iter_mut().zip(previous) {
+            for (wanted, &last) in wanted.iter_mut().zip(previous) {
                 *wanted = last;
             }
             mode
         }
-        (FallbackKind::Gain, _) => policy.fallback(observation.state(), proposal),
+        (FallbackKind::Gain, _) => policy.fallback_with::<Native>(observation.state(), wanted),
         // A state without length has no gain that fits: the constant.
-        (FallbackKind::Hold | FallbackKind::Constant, _) => policy.fallback(&[], proposal),
+        (FallbackKind::Hold | FallbackKind::Constant, _) => {
+            policy.fallback_with::<Native>(&[], wanted)
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_finite_controls_inside_the_bounds_are_admissible() {
-        let bounds = Some(Bounds {
-            lower: &[-1.0, -0.0],
-            upper: &[1.0, 2.0],
-        });
-        assert!(admissible(&[1.0, 2.0], bounds));
-        assert!(admissible(&[-1.0, 0.0], bounds));
-        for bad in [f32::NAN, f32::INFINITY, -1.0000001, f32::NEG_INFINITY] {
-            assert!(!admissible(&[bad, 0.0], bounds));
-        }
-        assert!(admissible(&[f32::MAX], None));
-        assert!(!admissible(&[f32::NAN], None));
-    }
+/// Moves `control` to what is wanted, as far as the rate limits let it.
+#[inline(never)]
+fn limit(control: &mut [f32], wanted: &[f32], rate: Option<&[f32]>) {
+    Native::admit(wanted, None, rate, control);
 }

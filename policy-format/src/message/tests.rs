@@ -1,13 +1,28 @@
 use super::*;
+use crate::crc32::Crc32;
 use proptest::prelude::*;
 
-fn frame<T: Serialize>(message: &T) -> std::vec::Vec<u8> {
+fn frame<T: Message>(message: &T) -> std::vec::Vec<u8> {
     let mut frame = [0xAA; MAX_FRAME];
     let length = encode_frame(message, &mut frame).unwrap();
     frame[..length].to_vec()
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> std::vec::Vec<Result<T, FrameError>> {
+/// A frame by serde, postcard and the COBS crate.
+fn by_serde<T: serde::Serialize>(message: &T) -> std::vec::Vec<u8> {
+    let mut buffer = [0; 2 * MAX_PAYLOAD];
+    let body = postcard::to_slice(message, &mut buffer).unwrap();
+    let mut crc = Crc32::new();
+    crc.extend(body);
+    let payload = [&*body, &crc.finish().to_le_bytes()].concat();
+    let mut encoded = std::vec![0; cobs::max_encoding_length(payload.len())];
+    let length = cobs::encode(&payload, &mut encoded);
+    encoded.truncate(length);
+    encoded.push(0);
+    encoded
+}
+
+fn read<T: Message>(bytes: &[u8]) -> std::vec::Vec<Result<T, FrameError>> {
     let mut reader = FrameReader::new();
     bytes.iter().filter_map(|&b| reader.feed(b)).collect()
 }
@@ -46,11 +61,6 @@ fn bytes_are_pinned() {
 }
 
 #[test]
-fn crc_is_the_common_one() {
-    assert_eq!(CRC.checksum(b"123456789"), 0xCBF4_3926);
-}
-
-#[test]
 fn the_longest_messages_fit() {
     let longest = frame(&action(MAX_CONTROL));
     assert!(longest.len() <= MAX_FRAME);
@@ -78,13 +88,13 @@ fn the_longest_messages_fit() {
 fn a_state_beyond_the_maximum_is_refused() {
     let long: Vec<f32, 65> = core::iter::repeat_n(0.5, MAX_STATE + 1).collect();
     // The same wire bytes as Request::Step, with one float too many.
-    let bytes = frame(&(2_u8, 7_u32, long));
+    let bytes = by_serde(&(2_u8, 7_u32, long));
     assert_eq!(read::<Request>(&bytes), [Err(FrameError::Payload)]);
 }
 
 #[test]
 fn bytes_after_the_message_are_refused() {
-    let bytes = frame(&(1_u8, 0_u8));
+    let bytes = by_serde(&(1_u8, 0_u8));
     assert_eq!(read::<Request>(&bytes), [Err(FrameError::Payload)]);
 }
 
@@ -99,7 +109,101 @@ fn an_endless_run_gives_one_error_and_the_next_frame_is_read() {
     );
 }
 
+/// Any request: lengths, zeros and the runs that COBS cuts.
+fn request() -> impl Strategy<Value = Request> {
+    let value = prop_oneof![any::<f32>(), Just(0.0), Just(f32::from_bits(0x0101_0101))];
+    let state = proptest::collection::vec(value, 0..=MAX_STATE);
+    let kind = 0..6_u8;
+    (kind, any::<[u32; 3]>(), any::<u16>(), state).prop_map(
+        |(kind, [seq, measured_us, now_us], protocol, state)| match kind {
+            0 => Request::Hello { protocol },
+            1 => Request::Reset,
+            2 => Request::step(seq % 300, &state).unwrap(),
+            3 => Request::Stats,
+            4 => Request::Shutdown,
+            _ => Request::step_at(seq, measured_us, now_us, &state).unwrap(),
+        },
+    )
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let control = proptest::collection::vec(any::<f32>(), 0..=MAX_CONTROL);
+    (0..6_u8, any::<[u32; 6]>(), any::<[u16; 6]>(), control).prop_map(|(kind, a, b, control)| {
+        match kind {
+            0 => Reply::Hello(Hello {
+                protocol: b[0],
+                firmware: (b[1], b[2], b[3]),
+                target_class: a[0],
+                boot_fault: b[4],
+                policy_crc32: a[1],
+                policy_version: a[2],
+                state_dim: b[5],
+                control_dim: b[0] % 300,
+            }),
+            1 => Reply::Ready,
+            2 => Reply::Action(Action {
+                seq: a[0],
+                choice: b[0],
+                mode: b[1],
+                fault: b[2],
+                control: Vec::from_slice(&control).unwrap(),
+                ticks: a[1],
+            }),
+            3 => Reply::Stats(Stats {
+                steps: a[0],
+                fallback_steps: a[1],
+                bad_frames: a[2],
+                latched_fault: b[0],
+                stack_bytes: a[3],
+                overhead_ticks: a[4],
+            }),
+            4 => Reply::Bye,
+            _ => Reply::Error { fault: b[0] },
+        }
+    })
+}
+
+/// What postcard makes of the bytes, bits for values that do not compare.
+fn text<T: std::fmt::Debug>(message: Option<T>) -> std::string::String {
+    std::format!("{message:?}")
+}
+
+fn same_as_postcard<T>(body: &[u8]) -> Result<(), TestCaseError>
+where
+    T: Message + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let mut decoder = crate::wire::Decoder::new(body);
+    let ours = T::read(&mut decoder);
+    let postcard = postcard::take_from_bytes::<T>(body).ok();
+    if let Some((_, rest)) = &postcard {
+        prop_assert_eq!(decoder.rest(), *rest);
+    }
+    prop_assert_eq!(text(ours), text(postcard.map(|(message, _)| message)));
+    Ok(())
+}
+
 proptest! {
+    #[test]
+    fn requests_have_postcards_bytes(request in request()) {
+        prop_assert_eq!(frame(&request), by_serde(&request));
+    }
+
+    #[test]
+    fn replies_have_postcards_bytes(reply in reply()) {
+        prop_assert_eq!(frame(&reply), by_serde(&reply));
+    }
+
+    #[test]
+    fn any_bytes_are_what_postcard_reads(
+        tag in 0..8_u8,
+        mut numbers in proptest::collection::vec(prop_oneof![any::<u8>(), 0x80..=0xFF_u8, Just(0x80), 0..4_u8], 0..40),
+    ) {
+        crate::wire::at_most_five(&mut numbers);
+        let body = [&[tag][..], &numbers].concat();
+        same_as_postcard::<Request>(&body)?;
+        same_as_postcard::<Reply>(&body)?;
+    }
+
     #[test]
     fn steps_come_back(seq: u32, state in proptest::collection::vec(any::<f32>(), 0..=MAX_STATE)) {
         let step = Request::Step { seq, state: Vec::from_slice(&state).unwrap() };

@@ -199,7 +199,7 @@ fn table(train: &TrainSummary, optimum: &ReferenceReport) -> Vec<Row> {
     [
         row("HPO, trained from scratch", Some(train.mean_cost)),
         row("best fixed mode (Riccati)", best_fixed),
-        row("round robin (Riccati)", Some(optimum.round_robin_cost)),
+        row("round robin (Riccati)", optimum.round_robin_cost),
         row(
             "averaged Riccati, no training",
             optimum.averaged_riccati_cost,

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
 use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    ReferenceCache, ReferenceReport, compute_cached, gap_percent, named, simulate_trial,
+    BaselineCost, ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference,
+    named, simulate_trial,
 };
 use crate::evaluate::robustness::{
     ControllerRow, RobustnessEvent, RobustnessTable, Scenario, Subject, robustness, standard_suite,
@@ -94,6 +95,12 @@ pub struct EvalReport {
     pub gap_percent: Option<f64>,
     /// Gap to the certified lower bound in percent; null where none is valid.
     pub gap_percent_certified: Option<f64>,
+    /// The cheapest classical controller of the plant's family on the same episodes; null where it has none.
+    pub baseline: Option<String>,
+    /// Its mean cost.
+    pub baseline_cost: Option<f64>,
+    /// By how many percent the policy costs more than it; may be negative.
+    pub baseline_gap_percent: Option<f64>,
     /// Why there is no gap, and what the references beside it are worth; empty in the usual case.
     pub notes: Vec<String>,
     /// The policy and the references on the same episodes with the same draws, where the episodes are perturbed or
@@ -135,7 +142,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         };
     }
     let (evaluation, sampled) = evaluate_trial(&trial, &args.policy)?;
-    let (reference, mut notes) = valid_reference(&trial);
+    let (reference, baseline, mut notes) = valid_reference(&trial);
     let mut controllers = None;
     if !perturbation.is_none() || steps > plant.horizon() {
         let scenario = Scenario {
@@ -157,7 +164,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         episodes: evaluation.episodes,
         steps,
         mean_cost: evaluation.mean_cost,
-        cost_per_step: evaluation.mean_cost / steps as f64,
+        cost_per_step: evaluation.mean_cost / plant.counted_steps(steps).max(1) as f64,
         std_error: evaluation.std_error,
         mean_cost_sampled: sampled,
         switches_per_episode: evaluation.switches_per_episode,
@@ -167,6 +174,11 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         reference_cost: reference.upper,
         gap_percent: reference.gap_percent(evaluation.mean_cost),
         gap_percent_certified: reference.gap_percent_certified(evaluation.mean_cost),
+        baseline_gap_percent: baseline
+            .as_ref()
+            .and_then(|best| gap_percent(evaluation.mean_cost, best.mean_cost)),
+        baseline_cost: baseline.as_ref().map(|best| best.mean_cost),
+        baseline: baseline.map(|best| best.name),
         notes,
         controllers,
     };
@@ -178,8 +190,8 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     }
 }
 
-/// The plant's reference for a trial; where it has none, why.
-fn valid_reference(trial: &Trial<'_>) -> (Reference, Vec<String>) {
+/// The plant's reference and its cheapest classical controller for a trial; where it has none, why.
+fn valid_reference(trial: &Trial<'_>) -> (Reference, Option<BaselineCost>, Vec<String>) {
     let none = Reference {
         upper: None,
         lower: None,
@@ -187,14 +199,14 @@ fn valid_reference(trial: &Trial<'_>) -> (Reference, Vec<String>) {
     let (plant, steps) = (trial.plant(), trial.steps());
     if !trial.perturbation().is_none() {
         let note = "no gap: the optimum is known for the nominal loop alone".to_owned();
-        return (none, vec![note]);
+        return (none, None, vec![note]);
     }
     if steps != plant.horizon() {
         let note = format!(
             "no gap: the optimum is computed for the horizon of {} steps alone",
             plant.horizon()
         );
-        return (none, vec![note]);
+        return (none, None, vec![note]);
     }
     let report = reference_report(plant, trial.states(), trial.seed());
     let reference = Reference {
@@ -202,11 +214,15 @@ fn valid_reference(trial: &Trial<'_>) -> (Reference, Vec<String>) {
         lower: report.lower_bound,
     };
     let missing = reference.upper.is_none() || reference.lower.is_none();
-    let mut notes = if missing { report.notes } else { Vec::new() };
+    let mut notes = if missing {
+        report.notes.clone()
+    } else {
+        Vec::new()
+    };
     if reference.upper == Some(0.0) {
         notes.push("no gap: the best known cost is 0, of which no cost is a percentage".to_owned());
     }
-    (reference, notes)
+    (reference, report.best_baseline().cloned(), notes)
 }
 
 /// The robustness table of what `policy` names.
@@ -222,7 +238,7 @@ fn table(trial: &Trial<'_>, policy: &str, scenarios: &[Scenario]) -> Result<Robu
         RobustnessEvent::Reference(name) => bar.set_message(name),
     };
     let run = |subject| robustness(plant, subject, states, steps, seed, scenarios, &progress);
-    let table = if is_reference(policy) {
+    let table = if is_reference(plant, policy) {
         run(Subject::Reference(policy))
     } else {
         let bytes = super::train::read_policy(Path::new(policy))?;
@@ -249,6 +265,13 @@ fn print(report: &EvalReport) {
         (Some(cost), Some(gap)) => println!("reference   {cost:.6}, gap {gap:+.3} %"),
         (Some(cost), None) => println!("reference   {cost:.6}"),
         (None, _) => println!("reference   none is valid here"),
+    }
+    if let (Some(name), Some(cost), Some(gap)) = (
+        &report.baseline,
+        report.baseline_cost,
+        report.baseline_gap_percent,
+    ) {
+        println!("baseline    {name} {cost:.6}, difference {gap:+.3} %");
     }
     if let Some(gap) = report.gap_percent_certified {
         println!("certified   gap to the lower bound {gap:+.3} %");
@@ -371,12 +394,6 @@ fn about(policy: &str, error: Error) -> Error {
         Error::Negative(text) => Error::Negative(format!("{policy}: {text}")),
         other => other,
     }
-}
-
-/// Whether a policy's name is that of a reference.
-fn is_reference(policy: &str) -> bool {
-    policy.starts_with("fixed-mode:")
-        || ["round-robin", "averaged-riccati", "switched-riccati"].contains(&policy)
 }
 
 /// The states to evaluate on: a file's, the plant's own, or drawn by seed.

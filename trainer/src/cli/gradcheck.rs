@@ -34,7 +34,7 @@ pub struct GradcheckArgs {
 ///
 /// # Errors
 /// For a plant or number of samples that is not acceptable; [`crate::Error::Negative`] if the mean differs from the
-/// exact gradient by five standard errors or more, or is known to no better than 1 % of it.
+/// exact gradient by five standard errors or more, is known to no better than 1 % of it, or would pass without the cross term.
 pub fn run(args: &GradcheckArgs) -> Result<()> {
     super::only_plant_keys(&args.sets)?;
     let plant = load_plant(&args.plant, &args.sets)?;

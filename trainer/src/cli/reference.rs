@@ -80,15 +80,18 @@ fn evaluation_states(model: &PlantModel, args: &ReferenceArgs) -> Result<Vec<Vec
 
 /// The report for people, with gaps to the best known cost.
 fn table(report: &ReferenceReport) -> String {
+    let of_baselines = report.baselines.iter();
+    let of_baselines = of_baselines.map(|b| (b.name.clone(), Some(b.mean_cost)));
     let mut rows: Vec<(String, Option<f64>)> = vec![
         ("certified lower bound".into(), report.lower_bound),
         ("optimum (best known)".into(), report.optimal_cost),
         ("averaged Riccati".into(), report.averaged_riccati_cost),
-        ("round robin".into(), Some(report.round_robin_cost)),
+        ("round robin".into(), report.round_robin_cost),
     ];
     for (mode, &cost) in report.fixed_mode_costs.iter().enumerate() {
         rows.push((format!("fixed mode {mode}"), Some(cost)));
     }
+    rows.extend(of_baselines);
     let mut text = format!(
         "{}: mean cost over {} initial states\n\n",
         report.plant, report.episodes
@@ -110,6 +113,9 @@ fn table(report: &ReferenceReport) -> String {
     }
     if report.clamped_steps > 0 {
         text += &format!("  state clamp met {} times\n", report.clamped_steps);
+    }
+    for baseline in &report.baselines {
+        text += &format!("  {}: {}\n", baseline.name, baseline.description);
     }
     for note in &report.notes {
         text += &format!("  note: {note}\n");
@@ -179,7 +185,8 @@ mod tests {
             optimal_cost: None,
             lower_bound: Some(1.0),
             fixed_mode_costs: vec![2.0],
-            round_robin_cost: 3.0,
+            round_robin_cost: Some(3.0),
+            baselines: Vec::new(),
             averaged_riccati_cost: None,
             optimal_switches: None,
             lower_bound_width: None,

@@ -17,7 +17,7 @@ use crate::export::PolicyBuffer;
 use crate::numeric::Purpose;
 use crate::plant::PlantModel;
 use crate::report::trace::{LoadedPolicy, mode_shares};
-use crate::train::run::{self, TrainConfig, hex};
+use crate::train::run::{self, START_FILE, TrainConfig, hex};
 use crate::train::settings::Settings;
 
 /// Seed of drawn test states, of process noise and of sampled choices: the same for every cell, whatever its
@@ -64,6 +64,12 @@ pub struct CellResult {
     pub gap_percent: Option<f64>,
     /// Gap to the certified lower bound in percent; null where none is valid.
     pub gap_percent_certified: Option<f64>,
+    /// Mean cost before the first epoch; null in lines of versions that did not write it.
+    #[serde(default)]
+    pub mean_cost_start: Option<f64>,
+    /// Its gap in percent.
+    #[serde(default)]
+    pub gap_percent_start: Option<f64>,
     /// Mode switches per episode of the policy.
     pub switches_per_episode: f64,
     /// Size of the policy.
@@ -224,6 +230,8 @@ fn evaluate(
         )
     };
     let best = run(policy, Selection::ArgMax)?;
+    let start = PolicyBuffer::read(&job.config.out.join(START_FILE))?;
+    let start_cost = finite(run(&start, Selection::ArgMax)?.mean_cost);
     let sampled = run(policy, Selection::Sampled)?.mean_cost;
     let rounded = match with_8_bit_weights(policy)? {
         Some(rounded) => Some(finite(run(&rounded, Selection::ArgMax)?.mean_cost)),
@@ -251,8 +259,10 @@ fn evaluate(
             optimal_cost: reference.optimal_cost,
             lower_bound: reference.lower_bound,
             averaged_riccati_cost: reference.averaged_riccati_cost.map(finite),
-            best_fixed_mode_cost: finite(fixed.fold(f64::INFINITY, f64::min)),
-            round_robin_cost: finite(reference.round_robin_cost),
+            best_fixed_mode_cost: fixed.reduce(f64::min).map(finite),
+            round_robin_cost: reference.round_robin_cost.map(finite),
+            best_baseline: reference.best_baseline().map(|b| b.name.clone()),
+            best_baseline_cost: reference.best_baseline().map(|b| finite(b.mean_cost)),
             optimal_switches: reference.optimal_switches,
         },
         m: dims.control,
@@ -268,6 +278,8 @@ fn evaluate(
         std_error: finite(best.std_error),
         gap_percent: gap(mean_cost, reference.optimal_cost),
         gap_percent_certified: gap(mean_cost, reference.lower_bound),
+        mean_cost_start: Some(start_cost),
+        gap_percent_start: gap(start_cost, reference.optimal_cost),
         switches_per_episode: best.switches_per_episode,
         size: Size {
             parameters: loaded.policy().parameters(),
@@ -348,8 +360,10 @@ pub(super) mod tests {
                 optimal_cost: Some(100.0),
                 lower_bound: Some(99.9),
                 averaged_riccati_cost: Some(103.0),
-                best_fixed_mode_cost: 150.0,
-                round_robin_cost: 130.0,
+                best_fixed_mode_cost: Some(150.0),
+                round_robin_cost: Some(130.0),
+                best_baseline: None,
+                best_baseline_cost: None,
                 optimal_switches: Some(5.0),
             },
             m: 8,
@@ -365,6 +379,8 @@ pub(super) mod tests {
             std_error: 0.5,
             gap_percent: Some(gap),
             gap_percent_certified: Some(gap + 0.1),
+            mean_cost_start: Some(250.0),
+            gap_percent_start: Some(150.0),
             switches_per_episode: 6.0,
             size: Size {
                 parameters: 100,

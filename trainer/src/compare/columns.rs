@@ -17,10 +17,16 @@ pub struct References {
     pub lower_bound: Option<f64>,
     /// Cost of averaged Riccati with one-step look-ahead; null where it has no solution.
     pub averaged_riccati_cost: Option<f64>,
-    /// Cost of the best fixed mode.
-    pub best_fixed_mode_cost: f64,
-    /// Cost of round robin.
-    pub round_robin_cost: f64,
+    /// Cost of the best fixed mode; null for plants that are not linear-quadratic.
+    pub best_fixed_mode_cost: Option<f64>,
+    /// Cost of round robin; null for plants that are not linear-quadratic.
+    pub round_robin_cost: Option<f64>,
+    /// The cheapest classical controller of the plant's family; null where it has none.
+    #[serde(default)]
+    pub best_baseline: Option<String>,
+    /// Its cost.
+    #[serde(default)]
+    pub best_baseline_cost: Option<f64>,
     /// Switches per episode of the best known control.
     pub optimal_switches: Option<f64>,
 }

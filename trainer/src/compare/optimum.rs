@@ -8,7 +8,7 @@ use super::columns::References;
 use super::plots::OptimumShares;
 use crate::error::{Error, Result};
 use crate::evaluate::reference::{RiccatiModes, SwitchedBudget, SwitchedRiccati};
-use crate::plant::PlantModel;
+use crate::plant::{PlantModel, SwitchedLqrData};
 use crate::report::trace::{ReferenceActor, mode_shares};
 use crate::train::checkpoint::write_atomically;
 
@@ -35,14 +35,15 @@ pub fn optimum_shares(
     let mut changed = false;
     for plant in plants {
         let reference = references.iter().find(|r| r.plant == plant.name());
-        let Some(cost) = reference.and_then(|r| r.optimal_cost) else {
+        let cost = reference.and_then(|r| r.optimal_cost);
+        let (Some(cost), Some(data)) = (cost, plant.lqr_data()) else {
             continue;
         };
         // The cost to the last bit stands for matrices and states.
         let key = format!("{} {:016x}", plant.name(), cost.to_bits());
         if !known.contains_key(&key) {
             before(plant.name());
-            known.insert(key.clone(), compute(plant));
+            known.insert(key.clone(), compute(plant, data));
             changed = true;
         }
         list.insert(plant.name().to_owned(), known[&key].clone());
@@ -54,7 +55,7 @@ pub fn optimum_shares(
     Ok(list)
 }
 
-fn compute(plant: &PlantModel) -> Vec<Vec<f64>> {
+fn compute(plant: &PlantModel, data: &SwitchedLqrData) -> Vec<Vec<f64>> {
     let mut states = test_states(plant);
     states.truncate(EPISODES);
     let (dims, horizon) = (plant.dims(), plant.horizon());
@@ -64,7 +65,7 @@ fn compute(plant: &PlantModel) -> Vec<Vec<f64>> {
         max_points: full.max_points.min(EPISODES),
         sweeps: 1,
     };
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(data);
     let policy = SwitchedRiccati::new(plant, &modes, horizon, &states, budget, &|_, _| {});
     mode_shares(
         plant,

@@ -75,7 +75,8 @@ pub type Resolve<'a> = dyn Fn(&CellSpec) -> Result<(TrainConfig, Settings)> + Sy
 /// Runs every cell that `out/results.jsonl` has no line for, resuming the runs that were interrupted, until all
 /// are done or `interrupted` is set. `resolve`'s `out`, `resume` and `threads` are replaced.
 ///
-/// Every cell is resolved before anything is written, so a cell that cannot be run stops the whole.
+/// Every cell is resolved before anything is written, so a cell that cannot be run stops the whole; one that is refused
+/// when its turn comes (a start that the plant has not) leaves no folder that was not there before.
 ///
 /// # Errors
 /// [`Error::Usage`] for two different plants of one name; those of `resolve`, [`Store::open`] and of writing; [`Error::Negative`] if it was interrupted. Divergence is a
@@ -89,6 +90,22 @@ pub fn run_cells(
 ) -> Result<Outcome> {
     let planned = plan(cells, resolve)?;
     let mut store = Store::open(&settings.out)?;
+    let outcome = run_missing(&planned, &mut store, resolve, settings, interrupted, events);
+    if matches!(&outcome, Err(error) if error.exit_code() == 2) {
+        store.give_up();
+    }
+    outcome
+}
+
+/// Runs the cells without a line.
+fn run_missing(
+    planned: &[Planned<'_>],
+    store: &mut Store,
+    resolve: &Resolve<'_>,
+    settings: &RunnerSettings,
+    interrupted: &AtomicBool,
+    events: &(dyn Fn(CompareEvent) + Sync),
+) -> Result<Outcome> {
     let missing: Vec<&Planned<'_>> = planned
         .iter()
         .filter(|cell| store.get(&cell.fingerprint).is_none())
@@ -99,7 +116,7 @@ pub fn run_cells(
     });
     let references = references(&missing, resolve, interrupted, events)?;
     let next = AtomicUsize::new(0);
-    let shared = Mutex::new(&mut store);
+    let shared = Mutex::new(store);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     // One cell that fails lets the others reach a checkpoint and stop.
     let stop = AtomicBool::new(false);
@@ -142,6 +159,7 @@ pub fn run_cells(
         // Fails where a run is left, which is what it is for.
         let _ = fs::remove_dir(settings.out.join("runs"));
     }
+    let store = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     let results: Vec<CellResult> = planned
         .iter()
         .filter_map(|cell| store.get(&cell.fingerprint).cloned())

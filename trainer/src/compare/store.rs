@@ -13,6 +13,8 @@ pub struct Store {
     path: PathBuf,
     file: File,
     results: Vec<CellResult>,
+    /// Files and folders that this store made, in the order of removal.
+    made: Vec<PathBuf>,
     /// Held as long as the store lives: two comparisons would train the same cells twice.
     _lock: File,
 }
@@ -31,9 +33,12 @@ impl Store {
                 folder.display()
             )));
         }
-        fs::create_dir_all(folder).map_err(|e| Error::io(folder, "cannot create the folder", e))?;
         let path = folder.join("results.jsonl");
         let lock_path = folder.join(".lock");
+        let made = [path.as_path(), lock_path.as_path(), folder];
+        let made = made.into_iter().filter(|path| !path.exists());
+        let made = made.map(Path::to_path_buf).collect();
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, "cannot create the folder", e))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -67,8 +72,25 @@ impl Store {
             path,
             file,
             results,
+            made,
             _lock: lock,
         })
+    }
+
+    /// Gives the folder up after a cell was refused: without a result, what this store made goes away again.
+    pub fn give_up(self) {
+        let runs = self.path.with_file_name("runs");
+        // A folder that holds a run to continue is not empty and stays, as the files beside it do.
+        let left = runs.exists() && fs::remove_dir(&runs).is_err();
+        if self.results.is_empty() && !left {
+            for path in &self.made {
+                let _ = if path.is_dir() {
+                    fs::remove_dir(path)
+                } else {
+                    fs::remove_file(path)
+                };
+            }
+        }
     }
 
     /// Every result of the folder, in the order of the file.

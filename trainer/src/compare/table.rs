@@ -32,8 +32,10 @@ pub struct Row {
     pub diverged: usize,
     /// Mean cost on the test states.
     pub mean_cost: f64,
-    /// Mean gap to the best known cost in percent; null where no reference is valid, as the four behind it.
+    /// Mean gap to the best known cost in percent; null where no reference is valid, as the five behind it.
     pub gap_percent: Option<f64>,
+    /// Mean gap before the first epoch; null also for lines of versions that did not write it.
+    pub gap_percent_start: Option<f64>,
     /// Half the length of its 95 % confidence interval (Student's t over the seeds); null for one seed.
     pub gap_percent_half_width_95: Option<f64>,
     /// Least gap.
@@ -150,6 +152,7 @@ fn row(group: &[&CellResult]) -> Row {
         diverged: group.iter().filter(|r| r.diverged).count(),
         mean_cost: of(|r| r.mean_cost),
         gap_percent: gap.map(|s| s.mean),
+        gap_percent_start: mean(group, |r| r.gap_percent_start),
         gap_percent_half_width_95: gap.and_then(|s| s.half_width_95()),
         gap_percent_min: gap.map(|s| s.min),
         gap_percent_max: gap.map(|s| s.max),
@@ -197,6 +200,7 @@ impl Summary {
                 "hidden",
                 "cost",
                 "gap %",
+                "at epoch 0",
                 "95 % interval",
                 "min",
                 "max",
@@ -212,11 +216,12 @@ impl Summary {
             ("certified lower bound", reference.lower_bound),
             ("optimum (best known)", reference.optimal_cost),
             ("averaged Riccati", reference.averaged_riccati_cost),
-            ("best fixed mode", Some(reference.best_fixed_mode_cost)),
-            ("round robin", Some(reference.round_robin_cost)),
+            ("best fixed mode", reference.best_fixed_mode_cost),
+            ("round robin", reference.round_robin_cost),
+            ("best baseline", reference.best_baseline_cost),
         ];
         for (name, cost) in known {
-            let mut row = [const { String::new() }; 12];
+            let mut row = [const { String::new() }; 13];
             row[0] = name.into();
             row[3] = cost.map_or("not valid".into(), |cost| number(cost, 4));
             row[4] = cost.and_then(gap).map_or("-".into(), |gap| number(gap, 3));
@@ -236,6 +241,7 @@ impl Summary {
                 row.hidden.clone(),
                 number(row.mean_cost, 4),
                 shown(row.gap_percent),
+                shown(row.gap_percent_start),
                 interval,
                 shown(row.gap_percent_min),
                 shown(row.gap_percent_max),
@@ -367,6 +373,8 @@ mod tests {
             "averaged Riccati",
             "round robin",
             "| ppo ",
+            "at epoch 0",
+            " 150.000 |",
             "-0.484 to 4.484",
             "Is the first lower?",
         ] {

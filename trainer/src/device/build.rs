@@ -290,6 +290,13 @@ pub(super) fn cargo(toolchain: &CrossToolchain, target: &str, target_dir: &Path)
     ] {
         command.env_remove(host_only);
     }
+    // The boards' own profile is part of what a firmware is.
+    for (variable, _) in env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PROFILE_") || name == "CARGO_INCREMENTAL" {
+            command.env_remove(&variable);
+        }
+    }
     command
         .env("RUSTC", &toolchain.rustc)
         .env("CARGO_BUILD_TARGET", target)

@@ -2,12 +2,16 @@
 //!
 //! Half of them are states the plant visits under the device's own actions, a quarter lie within 2 units in the
 //! last place of a place where the controller's answer changes (found by bisection on its outcome, whatever
-//! the cause: a tie of scores, a bound, the range of a float), a quarter are raw bit patterns.
+//! the cause: a tie of scores, a bound, the range of a float), a quarter are raw bit patterns. Every input has a time, and
+//! one in sixteen one that a monitor must refuse ([`super::hostile_times`]).
 
-use firmware::{Controller, ControllerState, Fault, Outcome, SCRATCH_LEN, control_step};
+use firmware::{
+    Controller, ControllerState, Fault, Observation, Outcome, SCRATCH_LEN, control_step, supervisor,
+};
 use serde::Serialize;
 
 use super::hil::{HostPlant, Instructions, difference};
+use super::hostile_times::{HostileTimes, Stamp};
 use super::session::Session;
 use crate::numeric::{Purpose, Stream};
 use crate::{Error, Result};
@@ -22,9 +26,11 @@ pub struct HostileReport {
     pub reached_network: u64,
     /// Inputs beside a threshold that bisection found.
     pub at_thresholds: u64,
+    /// Valid states with a time that a monitor must refuse: stale, later than now, back, at rest, past the deadline.
+    pub bad_times: u64,
     /// Actions that were not finite, beyond the bounds, or of a mode, choice or length that does not exist.
     pub inadmissible: u64,
-    /// Inputs that were not finite and were answered without a fault.
+    /// Inputs that were not finite and were answered without a fault, and bad times without theirs.
     pub missed_faults: u64,
     /// Actions that differed from the host's.
     pub mismatches: u64,
@@ -82,6 +88,9 @@ impl Arena<'_, '_> {
         let dims = self.plant.dims();
         let mut expected = vec![0.0; dims.control];
         let mut state = ControllerState::new();
+        let supervision = self.host.as_ref().ok();
+        let supervision = supervision.and_then(|armed| armed.policy().safety().supervision);
+        let mut times = HostileTimes::new(&supervision.unwrap_or_default());
         let (mut episode, mut step) = (0, 0);
         self.plant.reset(episode);
         self.session.reset()?;
@@ -95,15 +104,43 @@ impl Arena<'_, '_> {
                     .collect(),
             };
             let latched_before = state.latched().is_some();
-            let action = self.session.step(index as u32, &measured)?;
-            let outcome = control_step(
-                self.host,
-                &mut state,
-                &measured,
-                &mut expected,
-                self.scratch,
+            let bad = if index % 16 == 0 {
+                times.bad(stream.below(5))
+            } else {
+                None
+            };
+            let (stamp, due) = bad.map_or_else(
+                || (times.in_order(), None),
+                |(stamp, fault)| (stamp, Some(fault)),
             );
+            let Stamp {
+                measured_us,
+                now_us,
+            } = stamp;
+            let action = self
+                .session
+                .step_at(index as u32, measured_us, now_us, &measured)?;
+            let observation = Observation::new(&measured, measured_us.into(), now_us.into());
+            let command = supervisor::step(self.host, &mut state, &observation, self.scratch);
+            let outcome = Outcome {
+                choice: command.choice(),
+                mode: command.mode(),
+                fault: command.fault(),
+            };
+            expected.fill(0.0);
+            for (value, &control) in expected.iter_mut().zip(command.control()) {
+                *value = control;
+            }
             report.inputs += 1;
+            if let Some(fault) = due.filter(|_| !latched_before) {
+                report.bad_times += 1;
+                if action.fault != fault.code() {
+                    report.missed_faults += 1;
+                    report.first_failure.get_or_insert_with(|| {
+                        format!("{stamp:?}: found fault {:#06x}, due {fault}", action.fault)
+                    });
+                }
+            }
             let inside = matches!(outcome.fault, None | Some(Fault::NON_FINITE_VALUE));
             report.reached_network += u64::from(inside && !latched_before);
             if let Some(count) = (self.count)(action.ticks) {
@@ -119,9 +156,10 @@ impl Arena<'_, '_> {
                 step = 0;
                 self.plant.reset(episode);
             }
-            if state.latched().is_some() && stream.below(8) != 0 {
+            if (state.latched().is_some() && stream.below(8) != 0) || times.are_late() {
                 self.session.reset()?;
                 state = ControllerState::new();
+                times.forget();
             }
         }
         report.instructions = counted.instructions();

@@ -12,6 +12,7 @@ pub mod c_compiler;
 pub mod guest;
 pub mod hil;
 pub mod hostile;
+mod hostile_times;
 pub mod link;
 pub mod plant_loop;
 pub mod qemu;

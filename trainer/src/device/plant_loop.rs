@@ -2,7 +2,7 @@
 
 use super::hil::HostPlant;
 use crate::numeric::{Purpose, Stream};
-use crate::plant::{Plant, PlantModel, SwitchedLqr};
+use crate::plant::{BuiltPlant, Plant, PlantModel};
 
 /// A plant in `f64` with initial states and noise drawn by seed and episode.
 ///
@@ -11,9 +11,11 @@ use crate::plant::{Plant, PlantModel, SwitchedLqr};
 #[derive(Debug)]
 pub struct PlantLoop<'a> {
     model: &'a PlantModel,
-    plant: SwitchedLqr<f64>,
+    plant: BuiltPlant<f64>,
     seed: u64,
     noise: Stream,
+    /// Steps of the episode so far.
+    time: usize,
     state: Vec<f64>,
     next: Vec<f64>,
     control: Vec<f64>,
@@ -30,6 +32,7 @@ impl<'a> PlantLoop<'a> {
             plant: model.build(),
             seed,
             noise: Stream::new(seed, Purpose::Noise, 0),
+            time: 0,
             state: vec![0.0; dims.state],
             next: vec![0.0; dims.state],
             control: vec![0.0; dims.control],
@@ -47,6 +50,7 @@ impl HostPlant for PlantLoop<'_> {
         let mut initial = Stream::new(self.seed, Purpose::Evaluation, episode);
         self.model.draw_initial(&mut initial, &mut self.state);
         self.noise = Stream::new(self.seed, Purpose::Noise, episode);
+        self.time = 0;
     }
 
     fn state(&self) -> &[f64] {
@@ -57,9 +61,8 @@ impl HostPlant for PlantLoop<'_> {
         for (wide, &value) in self.control.iter_mut().zip(control) {
             *wide = value.into();
         }
-        for value in &mut self.disturbance {
-            *value = self.noise.normal();
-        }
+        let disturbance = self.model.disturbance();
+        disturbance.draw(&mut self.noise, &mut self.disturbance);
         let cost = self.plant.step(
             mode,
             &self.state,
@@ -68,6 +71,12 @@ impl HostPlant for PlantLoop<'_> {
             &mut self.next,
         );
         std::mem::swap(&mut self.state, &mut self.next);
-        cost
+        self.time += 1;
+        // What comes before is warm-up.
+        if self.time > self.model.cost_from() {
+            cost
+        } else {
+            0.0
+        }
     }
 }

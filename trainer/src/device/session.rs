@@ -85,13 +85,27 @@ impl Session {
     /// # Errors
     /// As [`Session::request`], and [`Error::Usage`] if `state` is longer than a message can hold.
     pub fn step(&mut self, seq: u32, state: &[f32]) -> Result<Action> {
-        let request = Request::step(seq, state).ok_or_else(|| {
-            Error::Usage(format!(
-                "state: found {} values; a device takes at most {MAX_STATE}",
-                state.len()
-            ))
-        })?;
-        match self.request(&request)? {
+        let request = Request::step(seq, state).ok_or_else(|| too_long(state))?;
+        self.action(seq, &request)
+    }
+
+    /// One control step on the device, with the time of the measurement and the present one in microseconds.
+    ///
+    /// # Errors
+    /// As [`Session::step`].
+    pub fn step_at(
+        &mut self,
+        seq: u32,
+        measured_us: u32,
+        now_us: u32,
+        state: &[f32],
+    ) -> Result<Action> {
+        let request = Request::step_at(seq, measured_us, now_us, state);
+        self.action(seq, &request.ok_or_else(|| too_long(state))?)
+    }
+
+    fn action(&mut self, seq: u32, request: &Request) -> Result<Action> {
+        match self.request(request)? {
             Reply::Action(action) if action.seq == seq => Ok(action),
             other => Err(unexpected(&format!("the action of step {seq}"), &other)),
         }
@@ -160,6 +174,13 @@ impl Session {
             self.unread = 0..self.device.receive(&mut self.inbox)?;
         }
     }
+}
+
+fn too_long(state: &[f32]) -> Error {
+    Error::Usage(format!(
+        "state: found {} values; a device takes at most {MAX_STATE}",
+        state.len()
+    ))
 }
 
 fn unexpected(wanted: &str, reply: &Reply) -> Error {

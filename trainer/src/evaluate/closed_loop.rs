@@ -132,7 +132,7 @@ pub fn policy_episodes(
             run_episode(
                 world.plant(index).as_ref(),
                 &mut Link::new(trial.perturbation(), seed, index),
-                &mut Stream::new(seed, Purpose::Noise, index),
+                &mut world.setting(index),
                 state,
                 trial.steps(),
                 |_, x, u| {

@@ -2,12 +2,12 @@
 
 use super::perturb::Link;
 use crate::numeric::Stream;
-use crate::plant::Plant;
+use crate::plant::{Disturbance, Plant};
 
 /// What one episode came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Episode {
-    /// Undiscounted sum of stage costs, of the true state and the applied control.
+    /// Undiscounted sum of the stage costs that count, of the true state and the applied control.
     pub cost: f64,
     /// Number of steps whose mode differs from that of the step before.
     pub switches: u32,
@@ -27,12 +27,21 @@ pub(super) struct Action {
     pub(super) fallback: bool,
 }
 
+/// Random numbers of one episode, and which of its costs count.
+pub(super) struct Setting<'a> {
+    pub(super) disturbance: &'a Disturbance,
+    /// Stream that the disturbance is drawn from.
+    pub(super) noise: Stream,
+    /// First step whose cost counts.
+    pub(super) cost_from: usize,
+}
+
 /// Runs one episode of `steps` steps: `act` turns time and measurement (length n) into the control (length m)
 /// and an [`Action`]; `visit` sees every true state before its step.
 pub(super) fn run_episode<P: Plant<f64>>(
     plant: &P,
     link: &mut Link,
-    noise: &mut Stream,
+    setting: &mut Setting<'_>,
     state: &[f64],
     steps: usize,
     mut act: impl FnMut(usize, &[f64], &mut [f64]) -> Action,
@@ -53,10 +62,11 @@ pub(super) fn run_episode<P: Plant<f64>>(
             action = act(t, measured, &mut u);
             episode.limited += action.limited;
         }
-        for value in &mut w {
-            *value = noise.normal();
+        setting.disturbance.draw(&mut setting.noise, &mut w);
+        let cost = plant.step(action.mode, &x, &u, &w, &mut next);
+        if t >= setting.cost_from {
+            episode.cost += cost;
         }
-        episode.cost += plant.step(action.mode, &x, &u, &w, &mut next);
         // What the last step leads to has no cost, so a clamp there hides nothing.
         if t + 1 < steps {
             episode.clamped += plant.count_clamped(&next);

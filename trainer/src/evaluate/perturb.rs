@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, Stream};
-use crate::plant::{PlantModel, SwitchedLqr, SwitchedLqrData};
+use crate::plant::{BuiltPlant, Disturbance, FamilyData, PlantModel};
+
+use super::episode::Setting;
 
 /// Longest delay in samples.
 const MAX_DELAY: usize = 1000;
@@ -178,6 +179,14 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// [`Error::Usage`] if it adds process noise to a plant that has its own.
     pub fn perturbed(self, perturbation: Perturbation) -> Result<Self> {
+        if perturbation.noise > 0.0 && !self.plant.takes_noise() {
+            return Err(Error::Usage(format!(
+                "--perturb: noise: found {} on plant {}, whose kind \"{}\" has no normal noise; allowed: 0",
+                perturbation.noise,
+                self.plant.name(),
+                self.plant.family().kind()
+            )));
+        }
         if perturbation.noise > 0.0 && self.plant.dims().noise > 0 {
             return Err(Error::Usage(format!(
                 "--perturb: noise: found {} on plant {}, whose file has process noise; allowed: 0, the noise stays the file's",
@@ -223,13 +232,17 @@ impl<'a> Trial<'a> {
 
     /// The plants of the episodes.
     pub(super) fn world(&self) -> World {
-        let mut data = self.plant.lqr_data().clone();
+        let mut family = self.plant.family().clone();
         if self.perturbation.noise > 0.0 {
-            data.noise_std = vec![self.perturbation.noise; data.dims().state];
+            let std = vec![self.perturbation.noise; family.dims().state];
+            let taken = family.set_noise(std);
+            debug_assert!(taken, "Trial::perturbed refuses other plants");
         }
         World {
-            shared: SwitchedLqr::from_data(&data),
-            data,
+            shared: family.build(),
+            disturbance: family.disturbance(),
+            family,
+            cost_from: self.plant.cost_from(),
             spread: self.perturbation.params / 100.0,
             seed: self.seed,
         }
@@ -238,51 +251,39 @@ impl<'a> Trial<'a> {
 
 /// The true plant of every episode.
 pub(super) struct World {
-    data: SwitchedLqrData,
+    family: FamilyData,
     /// Without mismatch all episodes share one plant.
-    shared: SwitchedLqr<f64>,
+    shared: BuiltPlant<f64>,
+    disturbance: Disturbance,
+    cost_from: usize,
     spread: f64,
     seed: u64,
 }
 
 impl World {
     /// The plant of one episode.
-    pub(super) fn plant(&self, episode: u64) -> Cow<'_, SwitchedLqr<f64>> {
+    pub(super) fn plant(&self, episode: u64) -> Cow<'_, BuiltPlant<f64>> {
         if self.spread == 0.0 {
             return Cow::Borrowed(&self.shared);
         }
-        Cow::Owned(SwitchedLqr::from_data(&self.mismatched(episode)))
+        Cow::Owned(self.mismatched(episode).build())
     }
 
-    /// The numbers of one episode's plant.
-    fn mismatched(&self, episode: u64) -> SwitchedLqrData {
+    /// The numbers of one episode's plant: a factor of its own on each.
+    fn mismatched(&self, episode: u64) -> FamilyData {
         let mut stream = Stream::new(self.seed, Purpose::Mismatch, episode);
-        let mut data = self.data.clone();
-        data.a = self.scaled(&self.data.a, &mut stream);
-        data.b = self.scaled(&self.data.b, &mut stream);
-        data
+        let mut family = self.family.clone();
+        family.scale_parameters(&mut || 1.0 + self.spread * (2.0 * stream.uniform() - 1.0));
+        family
     }
 
-    /// Every distinct matrix with a factor on each entry, row by row.
-    fn scaled(&self, matrices: &[DMatrix<f64>], stream: &mut Stream) -> Vec<DMatrix<f64>> {
-        let mut scaled: Vec<DMatrix<f64>> = Vec::with_capacity(matrices.len());
-        for (mode, matrix) in matrices.iter().enumerate() {
-            let known = matrices[..mode].iter().position(|other| other == matrix);
-            scaled.push(match known {
-                Some(same) => scaled[same].clone(),
-                None => {
-                    let mut changed = matrix.clone();
-                    for i in 0..matrix.nrows() {
-                        for j in 0..matrix.ncols() {
-                            let unit = 2.0 * stream.uniform() - 1.0;
-                            changed[(i, j)] *= 1.0 + self.spread * unit;
-                        }
-                    }
-                    changed
-                }
-            });
+    /// Random numbers and counted costs of one episode.
+    pub(super) fn setting(&self, episode: u64) -> Setting<'_> {
+        Setting {
+            disturbance: &self.disturbance,
+            noise: Stream::new(self.seed, Purpose::Noise, episode),
+            cost_from: self.cost_from,
         }
-        scaled
     }
 }
 

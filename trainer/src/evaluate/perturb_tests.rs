@@ -13,7 +13,7 @@ fn perturbation(text: &str) -> Perturbation {
 /// A plant, a controller and states for it.
 fn set_up() -> (PlantModel, AveragedRiccati, Vec<Vec<f64>>) {
     let plant = load_plant("switched-lqr-4-2", &[]).unwrap();
-    let policy = AveragedRiccati::new(&RiccatiModes::new(plant.lqr_data())).unwrap();
+    let policy = AveragedRiccati::new(&RiccatiModes::new(plant.lqr_data().unwrap())).unwrap();
     let states = plant.draw_states(3, Purpose::Evaluation, 40);
     (plant, policy, states)
 }
@@ -111,7 +111,7 @@ fn bad_specifications_name_key_finding_and_what_is_allowed() {
     assert!(error.to_string().contains("found 0.1 on plant"), "{error}");
     // And the noise of the option is that of a file that says so.
     let quiet = load_plant("switched-lqr-4-2", &[]).unwrap();
-    let policy = AveragedRiccati::new(&RiccatiModes::new(quiet.lqr_data())).unwrap();
+    let policy = AveragedRiccati::new(&RiccatiModes::new(quiet.lqr_data().unwrap())).unwrap();
     assert_eq!(
         simulate_trial(&trial(&quiet, &states, "noise=0.1"), &policy),
         simulate(&noisy, &policy, &states, 20, 7)
@@ -209,10 +209,13 @@ fn threads_do_not_change_a_bit() {
 fn mismatch_is_uniform_and_one_part_has_one_error() {
     let (plant, _, states) = set_up();
     let world = trial(&plant, &states, "params=20").world();
-    let nominal = plant.lqr_data();
-    let mut factors = Vec::new();
+    let nominal = plant.lqr_data().unwrap();
+    let mut factors: Vec<f64> = Vec::new();
     for episode in 0..200 {
-        let data = world.mismatched(episode);
+        #[allow(irrefutable_let_patterns, reason = "true of any number of families")]
+        let FamilyData::SwitchedLqr(data) = world.mismatched(episode) else {
+            panic!("another family");
+        };
         // The modes of this family share A; their actuators differ.
         assert_eq!(data.a[0], data.a[1]);
         assert_ne!(data.b[0], data.b[1]);
@@ -297,7 +300,8 @@ fn a_controller_that_is_never_heard_holds_its_first_action() {
     let mut u = vec![0.0; 4];
     let mode = policy.act(0, &states[0], &mut u);
     let mut link = Link::new(&Perturbation::NONE, 0, 0);
-    let mut noise = Stream::new(0, Purpose::Noise, 0);
+    let world = held.world();
+    let mut noise = world.setting(0);
     let act = |_: usize, _: &[f64], out: &mut [f64]| {
         out.copy_from_slice(&u);
         episode::Action {

@@ -295,7 +295,8 @@ fn controllers<'a>(
         }
     }
     let mut fixed: Option<(f64, String)> = None;
-    for mode in 0..plant.dims().modes {
+    let linear = plant.lqr_data().is_some();
+    for mode in (0..plant.dims().modes).filter(|_| linear) {
         let name = format!("fixed-mode:{mode}");
         match reference(&name) {
             Ok(Some(policy)) => {
@@ -308,8 +309,13 @@ fn controllers<'a>(
             Err(error) => notes.push(error.to_string()),
         }
     }
-    let names = [AVERAGED, "switched-riccati", "round-robin"].map(str::to_owned);
-    for name in names.into_iter().chain(fixed.map(|(_, name)| name)) {
+    let names: &[&str] = if linear {
+        &[AVERAGED, "switched-riccati", "round-robin"]
+    } else {
+        plant.baseline_names()
+    };
+    let names = names.iter().map(|name| (*name).to_owned());
+    for name in names.chain(fixed.map(|(_, name)| name)) {
         if controllers[0].0 == name {
             continue;
         }
@@ -342,7 +348,7 @@ fn row(
     ControllerRow {
         controller: name.to_owned(),
         mean_cost: evaluation.mean_cost,
-        cost_per_step: evaluation.mean_cost / steps as f64,
+        cost_per_step: evaluation.mean_cost / steps.max(1) as f64,
         std_error: evaluation.std_error,
         nominal_percent: ratio(episodes, base).map(|(percent, _)| percent),
         averaged_percent: beside.map(|(percent, _)| percent),

@@ -138,7 +138,7 @@ fn episodes_that_diverge_are_counted() {
 #[test]
 fn long_noisy_runs_cost_the_trace_of_p_w() {
     let plant = load_plant("switched-lqr-3-1", &[]).unwrap();
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(plant.lqr_data().unwrap());
     let p = modes.algebraic(0).unwrap();
     let (steps, sigma) = (10_000, 0.3);
     let states = vec![vec![0.0; 3]; 32];

@@ -237,7 +237,9 @@ impl<'a> Parts<'a> {
 impl Fallback {
     /// The stationary LQR law of the fixed mode that costs least from the plant's initial states.
     fn new(plant: &PlantModel) -> Self {
-        let data = plant.lqr_data();
+        let Some(data) = plant.lqr_data() else {
+            return Self::of_family(plant);
+        };
         let dims = plant.dims();
         let modes = RiccatiModes::new(data);
         let variance: Vec<f64> = plant
@@ -253,11 +255,7 @@ impl Fallback {
                 cost.is_finite().then_some((cost, mode, p))
             })
             .min_by(|a, b| a.0.total_cmp(&b.0));
-        let bound = |i: usize| match plant.bounds() {
-            Some(bounds) => 0.0_f64.clamp(bounds.lower[i], bounds.upper[i]) as f32,
-            None => 0.0,
-        };
-        let constant: Vec<f32> = (0..dims.control).map(bound).collect();
+        let constant = bounded(plant, &vec![0.0; dims.control]);
         let mut offset = vec![0.0; dims.control];
         let mut gain = vec![0.0; dims.control * dims.state];
         let mut chosen = 0;
@@ -281,6 +279,26 @@ impl Fallback {
             gain,
         }
     }
+
+    /// The safe law that the plant's family states.
+    fn of_family(plant: &PlantModel) -> Self {
+        let law = plant.safe_law();
+        Self {
+            mode: law.mode as u16,
+            constant: bounded(plant, &law.offset),
+            offset: law.offset.iter().map(|&v| v as f32).collect(),
+            gain: law.gain.iter().map(|&v| -v as f32).collect::<Vec<f32>>(),
+        }
+    }
+}
+
+/// `control` cut to the plant's bounds and rounded to what the device holds.
+fn bounded(plant: &PlantModel, control: &[f64]) -> Vec<f32> {
+    let cut = |(i, &u): (usize, &f64)| match plant.bounds() {
+        Some(bounds) => u.clamp(bounds.lower[i], bounds.upper[i]) as f32,
+        None => u as f32,
+    };
+    control.iter().enumerate().map(cut).collect()
 }
 
 /// A network's layers as the format's blocks.

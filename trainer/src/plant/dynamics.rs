@@ -8,6 +8,7 @@ use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;
 use toml::Value;
 
+use super::family::{Loaded, ReadAt};
 use super::generator::{self, switched_actuators};
 use super::values::{MAX_SIZE, Place};
 use super::{SwitchedLqrData, check};
@@ -40,15 +41,8 @@ struct GeneratorTable {
     seed: u64,
 }
 
-/// The matrices, and what else the source settles.
-#[derive(Debug)]
-pub(super) struct Dynamics {
-    /// `noise_std` empty, `bounds` none, `state_clamp` the source's own or the default.
-    pub(super) data: SwitchedLqrData,
-    pub(super) horizon: Option<usize>,
-    /// Seed of the generator, if that was the source.
-    pub(super) seed: Option<u64>,
-}
+/// The matrices, and what else the source settles; `noise_std` is empty, `state_clamp` the source's own or the default.
+type Dynamics = Loaded<SwitchedLqrData>;
 
 /// Where files named in a plant file are found.
 #[derive(Clone, Debug)]
@@ -85,8 +79,9 @@ impl Origin {
 }
 
 impl DynamicsTable {
-    /// Reads and checks the matrices. `seed` overrides the generator's.
-    pub(super) fn read(&self, file: &Path, origin: &Origin, seed: Option<u64>) -> Result<Dynamics> {
+    /// Reads and checks the matrices. A seed of the command line overrides the generator's.
+    pub(super) fn read(&self, at: &ReadAt<'_>) -> Result<Dynamics> {
+        let ReadAt { file, origin, seed } = *at;
         let inline = [&self.a, &self.b, &self.q, &self.r];
         let any_inline = self.affine.is_some() || inline.iter().any(|m| m.is_some());
         let sources = usize::from(any_inline)
@@ -202,7 +197,6 @@ fn finish(
         r,
         affine,
         noise_std: Vec::new(),
-        bounds: None,
         state_clamp: generator::STATE_CLAMP,
     };
     check::matrices(&data, file, prefix)?;

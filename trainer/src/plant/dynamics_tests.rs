@@ -76,7 +76,7 @@ const JSON: &str = r#"{"n": 2, "modes": 1, "horizon": 7, "lambda_u": 0.1, "clamp
 #[test]
 fn json_reads_and_bad_json_is_named() {
     let plant = parse_with_file("m.json", JSON.as_bytes()).unwrap();
-    let data = plant.lqr_data();
+    let data = plant.lqr_data().unwrap();
     assert_eq!(data.a[0][(1, 0)], 0.5);
     assert_eq!(data.b[0][(1, 1)], 0.15);
     assert_eq!(data.state_clamp, 50.0);
@@ -219,7 +219,7 @@ fn npz_of_either_type_and_order_reads_the_same() {
     for single in [false, true] {
         for order in [npyz::Order::C, npyz::Order::Fortran] {
             let plant = parse_with_file("m.npz", &archive(&arrays(), single, order)).unwrap();
-            let data = plant.lqr_data();
+            let data = plant.lqr_data().unwrap();
             assert_eq!(data.dims().control, 2);
             for d in 0..2 {
                 for i in 0..3 {

@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use toml::Value;
+use toml::{Table, Value};
 
 use super::constraints::{
     self, DwellTable, EnvelopeTable, LimitsTable, MasksTable, SupervisionTable,
 };
-use super::dynamics::{DynamicsTable, Origin};
+use super::dynamics::Origin;
+use super::family::{Family, FamilyData, FamilyNames, KINDS, ReadAt};
 use super::generator;
 use super::model::{InitialBox, Names, PlantModel, default_target_class};
 use super::states::parse_states;
 use super::values::Place;
-use super::{ControlBounds, Dims};
+use super::{ControlBounds, Dims, SwitchedLqrData};
 use crate::{Error, Result};
 
 /// Longest horizon that is accepted.
@@ -36,7 +37,8 @@ struct PlantFile {
     sample_time_s: Option<f64>,
     target_class: Option<i64>,
     noise: Option<Value>,
-    dynamics: DynamicsTable,
+    dynamics: Table,
+    cost_from: Option<i64>,
     bounds: Option<BoundsTable>,
     limits: Option<LimitsTable>,
     dwell: Option<DwellTable>,
@@ -103,9 +105,9 @@ pub(super) fn parse_plant(
     let raw: PlantFile = toml::from_str(text).map_err(|error| toml_error(&error, text, file))?;
     let place = |field: &str| Place::new(file, field);
     check_name(&raw.name, &place("name"))?;
-    let dynamics = raw.dynamics.read(file, origin, overrides.seed)?;
-    let mut data = dynamics.data;
-    let n = data.dims().state;
+    let dynamics = read_family(&raw.dynamics, file, origin, overrides.seed)?;
+    let mut family = dynamics.data;
+    let n = family.dims().state;
 
     let horizon = overrides
         .horizon
@@ -121,7 +123,14 @@ pub(super) fn parse_plant(
         return Err(place("discount").error(discount, "greater than 0, at most 1"));
     }
     if let Some(clamp) = overrides.state_clamp.or(raw.state_clamp) {
-        data.state_clamp = positive(clamp, &place("state_clamp"))?;
+        let clamp = positive(clamp, &place("state_clamp"))?;
+        if !family.set_state_clamp(clamp) {
+            let allowed = format!(
+                "nothing: a plant of kind \"{}\" has no such clamp",
+                family.kind()
+            );
+            return Err(place("state_clamp").error(clamp, allowed));
+        }
     }
     let sample_time_s = positive(raw.sample_time_s.unwrap_or(0.01), &place("sample_time_s"))?;
 
@@ -133,19 +142,28 @@ pub(super) fn parse_plant(
                 .error(std[i], "a standard deviation, 0 or more"));
         }
         // All zero is no noise: the exact references then apply.
-        if std.iter().any(|&s| s > 0.0) {
-            data.noise_std = std;
+        if std.iter().any(|&s| s > 0.0) && !family.set_noise(std) {
+            let allowed = format!(
+                "nothing: a plant of kind \"{}\" has no normal noise",
+                family.kind()
+            );
+            return Err(place("noise").error("noise", allowed));
         }
     }
-    let dims = data.dims();
-    if let Some(bounds) = &raw.bounds {
-        data.bounds = Some(read_bounds(bounds, dims.control, file)?);
+    let cost_from = raw.cost_from.unwrap_or(0);
+    if !(0..horizon).contains(&cost_from) {
+        let allowed = format!("0 to {}, less than the horizon", horizon - 1);
+        return Err(place("cost_from").error(cost_from, allowed));
+    }
+    let dims = family.dims();
+    let mut bounds = None;
+    if let Some(table) = &raw.bounds {
+        bounds = Some(read_bounds(table, dims.control, file)?);
     }
     if let Some(limits) = &raw.limits
-        && let Some(bounds) =
-            constraints::bounds(limits, dims.control, data.bounds.is_some(), file)?
+        && let Some(limits) = constraints::bounds(limits, dims.control, bounds.is_some(), file)?
     {
-        data.bounds = Some(bounds);
+        bounds = Some(limits);
     }
     let tables = constraints::Tables {
         limits: raw.limits.as_ref(),
@@ -158,14 +176,14 @@ pub(super) fn parse_plant(
         dims,
         horizon: horizon as usize,
         sample_time_s,
-        bounds: data.bounds.as_ref(),
+        bounds: bounds.as_ref(),
     };
     let constraints = constraints::read(&tables, &setting, file)?;
-    let names = read_names(&raw, dims, file)?;
+    let names = read_names(&raw, dims, &family.names(), file)?;
     let target_class = match raw.target_class {
         Some(class) => u32::try_from(class)
             .map_err(|_| place("target_class").error(class, format!("0 to {}", u32::MAX)))?,
-        None => default_target_class(&raw.name, dims, dynamics.seed, &names, data.bounds.as_ref()),
+        None => default_target_class(&raw.name, dims, dynamics.seed, &names, bounds.as_ref()),
     };
     let initial = read_initial(&raw.initial, n, file)?;
     let edge = |side: f64| -> Vec<f64> {
@@ -186,12 +204,36 @@ pub(super) fn parse_plant(
         sample_time_s,
         target_class,
         names,
-        data,
+        disturbance: family.disturbance(),
+        family,
+        cost_from: cost_from as usize,
+        bounds,
         constraints,
         watch,
         initial,
         test_states,
         source_text: text.to_owned(),
+    })
+}
+
+/// Reads `[dynamics]` as the family that its `kind` names; without one it is a switched linear-quadratic plant.
+fn read_family(
+    table: &Table,
+    file: &Path,
+    origin: &Origin,
+    seed: Option<u64>,
+) -> Result<super::family::Loaded<FamilyData>> {
+    let mut table = table.clone();
+    let at = ReadAt { file, origin, seed };
+    let place = at.place("kind");
+    let kind = match table.remove("kind") {
+        None => SwitchedLqrData::KIND.to_owned(),
+        Some(Value::String(kind)) => kind,
+        Some(other) => return Err(place.error(other, "a text")),
+    };
+    FamilyData::read(&kind, table, &at).unwrap_or_else(|| {
+        let allowed = format!("one of {}", KINDS.join(", "));
+        Err(place.error(format!("\"{kind}\""), allowed))
     })
 }
 
@@ -227,36 +269,52 @@ fn read_bounds(table: &BoundsTable, m: usize, file: &Path) -> Result<ControlBoun
     Ok(bounds)
 }
 
-fn read_names(raw: &PlantFile, dims: Dims, file: &Path) -> Result<Names> {
-    let read = |field: &str, list: &Option<Vec<String>>, count: usize, default: &str| {
+/// Names and units: the file's, else the family's, else `x0`, `u0`, `mode0` and so on.
+fn read_names(raw: &PlantFile, dims: Dims, own: &FamilyNames, file: &Path) -> Result<Names> {
+    let read = |field: &str, list: &Option<Vec<String>>, defaults: Vec<String>| {
         let place = Place::new(file, field);
         let Some(list) = list else {
-            let name = |i| {
-                if default.is_empty() {
-                    String::new()
-                } else {
-                    format!("{default}{i}")
-                }
-            };
-            return Ok((0..count).map(name).collect());
+            return Ok(defaults);
         };
+        let count = defaults.len();
         if list.len() != count {
             return Err(place.error(format!("{} texts", list.len()), format!("{count} texts")));
         }
         for (i, name) in list.iter().enumerate() {
             // A unit may be empty, a name may not.
-            if !(default.is_empty() && name.is_empty()) {
+            if !(field.starts_with("units") && name.is_empty()) {
                 check_name(name, &place.at(i))?;
             }
         }
         Ok(list.clone())
     };
+    let numbered = |letter: &str, count: usize| -> Vec<(String, String)> {
+        (0..count)
+            .map(|i| (format!("{letter}{i}"), String::new()))
+            .collect()
+    };
+    let or_numbered = |own: &[(String, String)], letter: &str, count: usize| {
+        if own.is_empty() {
+            numbered(letter, count)
+        } else {
+            own.to_vec()
+        }
+    };
+    let (state, state_units) = or_numbered(&own.state, "x", dims.state).into_iter().unzip();
+    let (control, control_units) = or_numbered(&own.control, "u", dims.control)
+        .into_iter()
+        .unzip();
+    let modes = if own.modes.is_empty() {
+        (0..dims.modes).map(|d| format!("mode{d}")).collect()
+    } else {
+        own.modes.clone()
+    };
     Ok(Names {
-        state: read("names.state", &raw.names.state, dims.state, "x")?,
-        control: read("names.control", &raw.names.control, dims.control, "u")?,
-        modes: read("names.modes", &raw.names.modes, dims.modes, "mode")?,
-        state_units: read("units.state", &raw.units.state, dims.state, "")?,
-        control_units: read("units.control", &raw.units.control, dims.control, "")?,
+        state: read("names.state", &raw.names.state, state)?,
+        control: read("names.control", &raw.names.control, control)?,
+        modes: read("names.modes", &raw.names.modes, modes)?,
+        state_units: read("units.state", &raw.units.state, state_units)?,
+        control_units: read("units.control", &raw.units.control, control_units)?,
     })
 }
 

@@ -65,7 +65,7 @@ fn good_file_reads() {
         (dims.state, dims.control, dims.modes, dims.noise),
         (2, 1, 2, 2)
     );
-    let data = plant.lqr_data();
+    let data = plant.lqr_data().unwrap();
     assert_eq!(
         data.a[1],
         DMatrix::from_row_slice(2, 2, &[1.0, 0.1, 0.0, 1.0])
@@ -90,13 +90,13 @@ fn resolved_file_reads_back() {
     for name in ["switched-lqr-3-2", "switched-lqr-5-3"] {
         let plant = load_plant(name, &[]).unwrap();
         let again = parse(&plant.resolved_toml()).unwrap();
-        assert_eq!(again.lqr_data(), plant.lqr_data());
+        assert_eq!(again.lqr_data().unwrap(), plant.lqr_data().unwrap());
         assert_eq!(again.initial(), plant.initial());
         assert_eq!(again.target_class(), plant.target_class());
     }
     let plant = parse(GOOD).unwrap();
     let again = parse(&plant.resolved_toml()).unwrap();
-    assert_eq!(again.lqr_data(), plant.lqr_data());
+    assert_eq!(again.lqr_data().unwrap(), plant.lqr_data().unwrap());
     assert_eq!(again.names(), plant.names());
     assert_eq!(again.resolved_toml(), plant.resolved_toml());
 }

@@ -66,7 +66,6 @@ pub(super) fn from_shared(
         r: vec![DMatrix::identity(n, n) * control_cost; modes],
         affine: Vec::new(),
         noise_std: Vec::new(),
-        bounds: None,
         state_clamp,
     }
 }

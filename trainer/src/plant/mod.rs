@@ -5,9 +5,12 @@
 //! `x' = f(x, d, u, w)`, stage cost `l(x, d, u)` at `t = 0..horizon`.
 
 mod bank;
+pub mod baseline;
 mod check;
 pub mod constraints;
+pub mod disturbance;
 mod dynamics;
+pub mod family;
 pub mod file;
 pub mod generator;
 pub mod model;
@@ -17,11 +20,14 @@ pub mod states;
 pub mod switched_lqr;
 mod values;
 
+pub use baseline::{Baseline, ReferencePolicy};
 pub use constraints::{Constraints, OwnedModeRules, RateLimits, Watch};
-pub use model::{InitialBox, Names, PlantModel};
+pub use disturbance::Disturbance;
+pub use family::{Family, FamilyData, FamilyPlant};
+pub use model::{BuiltPlant, ControlBounds, InitialBox, Names, PlantModel};
 pub use ready::{is_plant_key, load_plant, ready_names};
 pub use states::read_states;
-pub use switched_lqr::{ControlBounds, SwitchedLqr, SwitchedLqrData};
+pub use switched_lqr::{SwitchedLqr, SwitchedLqrData};
 
 use crate::numeric::{Real, Scalar};
 
@@ -49,7 +55,7 @@ pub trait Plant<T: Real>: Send + Sync {
 
     /// Writes `f(x, mode, u, noise)` to `next` and returns the stage cost `l(x, mode, u)`.
     ///
-    /// `noise` is standard normal (the plant scales it) and empty where `Dims::noise` is 0.
+    /// `noise` is what [`Disturbance::draw`] gives for the plant: standard normal numbers, which the plant scales, or demand.
     fn step<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S;
 
     /// Vector-Jacobian product of [`Plant::step`].

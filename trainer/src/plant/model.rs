@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Constraints, ControlBounds, Dims, SwitchedLqr, SwitchedLqrData, Watch};
+use super::family::{BaselineSetting, FamilyData, FamilyPlant, SafeLaw, Scaling};
+use super::{Baseline, Constraints, Dims, Disturbance, SwitchedLqrData, Watch};
+use crate::Result;
 use crate::numeric::{Purpose, Real, Stream};
 
 /// Names and units of states, controls and modes, for reports and for the policy file.
@@ -20,6 +22,15 @@ pub struct Names {
     pub control_units: Vec<String>,
 }
 
+/// Box in which a policy must keep every control.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlBounds {
+    /// Least allowed value of each of the m controls.
+    pub lower: Vec<f64>,
+    /// Greatest allowed value of each of the m controls; `lower[i] <= upper[i]`.
+    pub upper: Vec<f64>,
+}
+
 /// The box from which initial states are drawn, uniformly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InitialBox {
@@ -28,6 +39,9 @@ pub struct InitialBox {
     /// Half the length of each of the n edges, at least 0.
     pub half_width: Vec<f64>,
 }
+
+/// What [`PlantModel::build`] makes.
+pub type BuiltPlant<T> = FamilyPlant<T>;
 
 /// A plant that has been read and checked; made by [`super::load_plant`].
 #[derive(Clone, Debug)]
@@ -40,7 +54,11 @@ pub struct PlantModel {
     pub(super) sample_time_s: f64,
     pub(super) target_class: u32,
     pub(super) names: Names,
-    pub(super) data: SwitchedLqrData,
+    pub(super) family: FamilyData,
+    pub(super) disturbance: Disturbance,
+    /// Costs before this step do not count.
+    pub(super) cost_from: usize,
+    pub(super) bounds: Option<ControlBounds>,
     pub(super) constraints: Constraints,
     pub(super) watch: Watch,
     pub(super) initial: InitialBox,
@@ -67,10 +85,10 @@ impl PlantModel {
         &self.source
     }
 
-    /// Sizes n, m, M and the length of the noise vector (0 or n).
+    /// Sizes n, m, M and the length of the noise vector.
     #[must_use]
     pub fn dims(&self) -> Dims {
-        self.data.dims()
+        self.family.dims()
     }
 
     /// Number of steps T of an episode, at least 1.
@@ -105,22 +123,90 @@ impl PlantModel {
         &self.names
     }
 
-    /// The matrices in `f64`.
+    /// The plant's equations and numbers.
     #[must_use]
-    pub fn lqr_data(&self) -> &SwitchedLqrData {
-        &self.data
+    pub fn family(&self) -> &FamilyData {
+        &self.family
+    }
+
+    /// The matrices in `f64` of a switched linear-quadratic plant; `None` for every other kind, to which nothing that is
+    /// derived from them applies.
+    #[must_use]
+    pub fn lqr_data(&self) -> Option<&SwitchedLqrData> {
+        match &self.family {
+            FamilyData::SwitchedLqr(data) => Some(data),
+        }
     }
 
     /// The plant over coefficients of type `T`, for simulation.
     #[must_use]
-    pub fn build<T: Real>(&self) -> SwitchedLqr<T> {
-        SwitchedLqr::from_data(&self.data)
+    pub fn build<T: Real>(&self) -> BuiltPlant<T> {
+        self.family.build()
+    }
+
+    /// Distribution of the noise vector of a step.
+    #[must_use]
+    pub fn disturbance(&self) -> &Disturbance {
+        &self.disturbance
+    }
+
+    /// Whether a normal process noise can be added to the plant.
+    #[must_use]
+    pub fn takes_noise(&self) -> bool {
+        self.family.clone().set_noise(Vec::new())
+    }
+
+    /// First step whose cost counts in an episode's cost, less than the horizon: what comes before is warm-up, in which
+    /// the initial state is forgotten. Training learns from the costs of all steps.
+    #[must_use]
+    pub fn cost_from(&self) -> usize {
+        self.cost_from
+    }
+
+    /// Number of an episode's steps whose cost counts, for an episode of `steps` steps.
+    #[must_use]
+    pub fn counted_steps(&self, steps: usize) -> usize {
+        steps.saturating_sub(self.cost_from)
+    }
+
+    /// Names of the classical controllers that the family brings along, the best known first; empty for switched
+    /// linear-quadratic plants, whose references are computed.
+    #[must_use]
+    pub fn baseline_names(&self) -> &'static [&'static str] {
+        self.family.baseline_names()
+    }
+
+    /// The classical controller `name`; `None` if the family has none of that name.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] where the controller does not exist for this plant.
+    pub fn baseline(&self, name: &str) -> Result<Option<Baseline>> {
+        let setting = BaselineSetting {
+            horizon: self.horizon,
+            cost_from: self.cost_from,
+            initial: &self.initial,
+            bounds: self.bounds.as_ref(),
+            sample_time_s: self.sample_time_s,
+        };
+        self.family.baseline(name, &setting)
+    }
+
+    /// Typical magnitudes of states and costs.
+    #[must_use]
+    pub fn scaling(&self) -> Scaling {
+        self.family.scaling()
+    }
+
+    /// The family's safe law, before bounds.
+    #[must_use]
+    pub fn safe_law(&self) -> SafeLaw {
+        self.family.safe_law()
     }
 
     /// Bounds that a policy must apply to the controls.
     #[must_use]
     pub fn bounds(&self) -> Option<&ControlBounds> {
-        self.data.bounds.as_ref()
+        self.bounds.as_ref()
     }
 
     /// Rate limits and mode rules that bind a policy in training and on the device.

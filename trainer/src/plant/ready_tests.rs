@@ -16,8 +16,8 @@ fn ready_plants_load_with_their_states() {
         assert_eq!(plant.name(), name);
         assert_eq!((dims.state, dims.control, dims.modes), (n, n, modes));
         assert_eq!((plant.horizon(), plant.discount()), (20, 1.0));
-        assert_eq!(plant.lqr_data().state_clamp, 100.0);
-        assert!(plant.lqr_data().r.iter().all(|r| r[(0, 0)] == 0.1));
+        assert_eq!(plant.lqr_data().unwrap().state_clamp, 100.0);
+        assert!(plant.lqr_data().unwrap().r.iter().all(|r| r[(0, 0)] == 0.1));
         let states = plant.test_states().unwrap();
         assert_eq!(states.len(), 1024);
         let bound = 10.0 / (n as f64).sqrt();
@@ -30,7 +30,7 @@ fn ready_matrices_are_of_the_family() {
     for name in ready_names() {
         let plant = load_plant(name, &[]).unwrap();
         let (n, modes) = generated_size(name).unwrap();
-        let data = plant.lqr_data();
+        let data = plant.lqr_data().unwrap();
         // Same actuators, Q, R as our generator; A of the same form from another random source.
         let family = crate::plant::generator::switched_actuators(n, modes, 0);
         assert_eq!(
@@ -61,7 +61,7 @@ fn archive_and_json_hold_the_same_plant() {
     let origin = Origin::BuiltIn(FILES);
     let from_json = parse_plant(&json, Path::new("json"), &origin, &Overrides::default()).unwrap();
     let from_archive = load_plant("switched-lqr-8-4", &[]).unwrap();
-    assert!(from_json.lqr_data() == from_archive.lqr_data());
+    assert!(from_json.lqr_data().unwrap() == from_archive.lqr_data().unwrap());
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn generated_plants_take_a_seed() {
     let plain = load_plant("switched-lqr-10-3", &[]).unwrap();
     let zero = load_plant("switched-lqr-10-3", &[set("seed", "0")]).unwrap();
     let three = load_plant("switched-lqr-10-3", &[set("seed", "3")]).unwrap();
-    assert_eq!(plain.lqr_data(), zero.lqr_data());
-    assert_ne!(plain.lqr_data(), three.lqr_data());
+    assert_eq!(plain.lqr_data().unwrap(), zero.lqr_data().unwrap());
+    assert_ne!(plain.lqr_data().unwrap(), three.lqr_data().unwrap());
     assert_ne!(plain.target_class(), three.target_class());
     assert!(three.source_text().contains("seed = 3"));
     assert!(plain.test_states().is_none());
@@ -86,7 +86,7 @@ fn sets_replace_horizon_and_clamp_and_leave_the_trainers_keys() {
     ];
     let plant = load_plant("switched-lqr-3-2", &sets).unwrap();
     assert_eq!(plant.horizon(), 5);
-    assert_eq!(plant.lqr_data().state_clamp, 7.5);
+    assert_eq!(plant.lqr_data().unwrap().state_clamp, 7.5);
     assert!(is_plant_key("seed") && is_plant_key("horizon") && is_plant_key("state_clamp"));
     assert!(!is_plant_key("epochs"));
 }

@@ -1,9 +1,9 @@
 //! Writing a plant back as a self-contained plant file.
 
-use nalgebra::DMatrix;
 use toml::{Table, Value};
 
-use super::PlantModel;
+use super::values::{numbers, strings};
+use super::{Family, PlantModel, SwitchedLqrData};
 
 /// See [`PlantModel::resolved_toml`].
 pub(super) fn to_toml(model: &PlantModel) -> String {
@@ -22,31 +22,23 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
         "target_class",
         Value::Integer(i64::from(model.target_class)),
     );
-    put("state_clamp", Value::Float(model.data.state_clamp));
-    if !model.data.noise_std.is_empty() {
-        put("noise", numbers(&model.data.noise_std));
+    if model.cost_from > 0 {
+        put("cost_from", Value::Integer(model.cost_from as i64));
     }
-
-    let data = &model.data;
-    let mut dynamics = Table::new();
-    for (key, matrices) in [
-        ("A", &data.a),
-        ("B", &data.b),
-        ("Q", &data.q),
-        ("R", &data.r),
-    ] {
-        dynamics.insert(
-            key.into(),
-            Value::Array(matrices.iter().map(matrix).collect()),
-        );
+    if let Some(clamp) = model.family.state_clamp() {
+        put("state_clamp", Value::Float(clamp));
     }
-    if !data.affine.is_empty() {
-        let rows = data.affine.iter().map(|c| numbers(c.as_slice())).collect();
-        dynamics.insert("affine".into(), Value::Array(rows));
+    if !model.family.noise_std().is_empty() {
+        put("noise", numbers(model.family.noise_std()));
+    }
+    let mut dynamics = model.family.to_table();
+    // The first kind is what a file without one means.
+    if model.family.kind() != SwitchedLqrData::KIND {
+        dynamics.insert("kind".into(), model.family.kind().into());
     }
     put("dynamics", Value::Table(dynamics));
 
-    if let Some(bounds) = &data.bounds {
+    if let Some(bounds) = &model.bounds {
         put(
             "bounds",
             table([
@@ -93,21 +85,4 @@ fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
             .map(|(k, v)| (k.to_owned(), v))
             .collect(),
     )
-}
-
-fn numbers(values: &[f64]) -> Value {
-    Value::Array(values.iter().map(|&v| Value::Float(v)).collect())
-}
-
-fn strings(values: &[String]) -> Value {
-    Value::Array(values.iter().map(|v| Value::from(v.as_str())).collect())
-}
-
-fn matrix(matrix: &DMatrix<f64>) -> Value {
-    let row = |i: usize| {
-        (0..matrix.ncols())
-            .map(|j| Value::Float(matrix[(i, j)]))
-            .collect()
-    };
-    Value::Array((0..matrix.nrows()).map(|i| Value::Array(row(i))).collect())
 }

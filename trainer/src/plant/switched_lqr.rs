@@ -4,19 +4,15 @@
 //! The paper's family (Alvo, Russo, Kanoria, arXiv 2605.14297) has no `c_d` and no noise.
 
 use nalgebra::{DMatrix, DVector};
+use toml::{Table, Value};
 
 use super::bank::Bank;
+use super::dynamics::DynamicsTable;
+use super::family::{Family, Loaded, ReadAt};
+use super::values::{numbers, rows};
 use super::{Dims, Plant};
+use crate::Result;
 use crate::numeric::{Real, Scalar};
-
-/// Box in which a policy must keep every control.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ControlBounds {
-    /// Least allowed value of each of the m controls.
-    pub lower: Vec<f64>,
-    /// Greatest allowed value of each of the m controls; `lower[i] <= upper[i]`.
-    pub upper: Vec<f64>,
-}
 
 /// The numbers of a switched linear-quadratic plant, in `f64`.
 ///
@@ -37,8 +33,6 @@ pub struct SwitchedLqrData {
     pub affine: Vec<DVector<f64>>,
     /// Standard deviation of the process noise on each state; empty where the plant has none.
     pub noise_std: Vec<f64>,
-    /// Bounds on the controls. They are data for policies: `step` does not apply them.
-    pub bounds: Option<ControlBounds>,
     /// Every coordinate of the next state is clamped to `+-state_clamp`; greater than 0.
     pub state_clamp: f64,
 }
@@ -55,6 +49,78 @@ impl SwitchedLqrData {
             control: self.b[0].ncols(),
             modes: self.a.len(),
             noise: self.noise_std.len(),
+        }
+    }
+}
+
+impl Family for SwitchedLqrData {
+    const KIND: &'static str = "switched-lqr";
+    type Simulator<T: Real> = SwitchedLqr<T>;
+
+    fn read(table: Table, at: &ReadAt<'_>) -> Result<Loaded<Self>> {
+        at.table::<DynamicsTable>(table)?.read(at)
+    }
+
+    fn to_table(&self) -> Table {
+        let mut table = Table::new();
+        for (key, matrices) in [
+            ("A", &self.a),
+            ("B", &self.b),
+            ("Q", &self.q),
+            ("R", &self.r),
+        ] {
+            let list = Value::Array(matrices.iter().map(rows).collect());
+            table.insert(key.into(), list);
+        }
+        if !self.affine.is_empty() {
+            let rows = self.affine.iter().map(|c| numbers(c.as_slice())).collect();
+            table.insert("affine".into(), Value::Array(rows));
+        }
+        table
+    }
+
+    fn dims(&self) -> Dims {
+        Self::dims(self)
+    }
+
+    fn build<T: Real>(&self) -> SwitchedLqr<T> {
+        SwitchedLqr::from_data(self)
+    }
+
+    fn set_noise(&mut self, std: Vec<f64>) -> bool {
+        self.noise_std = std;
+        true
+    }
+
+    fn noise_std(&self) -> &[f64] {
+        &self.noise_std
+    }
+
+    fn set_state_clamp(&mut self, clamp: f64) -> bool {
+        self.state_clamp = clamp;
+        true
+    }
+
+    fn state_clamp(&self) -> Option<f64> {
+        Some(self.state_clamp)
+    }
+
+    /// Every entry of every distinct A and B, row by row.
+    fn scale_parameters(&mut self, factor: &mut dyn FnMut() -> f64) {
+        for matrices in [&mut self.a, &mut self.b] {
+            let given = matrices.clone();
+            for mode in 0..given.len() {
+                let known = given[..mode].iter().position(|other| *other == given[mode]);
+                if let Some(same) = known {
+                    matrices[mode] = matrices[same].clone();
+                    continue;
+                }
+                for i in 0..given[mode].nrows() {
+                    for j in 0..given[mode].ncols() {
+                        matrices[mode][(i, j)] *= factor();
+                    }
+                }
+            }
         }
     }
 }

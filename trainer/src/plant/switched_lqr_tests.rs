@@ -91,7 +91,6 @@ fn random_data(seed: u64, n: usize, m: usize, modes: usize, diagonal: bool) -> S
         r,
         affine,
         noise_std: (0..n).map(|i| 0.1 * i as f64).collect(),
-        bounds: None,
         state_clamp: 4.0,
     }
 }
@@ -259,7 +258,6 @@ fn integrator() -> SwitchedLqrData {
         r: vec![DMatrix::identity(1, 1) * 0.1],
         affine: vec![],
         noise_std: vec![],
-        bounds: None,
         state_clamp: 100.0,
     }
 }

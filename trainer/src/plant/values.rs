@@ -121,3 +121,19 @@ fn describe(value: &Value) -> String {
         other => format!("`{other}`"),
     }
 }
+
+/// An array of numbers.
+pub(super) fn numbers(values: &[f64]) -> Value {
+    Value::Array(values.iter().map(|&v| Value::Float(v)).collect())
+}
+
+/// An array of texts.
+pub(super) fn strings(values: &[String]) -> Value {
+    Value::Array(values.iter().map(|v| Value::from(v.as_str())).collect())
+}
+
+/// A matrix as an array of rows.
+pub(super) fn rows(matrix: &DMatrix<f64>) -> Value {
+    let row = |i: usize| numbers(&matrix.row(i).iter().copied().collect::<Vec<_>>());
+    Value::Array((0..matrix.nrows()).map(row).collect())
+}

@@ -5,7 +5,8 @@ use std::ops::Range;
 use policy_format::ModeHistory;
 
 use crate::numeric::dense::Steps;
-use crate::numeric::{LANES, Lanes, Real};
+use crate::numeric::{LANES, Lanes, Real, Stream};
+use crate::plant::Disturbance;
 use crate::policy::Model;
 
 /// A vector of lanes per step, stored contiguously.
@@ -109,7 +110,7 @@ pub fn blend<T: Real>(mask: Lanes<T>, new: Lanes<T>, old: Lanes<T>) -> Lanes<T> 
 pub struct Tape<T> {
     /// States `[n]`, one more than steps.
     pub state: Track<T>,
-    /// Standard normal process noise `[noise]`.
+    /// Noise that the plant is given `[noise]`.
     pub noise: Track<T>,
     /// Uniform numbers in [0, 1) that draw the choices `[1]`.
     pub uniform: Track<T>,
@@ -198,6 +199,20 @@ impl<T: Real> Tape<T> {
             d_head: track(m),
             d_law: track(m),
             clamped: 0,
+        }
+    }
+
+    /// Draws the noise of every step of one lane, steps in order, from `stream`.
+    pub fn draw_noise(&mut self, disturbance: &Disturbance, stream: &mut Stream, lane: usize) {
+        if disturbance.is_empty() {
+            return;
+        }
+        let mut drawn = vec![0.0; disturbance.len()];
+        for t in 0..self.steps() {
+            disturbance.draw(stream, &mut drawn);
+            for (w, &value) in self.noise.at_mut(t).iter_mut().zip(&drawn) {
+                w.0[lane] = T::from_f64(value);
+            }
         }
     }
 

@@ -24,8 +24,10 @@ const CELLS: usize = 120;
 const MAP_POINTS: usize = 240;
 /// Test states of the robustness table.
 const ROBUSTNESS_STATES: usize = 256;
-/// Test states of the runs beyond the horizon.
-const LONG_STATES: usize = 64;
+/// Test states of the runs beyond the horizon: so long an episode is a mean over time already.
+const LONG_STATES: usize = 16;
+/// Steps of such a run where none are asked for, or ten horizons where that is more.
+const LONG_STEPS: usize = 10_000;
 /// Most steps of such a run: hundreds of thousands of horizons, and minutes of work.
 const MAX_STEPS: usize = 10_000_000;
 
@@ -104,11 +106,11 @@ impl Figures {
 }
 
 /// Computes the figures of a run; references come from the user's cache where they have been computed before. `steps`
-/// asks for runs of that many steps, beyond the horizon, under process noise: the plant's own, else one of the standard
-/// suite's sensor noise.
+/// is the length of the runs beyond the horizon under process noise (the plant's own, else one of the standard
+/// suite's sensor noise): by default 10,000, or ten horizons where that is more; 0 leaves them out.
 ///
 /// # Errors
-/// [`Error::Usage`] for steps within the horizon or above ten million; as [`evaluate_policy`] and [`robustness`].
+/// [`Error::Usage`] for steps within the horizon (but 0) or above ten million; as [`evaluate_policy`] and [`robustness`].
 pub fn compute(
     run: &RunRecord,
     steps: Option<usize>,
@@ -116,9 +118,10 @@ pub fn compute(
 ) -> Result<Figures> {
     let plant = &run.plant;
     let (horizon, seed) = (plant.horizon(), EVALUATION_SEED);
-    if let Some(steps) = steps.filter(|steps| !(horizon + 1..=MAX_STEPS).contains(steps)) {
+    let steps = steps.unwrap_or_else(|| LONG_STEPS.max(horizon.saturating_mul(10)).min(MAX_STEPS));
+    if steps != 0 && !(horizon + 1..=MAX_STEPS).contains(&steps) {
         return Err(Error::Usage(format!(
-            "--steps: found {steps}; allowed: {} to {MAX_STEPS}, beyond the horizon",
+            "--steps: found {steps}; allowed: {} to {MAX_STEPS}, beyond the horizon, or 0 to leave it out",
             horizon + 1
         )));
     }
@@ -178,8 +181,8 @@ pub fn compute(
         &|_| {},
     )?;
     let long = match steps {
-        None => None,
-        Some(steps) => {
+        0 => None,
+        steps => {
             progress(ReportStage::Long);
             let states = &states[..states.len().min(LONG_STATES)];
             Some(beyond(plant, name, run.policy.bytes(), states, steps)?)
@@ -206,7 +209,8 @@ fn beyond(
     states: &[Vec<f64>],
     steps: usize,
 ) -> Result<RobustnessTable> {
-    let own = !plant.lqr_data().noise_std.is_empty();
+    // A plant with random numbers of its own, or one that takes no normal noise, runs as it is.
+    let own = plant.dims().noise > 0 || !plant.takes_noise();
     let sensor = standard_suite(plant)
         .iter()
         .map(|scenario| scenario.perturbation.sensor)

@@ -216,14 +216,13 @@ fn comparison(run: &RunRecord, figures: &Figures) -> String {
             references.averaged_riccati_cost,
             false,
         ),
-        (
-            "round robin".into(),
-            Some(references.round_robin_cost),
-            false,
-        ),
+        ("round robin".into(), references.round_robin_cost, false),
     ];
     for (mode, &cost) in references.fixed_mode_costs.iter().enumerate() {
         rows.push((format!("fixed mode {mode}"), Some(cost), false));
+    }
+    for baseline in &references.baselines {
+        rows.push((baseline.name.clone(), Some(baseline.mean_cost), false));
     }
     let (count, own) = figures.states;
     let mut text = format!(

@@ -21,13 +21,15 @@ pub struct Trace {
     pub modes: Vec<usize>,
     /// Stage costs at t = 0..steps.
     pub costs: Vec<f64>,
+    /// First step whose cost counts.
+    pub cost_from: usize,
 }
 
 impl Trace {
-    /// Undiscounted sum of the stage costs.
+    /// Undiscounted sum of the stage costs that count.
     #[must_use]
     pub fn cost(&self) -> f64 {
-        self.costs.iter().sum()
+        self.costs.iter().skip(self.cost_from).sum()
     }
 }
 
@@ -147,6 +149,7 @@ pub fn trace(
         controls: Vec::with_capacity(steps),
         modes: Vec::with_capacity(steps),
         costs: Vec::with_capacity(steps),
+        cost_from: plant.cost_from(),
     };
     for t in 0..steps {
         let mut u = vec![0.0; dims.control];
@@ -156,9 +159,7 @@ pub fn trace(
                 *u = u.clamp(bounds.lower[i], bounds.upper[i]);
             }
         }
-        for value in &mut w {
-            *value = noise.normal();
-        }
+        plant.disturbance().draw(&mut noise, &mut w);
         result
             .costs
             .push(dynamics.step(mode, &x, &u, &w, &mut next));
@@ -227,7 +228,7 @@ mod tests {
         let known = known.unwrap().mean_cost;
         assert!((mean / known - 1.0).abs() < 1e-12, "{mean} {known}");
 
-        let averaged = AveragedRiccati::new(&RiccatiModes::new(plant.lqr_data())).unwrap();
+        let averaged = AveragedRiccati::new(&RiccatiModes::new(plant.lqr_data().unwrap())).unwrap();
         for (i, (x, known)) in states
             .iter()
             .zip(simulate(&plant, &averaged, states, 20, 1))

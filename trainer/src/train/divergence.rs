@@ -17,6 +17,12 @@ pub(super) fn blows_up(cost: f64, start_cost: f64, epoch: &EpochMetrics) -> bool
     !cost.is_finite() || (cost > BLOW_UP * start_cost && epoch.clamped > 0)
 }
 
+/// Whether the sampled cost of an epoch says that the policy must be validated now, due or not: divergence is then
+/// named in the epoch in which it happened.
+pub(super) fn is_suspected(epoch: &EpochMetrics, start_cost: f64) -> bool {
+    blows_up(epoch.cost, start_cost, epoch)
+}
+
 /// The error of a diverged run; `validation` is the cost that gave it away, where it was one.
 pub(super) fn error(
     config: &TrainConfig,
@@ -165,5 +171,9 @@ mod tests {
         assert!(!blows_up(1e6, 1.0, &epoch));
         epoch.clamped = 1;
         assert!(blows_up(1e6, 1.0, &epoch) && !blows_up(99.0, 1.0, &epoch));
+        epoch.cost = 99.0;
+        assert!(!is_suspected(&epoch, 1.0));
+        epoch.cost = 101.0;
+        assert!(is_suspected(&epoch, 1.0));
     }
 }

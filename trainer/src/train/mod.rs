@@ -5,6 +5,7 @@ pub mod advantage;
 pub mod checkpoint;
 pub mod critic;
 pub mod cross_term;
+mod directory;
 mod divergence;
 pub mod estimator;
 mod gaussian;

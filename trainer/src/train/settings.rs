@@ -290,11 +290,14 @@ impl Default for PolicySettings {
     }
 }
 
+/// Most quadratic forms of a critic.
+pub(super) const MOST_FORMS: usize = 256;
+
 /// `[critic]`: the structure of the critic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CriticSettings {
-    /// Quadratic forms, of which the least counts, at least 1: the optimal value of an unconstrained switched
+    /// Quadratic forms, of which the least counts, 1 to [`MOST_FORMS`]: the optimal value of an unconstrained switched
     /// linear-quadratic plant is a least of quadratic forms.
     #[serde(skip_serializing_if = "is_one")]
     pub forms: usize,

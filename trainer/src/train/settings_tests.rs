@@ -111,6 +111,7 @@ fn values_out_of_range_are_refused() {
         ("policy.laws_per_mode", "0"),
         ("policy.laws_per_mode", "257"),
         ("policy.score_spread", "-1"),
+        ("policy.score_spread", "1e30"),
         ("policy.selector_hidden", "[0]"),
         ("policy.selector_hidden", "[1, 1, 1, 1, 1]"),
         ("policy.control_hidden", "[2000]"),

@@ -116,14 +116,8 @@ impl Shard {
                     }
                 }
             }
-            if !tape.noise.at(0).is_empty() {
-                let mut stream = Stream::new(seed, Purpose::Noise, trajectory);
-                for t in 0..tape.steps() {
-                    for w in tape.noise.at_mut(t) {
-                        w.0[lane] = stream.normal() as f32;
-                    }
-                }
-            }
+            let mut stream = Stream::new(seed, Purpose::Noise, trajectory);
+            tape.draw_noise(plant.disturbance(), &mut stream, lane);
         }
     }
 }

@@ -18,7 +18,7 @@ fn pairs(sets: &[(&str, &str)]) -> Vec<(String, String)> {
 /// Runs `check` on a shard of the plant `switched-lqr-3-2` that has been rolled out.
 fn with_shard(
     sets: &[(&str, &str)],
-    check: impl Fn(&mut Shard, Context<'_, crate::plant::SwitchedLqr<f32>>, &PlantModel),
+    check: impl Fn(&mut Shard, Context<'_, crate::plant::BuiltPlant<f32>>, &PlantModel),
 ) {
     let description =
         load_plant("switched-lqr-3-2", &pairs(&[("horizon", "6")])).expect("a ready plant");

@@ -88,6 +88,20 @@ impl Projections {
             .fold(0.0, f64::max)
     }
 
+    /// Greatest |z| that estimates of this spread with a bias of `bias` are expected to show: what a test of so many
+    /// can see. Does not depend on their mean.
+    #[must_use]
+    pub fn expected_z(&self, estimates: &[Vec<f64>], bias: &[f64]) -> f64 {
+        self.vectors
+            .iter()
+            .map(|(block, vector)| {
+                let (_, error) = projected(estimates, block, vector);
+                dot(&bias[block.clone()], vector).abs()
+                    / error.max(rounding(estimates, block, vector))
+            })
+            .fold(0.0, f64::max)
+    }
+
     /// Standard error of the mean's projection on the whole exact gradient, relative to the gradient's norm.
     #[must_use]
     pub fn relative_standard_error(&self, estimates: &[Vec<f64>]) -> f64 {

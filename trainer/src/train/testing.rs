@@ -211,10 +211,10 @@ impl Case {
             gains: structure.gains,
             control_hidden: structure.control.clone(),
             head_per_choice: structure.head_per_choice,
-            bounds: data
-                .bounds
-                .as_ref()
-                .map(|b| (b.lower.clone(), b.upper.clone())),
+            bounds: structure.rough.then(|| {
+                let lower = (0..m).map(|i| -0.5 - 0.1 * i as f64).collect();
+                (lower, vec![0.6; m])
+            }),
             constraints: crate::plant::Constraints::default(),
         });
         let critic = CriticSettings {
@@ -291,10 +291,10 @@ impl Case {
             }
             for lane in 0..LANES {
                 least = least.min(tape.norm.at(t)[0].0[lane] / 5.0);
-                if let Some(bounds) = &self.data.bounds {
+                if let Some((lower, upper)) = &self.model.shape().bounds {
                     for (i, u) in tape.law.at(t).iter().enumerate() {
-                        least = least.min((u.0[lane] - bounds.lower[i]).abs());
-                        least = least.min((u.0[lane] - bounds.upper[i]).abs());
+                        least = least.min((u.0[lane] - lower[i]).abs());
+                        least = least.min((u.0[lane] - upper[i]).abs());
                     }
                 }
             }
@@ -352,17 +352,12 @@ fn plant(stream: &mut Stream, sizes: Sizes, rough: bool) -> SwitchedLqrData {
         r,
         affine: Vec::new(),
         noise_std: Vec::new(),
-        bounds: None,
         state_clamp: 1e6,
     };
     if rough {
         let affine = |_| DVector::from_fn(n, |_, _| 0.3 * stream.normal());
         data.affine = (0..modes).map(affine).collect();
         data.noise_std = vec![0.2; n];
-        data.bounds = Some(crate::plant::ControlBounds {
-            lower: (0..m).map(|i| -0.5 - 0.1 * i as f64).collect(),
-            upper: vec![0.6; m],
-        });
         data.state_clamp = 3.0;
     }
     data

@@ -14,6 +14,7 @@ use crate::train::rollout::{Selection, Worker};
 pub struct Validation {
     workers: Vec<(Worker<f32>, usize)>,
     states: usize,
+    cost_from: usize,
     arch: Arch,
 }
 
@@ -40,11 +41,8 @@ impl Validation {
                     for (x, &value) in worker.tape.state.at_mut(0).iter_mut().zip(&initial) {
                         x.0[lane] = value as f32;
                     }
-                    for t in 0..plant.horizon() {
-                        for w in worker.tape.noise.at_mut(t) {
-                            w.0[lane] = stream.normal() as f32;
-                        }
-                    }
+                    let tape = &mut worker.tape;
+                    tape.draw_noise(plant.disturbance(), &mut stream, lane);
                 }
                 (worker, used)
             })
@@ -52,13 +50,14 @@ impl Validation {
         Self {
             workers,
             states,
+            cost_from: plant.cost_from(),
             arch: Arch::new(),
         }
     }
 
     /// Mean cost per episode with the arg-max selector.
     pub fn cost<P: Plant<f32>>(&mut self, plant: &P, model: &Model, parameters: &[f32]) -> f64 {
-        let arch = self.arch;
+        let (arch, cost_from) = (self.arch, self.cost_from);
         let costs: Vec<f64> = self
             .workers
             .par_iter_mut()
@@ -71,7 +70,7 @@ impl Validation {
                 });
                 let tape = &worker.tape;
                 let mut cost = Lanes::default();
-                for t in 0..tape.steps() {
+                for t in cost_from..tape.steps() {
                     cost = cost + tape.cost.at(t)[0];
                 }
                 cost.0[..*used].iter().map(|&c| f64::from(c)).sum()

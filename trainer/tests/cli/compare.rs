@@ -122,6 +122,7 @@ fn results_agree_with_train_and_eval_and_another_command_adds_to_them() {
             "policy_sha256",
             "mean_cost",
             "gap_percent",
+            "gap_percent_start",
             "env_steps",
             "epochs",
             "policy_bytes",
@@ -248,6 +249,56 @@ fn bad_input_is_refused_before_anything_is_written() {
         &[PLANT, "--out", "out"],
         &["out/results.jsonl: line 1: found", "choose another --out"],
     );
+}
+
+/// A start is known to be refused only when it is made: no folder is left that was not there before.
+#[test]
+fn a_refused_start_leaves_nothing() {
+    let hpo = Hpo::new();
+    hpo.write(
+        "pushed.toml",
+        "name = \"pushed\"\nhorizon = 6\n[dynamics]\nA = [[1.1, 0.1], [0.0, 1.05]]\n\
+         B = [[[1.0], [0.1]], [[0.1], [1.0]]]\nQ = [[1.0, 0.0], [0.0, 1.0]]\nR = [[0.1]]\naffine = [0.1, 0.0]\n\
+         [initial]\nhalf_width = 2.0\n",
+    );
+    let args = ["compare", "pushed.toml", "--seeds", "1", "--epochs", "1"];
+    let start = ["--set", "train.start=averaged-riccati", "--out"];
+    hpo.refuses(
+        &[&args[..], &start, &["new"]].concat(),
+        &["train.start", "affine"],
+    );
+    assert!(!hpo.path("new").exists());
+    // A folder of the user's own stays, with what was in it.
+    std::fs::create_dir(hpo.path("old")).unwrap();
+    hpo.write("old/notes.txt", "mine");
+    hpo.refuses(
+        &[&args[..], &start, &["old"]].concat(),
+        &["train.start", "affine"],
+    );
+    assert_eq!(hpo.read("old/notes.txt"), b"mine");
+}
+
+/// The bytes of a policy to start from are part of what makes a run the same run, not its path.
+#[test]
+fn another_policy_behind_the_same_path_is_another_run() {
+    let hpo = Hpo::new();
+    let train = |seed: &str, out: &str| {
+        let args = [
+            "train", PLANT, "--epochs", "1", "--seed", seed, "--out", out,
+        ];
+        hpo.done(&[&args[..], &SMALL].concat());
+    };
+    train("1", "one");
+    train("2", "two");
+    let start = ["--set", "train.start=start.hpo"];
+    let run = || hpo.json(&arguments("1", "out", &start))["new_cells"].clone();
+    hpo.write("start.hpo", hpo.read("one/policy.hpo"));
+    assert_eq!(run(), 3);
+    assert_eq!(run(), 0);
+    hpo.write("start.hpo", hpo.read("two/policy.hpo"));
+    assert_eq!(run(), 3);
+    hpo.write("start.hpo", hpo.read("one/policy.hpo"));
+    assert_eq!(run(), 0);
 }
 
 /// One cell of the comparison that docs/results keeps, trained again: the command of docs/benchmarks.md still

@@ -64,12 +64,34 @@ fn the_page_shows_every_part_and_stands_alone() {
     ] {
         assert!(html.contains(part), "no `{part}`");
     }
-    // The shown command makes the same policy.
+    repeats(&hpo, &html, "run", "again");
+}
+
+/// The command that the page shows makes the same policy.
+fn repeats(hpo: &Hpo, html: &str, run: &str, again: &str) {
     let (_, command) = html.split_once("<pre class=\"command\">hpo ").unwrap();
     let (command, _) = command.split_once("</pre>").unwrap();
-    let words: Vec<&str> = command.split(' ').chain(["--out", "again"]).collect();
+    let words: Vec<&str> = command.split(' ').chain(["--out", again]).collect();
     hpo.done(&words);
-    assert_eq!(hpo.read("again/policy.hpo"), hpo.read("run/policy.hpo"));
+    let policy = |run: &str| hpo.read(&format!("{run}/policy.hpo"));
+    assert_eq!(policy(again), policy(run), "{command}");
+}
+
+/// A start decides defaults; a start from a policy names its file.
+#[test]
+fn the_command_of_a_run_with_a_start_repeats_it() {
+    let hpo = Hpo::new();
+    for (start, run) in [("averaged-riccati", "first"), ("first", "second")] {
+        let args = [
+            "train", PLANT, "--start", start, "--epochs", "2", "--out", run,
+        ];
+        let laws = ["--set", "policy.laws_per_mode=2"];
+        hpo.done(&[&args[..], &laws, &SMALL].concat());
+        hpo.done(&["report", run, "--steps", "0"]);
+        let html = String::from_utf8(hpo.read(&format!("{run}/report.html"))).unwrap();
+        assert!(html.contains(&format!("--start {start}")), "{start}");
+        repeats(&hpo, &html, run, &format!("{run}-again"));
+    }
 }
 
 #[test]
@@ -94,6 +116,11 @@ fn a_plant_without_a_valid_reference_is_said_to_have_none() {
     ] {
         assert!(html.contains(part), "no `{part}`");
     }
+    // Without --steps the page has its runs beyond the horizon; 0 leaves them out.
+    assert!(html.contains("Beyond the horizon") && html.contains("episodes of 10000 steps"));
+    hpo.done(&["report", "run", "--plant", "noisy.toml", "--steps", "0"]);
+    let html = String::from_utf8(hpo.read("run/report.html")).unwrap();
+    assert!(!html.contains("Beyond the horizon"));
     hpo.refuses(
         &["report", "run", "--plant", PLANT],
         &["--plant: found switched-lqr-3-2; allowed: the plant of the run"],

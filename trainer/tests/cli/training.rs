@@ -1,6 +1,6 @@
 //! Figures of training. It is deterministic, so these are no noisier than any other test.
 
-use super::support::{Hpo, PLANT};
+use super::support::{Hpo, PLANT, SMALL};
 
 #[test]
 fn a_short_training_comes_near_the_optimum() {
@@ -82,4 +82,28 @@ fn a_run_directory_says_what_it_holds() {
         hpo.json(&args)["mean_cost"].clone()
     };
     assert_eq!(cost("run/plant.toml"), cost(PLANT));
+}
+
+/// How many simulator calls an epoch makes is the file's business where every choice is tried: a limit that could not be
+/// kept is refused. An algorithm that tries one choice keeps it.
+#[test]
+fn a_limit_of_simulator_calls_and_a_policy_to_start_from() {
+    let hpo = Hpo::new();
+    hpo.small_run();
+    let args = ["train", PLANT, "--start", "run", "--env-steps", "100000"];
+    let args = [&args[..], &SMALL].concat();
+    hpo.refuses(
+        &[&args[..], &["--out", "more"]].concat(),
+        &["--env-steps: found a start from run", "allowed: --epochs"],
+    );
+    assert!(!hpo.path("more").exists());
+    for algo in ["ppo", "reinforce"] {
+        let run = hpo.json(&[&args[..], &["--algo", algo, "--out", algo]].concat());
+        let calls = run["env_steps"].as_u64().unwrap();
+        let epochs = run["epochs"].as_u64().unwrap();
+        assert!(
+            calls <= 100_000 && calls + calls / epochs > 100_000,
+            "{run}"
+        );
+    }
 }

@@ -19,13 +19,18 @@ use crate::device::session::Session;
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8::int8_policy;
+use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
 
 /// Longest wait for an answer of a device that logs every instruction.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Instructions of networks a to d on `board`, in binary32 and in 8 bits: `network` (its kernels, from the first
-/// instruction of each to its return), `step` (the whole control step), `overhead` (the step without all kernels),
-/// `spread` (greatest less least network over states that meet every path), and `network-cycles`, an estimate.
+/// Instructions of networks a to d on `board`, in binary32 and in 8 bits, and of a policy of the demo's shape; each without the
+/// sections that constrain and supervise, and with all of them (`a/f32-sections`): `network` (its kernels, from the first
+/// instruction of each to its return), `step` (the whole control step, supervisor included, from decoded observation to checked
+/// action), `overhead` (the step without all kernels), `limit` (issue 5's for the overhead), `spread` and `step-spread`
+/// (greatest less least network and step over states that meet every path, the episode's first step left out of the latter),
+/// `first-step`, and `network-cycles`, an estimate. Then `received` and `sent`: instructions of the link, per byte of the frames
+/// (COBS, CRC-32, the message itself, the calls of the semihosting link), of all steps together.
 ///
 /// Only what has `filter` in its name (`a/f32`, ..) is run. `progress` is told the name before.
 ///
@@ -38,50 +43,131 @@ pub fn device_bench(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Entry>> {
     let board = board::find(board_name)?;
-    let wanted = |shape: &NetworkShape, precision: &str| {
-        format!("{}/{precision}", shape.name).contains(filter)
-    };
-    let mut entries = Vec::new();
-    let any = NETWORKS
+    let cases: Vec<Case> = NETWORKS
         .iter()
-        .any(|shape| wanted(shape, "f32") || wanted(shape, "int8"));
-    if !any {
+        .flat_map(Case::of)
+        .filter(|case| case.name().contains(filter))
+        .collect();
+    if cases.is_empty() {
         return Err(Error::Usage(format!(
-            "--filter: found {filter}; allowed with --device: a part of a/f32, a/int8, .., d/int8"
+            "--filter: found {filter}; allowed with --device: a part of a/f32, a/int8, a/f32-sections, .., d/int8-sections, \
+             demo/f32, demo/f32-sections"
         )));
     }
+    let mut entries = Vec::new();
     progress("firmware");
     let elf = build_firmware(board, 0, &|_| {})?.elf;
     let code = Code::read(&elf)?;
-    for shape in &NETWORKS {
-        for precision in ["f32", "int8"] {
-            if !wanted(shape, precision) {
-                continue;
-            }
-            let name = format!("{}/{precision}", shape.name);
-            progress(&name);
-            let float = shape.policy()?;
-            let (policy, calls) = if precision == "f32" {
-                (float, shape.hidden.len() + 1)
-            } else {
-                // The quantisation of the input is one kernel more.
-                (int8_policy(&float, &[])?.file, shape.hidden.len() + 2)
-            };
-            let steps = run(board, &elf, &code, &policy, shape)?;
-            entries.extend(figures(&name, &steps, calls)?);
-        }
+    for case in cases {
+        let name = case.name();
+        progress(&name);
+        let (steps, frames) = run(board, &elf, &code, &case.policy()?, &case.shape)?;
+        entries.extend(figures(&name, &case, &steps)?);
+        entries.extend(link_figures(&name, &steps, &frames));
     }
     Ok(entries)
 }
 
-/// Runs a step on each of the shape's states, logging every instruction.
+/// What is measured at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The network.
+    pub shape: NetworkShape,
+    /// Whether the network is in 8 bits.
+    pub int8: bool,
+    /// Whether the policy has all sections that constrain and supervise.
+    pub sections: bool,
+}
+
+impl Case {
+    /// The cases of a shape.
+    #[must_use]
+    pub fn of(shape: &NetworkShape) -> Vec<Self> {
+        let case = |int8, sections| Self {
+            shape: *shape,
+            int8,
+            sections,
+        };
+        let mut cases = vec![case(false, false), case(false, true)];
+        if !shape.is_quadratic() {
+            cases.extend([case(true, false), case(true, true)]);
+        }
+        cases
+    }
+
+    /// Its name, such as `a/f32` or `a/int8-sections`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let precision = if self.int8 { "int8" } else { "f32" };
+        let sections = if self.sections { "-sections" } else { "" };
+        format!("{}/{precision}{sections}", self.shape.name)
+    }
+
+    /// Its policy.
+    ///
+    /// # Errors
+    /// [`Error::Negative`] if the policy cannot be made, which would be a bug.
+    pub fn policy(&self) -> Result<PolicyBuffer> {
+        let float = self.shape.policy(self.sections)?;
+        if self.int8 {
+            Ok(int8_policy(&float, &[])?.file)
+        } else {
+            Ok(float)
+        }
+    }
+
+    /// Kernel calls of its network; in 8 bits the quantisation of the input is one more.
+    const fn calls(&self) -> usize {
+        self.shape.calls() + self.int8 as usize
+    }
+}
+
+/// Bytes of a step's two frames.
+#[derive(Clone, Copy, Debug)]
+struct Frames {
+    request: usize,
+    reply: usize,
+}
+
+impl Frames {
+    fn of(seq: u32, state: &[f32], action: &Action) -> Option<Self> {
+        let mut frame = [0; MAX_FRAME];
+        Some(Self {
+            request: encode_frame(&Request::step(seq, state)?, &mut frame).ok()?,
+            reply: encode_frame(&Reply::Action(action.clone()), &mut frame).ok()?,
+        })
+    }
+}
+
+/// Instructions of the link per byte; the first request, before which there is no other, and the last reply are left out.
+fn link_figures(name: &str, steps: &[Step], frames: &[Frames]) -> Vec<Entry> {
+    let pairs = || steps.iter().zip(frames);
+    let received: u64 = pairs().map(|(step, _)| step.received.instructions).sum();
+    let requests: usize = pairs().map(|(_, frame)| frame.request).sum();
+    let answered = steps.len().saturating_sub(1);
+    let sent: u64 = pairs()
+        .take(answered)
+        .map(|(step, _)| step.sent.instructions)
+        .sum();
+    let replies: usize = pairs().take(answered).map(|(_, frame)| frame.reply).sum();
+    let figure = |what: &str, instructions: u64, bytes: usize| {
+        let per_byte = instructions as f64 / bytes.max(1) as f64;
+        entry(name, what, per_byte, "instructions per byte")
+    };
+    vec![
+        figure("received", received, requests),
+        figure("sent", sent, replies),
+    ]
+}
+
+/// Runs a step on each of the shape's states, logging every instruction; the steps, and the bytes of their frames.
 fn run(
     board: &'static board::Board,
     elf: &std::path::Path,
     code: &Code,
     policy: &PolicyBuffer,
     shape: &NetworkShape,
-) -> Result<Vec<Step>> {
+) -> Result<(Vec<Step>, Vec<Frames>)> {
     let folder = tempfile::Builder::new()
         .prefix("hpo-trace-")
         .tempdir()
@@ -112,14 +198,17 @@ fn run(
         )));
     }
     let states = shape.states();
+    let mut frames = Vec::new();
     for (seq, state) in states.iter().enumerate() {
-        session.step(seq as u32, state)?;
+        let seq = seq as u32;
+        let action = session.step(seq, state)?;
+        frames.extend(Frames::of(seq, state, &action));
     }
     session.shut_down()?;
     let file = std::fs::File::open(&log).map_err(|e| Error::io(&log, "cannot read", e))?;
     let steps = code.steps(std::io::BufReader::new(file))?;
-    if steps.len() == states.len() {
-        Ok(steps)
+    if steps.len() == states.len() && frames.len() == states.len() {
+        Ok((steps, frames))
     } else {
         Err(Error::Environment(format!(
             "the emulator's log has {} control steps of {}",
@@ -129,8 +218,9 @@ fn run(
     }
 }
 
-/// The figures of one network; its first `calls` kernel calls of a step are the network.
-fn figures(name: &str, steps: &[Step], calls: usize) -> Result<Vec<Entry>> {
+/// The figures of one case; the first kernel calls of a step are the network.
+fn figures(name: &str, case: &Case, steps: &[Step]) -> Result<Vec<Entry>> {
+    let calls = case.calls();
     let sum = |counts: &[Count], of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     let wholes = steps.iter().map(|step| step.whole.instructions);
     let greatest = wholes.max().unwrap_or_default();
@@ -148,13 +238,19 @@ fn figures(name: &str, steps: &[Step], calls: usize) -> Result<Vec<Entry>> {
     };
     let network = &step.kernels[..calls];
     let kernels = sum(&step.kernels, |c| c.instructions);
+    let first = steps.first().map_or(0, |step| step.whole.instructions);
+    let later = || steps.iter().skip(1).map(|step| step.whole.instructions);
+    let step_spread = later().max().unwrap_or_default() - later().min().unwrap_or_default();
     let figure = |what: &str, figure: u64, unit| entry(name, what, figure as f64, unit);
     let cycles = sum(network, |c| c.cycles);
     Ok(vec![
         figure("network", sum(network, |c| c.instructions), "instructions"),
         figure("step", greatest, "instructions"),
+        figure("first-step", first, "instructions"),
         figure("overhead", greatest - kernels, "instructions"),
+        figure("limit", case.shape.limit() as u64, "instructions"),
         figure("spread", most - least, "instructions"),
+        figure("step-spread", step_spread, "instructions"),
         figure("network-cycles", cycles, "cycles (estimate)"),
     ])
 }

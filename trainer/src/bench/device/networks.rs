@@ -1,52 +1,60 @@
 //! The networks that are measured on a device, as policies.
 
 use policy_format::{
-    BlockSpec, Capacity, ControlSpec, FallbackSpec, GainsSpec, GoldenVector, InputKind, PolicySpec,
-    RawPolicy, encode, encoded_len,
+    BlockSpec, Capacity, ControlSpec, Envelope, FallbackKind, FallbackSpec, GainsSpec,
+    GoldenVector, InputKind, Limits, ModeRules, PolicySpec, RawPolicy, Safety, Supervision,
+    encode_supervised, supervised_len,
 };
 
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::numeric::random::{Purpose, Stream};
 
-/// A measured network: inputs, hidden widths, outputs.
+/// A measured policy: one network with inputs, hidden widths and outputs; without hidden layers quadratic scores with a gain
+/// per choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkShape {
-    /// Name, `a` to `d`.
+    /// Name, `a` to `d` and `demo`.
     pub name: &'static str,
     /// Inputs.
     pub inputs: usize,
-    /// Hidden widths.
-    pub hidden: [usize; 2],
-    /// Outputs.
+    /// Hidden widths: two, or none.
+    pub hidden: &'static [usize],
+    /// Outputs of the network; choices of the quadratic policy, which has as many controls as inputs.
     pub outputs: usize,
 }
 
-/// The networks of issue 5, those that existing inference stacks were measured on.
-pub const NETWORKS: [NetworkShape; 4] = [
+/// The networks of issue 5, those that existing inference stacks were measured on, and a policy of the demo's shape.
+pub const NETWORKS: [NetworkShape; 5] = [
     NetworkShape {
         name: "a",
         inputs: 3,
-        hidden: [64, 64],
+        hidden: &[64, 64],
         outputs: 8,
     },
     NetworkShape {
         name: "b",
         inputs: 8,
-        hidden: [64, 64],
+        hidden: &[64, 64],
         outputs: 36,
     },
     NetworkShape {
         name: "c",
         inputs: 16,
-        hidden: [64, 64],
+        hidden: &[64, 64],
         outputs: 68,
     },
     NetworkShape {
         name: "d",
         inputs: 8,
-        hidden: [16, 16],
+        hidden: &[16, 16],
         outputs: 12,
+    },
+    NetworkShape {
+        name: "demo",
+        inputs: 8,
+        hidden: &[],
+        outputs: 16,
     },
 ];
 
@@ -57,22 +65,59 @@ impl NetworkShape {
     /// Whether the network is the control law; the selector if it has more outputs than a firmware has controls.
     #[must_use]
     pub const fn is_control(&self) -> bool {
-        self.outputs <= MOST_CONTROLS
+        self.outputs <= MOST_CONTROLS && !self.is_quadratic()
+    }
+
+    /// Whether it has quadratic scores and gains in place of a network.
+    #[must_use]
+    pub const fn is_quadratic(&self) -> bool {
+        self.hidden.is_empty()
+    }
+
+    /// Number m of controls.
+    #[must_use]
+    pub const fn controls(&self) -> usize {
+        match (self.is_quadratic(), self.is_control()) {
+            (true, _) => self.inputs,
+            (false, true) => self.outputs,
+            (false, false) => 1,
+        }
+    }
+
+    /// Kernel calls of the network part in binary32: layers, or scores and gain.
+    #[must_use]
+    pub const fn calls(&self) -> usize {
+        if self.is_quadratic() {
+            2
+        } else {
+            self.hidden.len() + 1
+        }
+    }
+
+    /// Issue 5's limit for the control step without the network part, in instructions.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        250 + 15 * self.inputs + 25 * self.controls()
     }
 
     /// A policy with this network and weights from a fixed seed. Where the network is the selector, every choice has
-    /// a gain of one row.
+    /// a gain of one row. With `sections` it has all of those that constrain and supervise: rate limits, mode rules, envelope,
+    /// supervision.
     ///
     /// # Errors
     /// [`Error::Negative`] if the policy cannot be made, which would be a bug.
-    pub fn policy(&self) -> Result<PolicyBuffer> {
+    pub fn policy(&self, sections: bool) -> Result<PolicyBuffer> {
         let bug = |error: &dyn std::fmt::Display| {
             Error::Negative(format!("network {}: {error}", self.name))
         };
         let mut stream = Stream::new(5, Purpose::Evaluation, self.outputs as u64);
         let mut layers = Vec::new();
         let mut columns = self.inputs;
-        for rows in self.hidden.into_iter().chain([self.outputs]) {
+        let widths = self.hidden.iter().copied().chain([self.outputs]);
+        if self.is_quadratic() {
+            columns = self.inputs * (self.inputs + 1) / 2;
+        }
+        for rows in widths {
             let scale = 1.0 / (columns as f64).sqrt();
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count)
@@ -86,14 +131,42 @@ impl NetworkShape {
             .iter()
             .map(|(bias, weights)| BlockSpec { bias, weights })
             .collect();
-        let (choices, controls) = if self.is_control() {
-            (1, self.outputs)
-        } else {
-            (self.outputs, 1)
-        };
-        let zeros = vec![0.0; choices * controls.max(self.inputs) * self.inputs];
-        let ones = vec![1.0; choices * self.inputs];
+        let controls = self.controls();
+        let choices = if self.is_control() { 1 } else { self.outputs };
+        let modes = choices.min(4);
+        let choice_modes: Vec<u16> = (0..choices).map(|c| (c % modes) as u16).collect();
+        let zeros = vec![0.0; choices.max(self.inputs) * controls];
+        let ones = vec![1.0; choices * controls * self.inputs];
         let bounds = (vec![-1e3; controls], vec![1e3; controls]);
+        let ends = |limit: f32| (vec![-limit; self.inputs], vec![limit; self.inputs]);
+        let (outer, typical) = (ends(1e30), ends(3.0));
+        let (rate, dwell) = (vec![0.5; controls], vec![2; modes]);
+        let follow = vec![(1 << modes) - 1; modes];
+        let all = Safety {
+            limits: Some(Limits {
+                rate: &rate,
+                start: &zeros[..controls],
+            }),
+            mode_rules: Some(ModeRules {
+                hysteresis: 0.25,
+                dwell: &dwell,
+                follow: &follow,
+            }),
+            envelope: Some(Envelope {
+                lower: &outer.0,
+                upper: &outer.1,
+                typical_lower: &typical.0,
+                typical_upper: &typical.1,
+            }),
+            supervision: Some(Supervision {
+                fallback: FallbackKind::Gain,
+                recover_after: 10,
+                deadline_us: 15_000,
+                max_age_us: 15_000,
+                frozen_after: 1_000,
+            }),
+        };
+        let safety = if sections { all } else { Safety::NONE };
         let mut golden = (0, vec![0.0_f32; controls]);
         let mut state = vec![0.25_f32; self.inputs];
         state[0] = f32::from_bits(1);
@@ -108,18 +181,18 @@ impl NetworkShape {
                 target_class: 0,
                 state_dim: self.inputs as u16,
                 control_dim: controls as u16,
-                modes: 1,
+                modes: modes as u16,
                 factors: &[choices as u16],
                 input: InputKind::Affine,
                 sample_time_s: 0.01,
                 policy_version: 1,
-                choice_modes: &vec![0; choices],
+                choice_modes: &choice_modes,
                 input_shift: &zeros[..self.inputs],
                 input_scale: &ones[..self.inputs],
-                scores: None,
-                selector: (!self.is_control()).then_some(&blocks),
+                scores: self.is_quadratic().then(|| blocks[0]),
+                selector: (!self.is_control() && !self.is_quadratic()).then_some(&blocks),
                 gains: (!self.is_control()).then_some(GainsSpec {
-                    offset: &zeros[..choices],
+                    offset: &zeros[..choices * controls],
                     matrix: &ones,
                 }),
                 control: self.is_control().then(|| ControlSpec {
@@ -139,8 +212,9 @@ impl NetworkShape {
                 golden: &vectors,
                 names: &[],
             };
-            file = PolicyBuffer::zeroed(encoded_len(&spec).map_err(|e| bug(&e))?);
-            encode(&spec, file.bytes_mut()).map_err(|e| bug(&e))?;
+            let length = supervised_len(&spec, &safety).map_err(|e| bug(&e))?;
+            file = PolicyBuffer::zeroed(length);
+            encode_supervised(&spec, &safety, file.bytes_mut()).map_err(|e| bug(&e))?;
             let policy = RawPolicy::parse(file.bytes())
                 .and_then(|raw| raw.validate(&Capacity::FORMAT))
                 .map_err(|e| bug(&e))?;
@@ -164,9 +238,12 @@ impl NetworkShape {
                 .map(|_| (stream.normal() * scale) as f32)
                 .collect()
         };
-        let mut states = vec![draw(1.0), draw(10.0), draw(30.0), draw(1e4)];
+        let mut states = vec![draw(1.0), draw(0.1), draw(10.0), draw(30.0), draw(1e4)];
         states.push(vec![0.0; self.inputs]);
         states.push(vec![f32::from_bits(0x8000_0123); self.inputs]);
+        // On the edge of the typical box, and both zeros.
+        states.push((0..self.inputs).map(|i| [3.0, -3.0][i % 2]).collect());
+        states.push((0..self.inputs).map(|i| [-0.0, 0.0][i % 2]).collect());
         states
     }
 }

@@ -25,13 +25,24 @@ pub struct Step {
     pub whole: Count,
     /// The kernels called, in order: each from its first instruction to its return.
     pub kernels: Vec<Count>,
+    /// Before the step: from the first byte of its frame to the decoded observation.
+    pub received: Count,
+    /// Behind it: from the action to the first byte of the next frame, the link's own calls included; nothing of the last step.
+    pub sent: Count,
 }
+
+/// How the mangled name of `firmware::supervisor::step` ends: from decoded observation to checked action.
+const STEP: &str = "10supervisor4step4step";
+
+/// How the mangled name of the function that takes a received byte ends.
+const RECEIVE: &str = "11FrameReader4push";
 
 /// Code and entry points of a firmware.
 pub struct Code {
     /// Address and bytes of the executable sections.
     sections: Vec<(u32, Vec<u8>)>,
     step: u32,
+    receive: u32,
     kernels: Vec<u32>,
 }
 
@@ -55,22 +66,25 @@ impl Code {
             // Bit 0 of a Thumb function's address says Thumb.
             symbols.map(|s| s.address() as u32 & !1).collect()
         };
-        let steps = addresses(&|name| name.contains("12control_step"));
+        let steps = addresses(&|name| name.ends_with(STEP));
+        let receivers = addresses(&|name| name.ends_with(RECEIVE));
         let kernels = addresses(&|name| {
             ["hpo_dense", "hpo_quadratic", "hpo_int8"]
                 .iter()
                 .any(|kernel| name.starts_with(kernel))
         });
-        match (steps.as_slice(), kernels.is_empty()) {
-            (&[step], false) => Ok(Self {
+        match (steps.as_slice(), receivers.as_slice(), kernels.is_empty()) {
+            (&[step], &[receive], false) => Ok(Self {
                 sections,
                 step,
+                receive,
                 kernels,
             }),
             _ => Err(Error::Usage(format!(
-                "--device: found a firmware with {} control steps and {} kernels in assembly; allowed: a board with an \
-                 FPU",
+                "--device: found a firmware with {} control steps, {} receivers and {} kernels in assembly; allowed: a \
+                 board with an FPU",
                 steps.len(),
+                receivers.len(),
                 kernels.len()
             ))),
         }
@@ -93,7 +107,9 @@ impl Code {
     /// # Errors
     /// [`Error::Environment`] if the log cannot be read or has another form.
     pub fn steps(&self, log: impl BufRead) -> Result<Vec<Step>> {
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
+        // The instructions since the first byte of a frame; `None` before it.
+        let mut received: Option<Count> = None;
         let mut known: BTreeMap<u32, (u16, u16)> = BTreeMap::new();
         let mut previous = None;
         // Where the step and the kernel that run return to.
@@ -105,12 +121,17 @@ impl Code {
             if previous == Some(pc) {
                 continue;
             }
-            if let (Some(before), Some(step), true) =
-                (previous, steps.last_mut(), step_end.is_some())
-            {
+            if let Some(before) = previous {
                 let (first, second) = known[&before];
-                let taken = pc != before + size(first);
-                add(step, cycles(first, second, taken), kernel_end.is_some());
+                let cycles = cycles(first, second, pc != before + size(first));
+                match (steps.last_mut(), &mut received) {
+                    (Some(step), _) if step_end.is_some() => {
+                        add(step, cycles, kernel_end.is_some());
+                    }
+                    (_, Some(received)) => received.add(cycles),
+                    (Some(step), None) => step.sent.add(cycles),
+                    (None, None) => {}
+                }
             }
             if step_end == Some(pc) {
                 step_end = None;
@@ -123,7 +144,10 @@ impl Code {
                 .or_insert_with(|| self.instruction(pc).unwrap_or_default());
             let return_to = previous.map(|before: u32| before + size(known[&before].0));
             if step_end.is_none() && pc == self.step {
-                steps.push(Step::default());
+                steps.push(Step {
+                    received: received.take().unwrap_or_default(),
+                    ..Step::default()
+                });
                 step_end = return_to;
             } else if step_end.is_some() && kernel_end.is_none() && self.kernels.contains(&pc) {
                 if let Some(step) = steps.last_mut() {
@@ -131,7 +155,14 @@ impl Code {
                 }
                 kernel_end = return_to;
             }
+            if step_end.is_none() && pc == self.receive {
+                received.get_or_insert_default();
+            }
             previous = Some(pc);
+        }
+        // What follows the last step is the end of the session.
+        if let Some(step) = steps.last_mut() {
+            step.sent = Count::default();
         }
         Ok(steps)
     }
@@ -140,8 +171,14 @@ impl Code {
 fn add(step: &mut Step, cycles: u64, in_kernel: bool) {
     let kernel = in_kernel.then_some(()).and(step.kernels.last_mut());
     for count in [Some(&mut step.whole), kernel].into_iter().flatten() {
-        count.instructions += 1;
-        count.cycles += cycles;
+        count.add(cycles);
+    }
+}
+
+impl Count {
+    fn add(&mut self, cycles: u64) {
+        self.instructions += 1;
+        self.cycles += cycles;
     }
 }
 

@@ -13,8 +13,8 @@ mod switched;
 
 pub use averaged::AveragedRiccati;
 pub use cache::{ReferenceCache, compute_cached};
-pub use named::named;
-pub use report::{ReferenceEvent, ReferenceReport, compute, gap_percent};
+pub use named::{is_reference, named};
+pub use report::{BaselineCost, ReferenceEvent, ReferenceReport, compute, gap_percent};
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
 pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate, simulate_trial};

@@ -20,7 +20,8 @@ const STATIONARY_WORK: usize = 30_000_000_000;
 /// is what `hpo reference` computes for that horizon. Beyond it each is stationary: fixed modes and round robin
 /// with the gains that are optimal for an endless run, switched Riccati with the value set of the first step of the
 /// horizon (at least 20 steps; fewer forms for long runs, so that a trial stays affordable). The certainty
-/// equivalent throughout: process noise and perturbations are unknown to them.
+/// equivalent throughout: process noise and perturbations are unknown to them. Plants of other kinds have the names of
+/// [`PlantModel::baseline_names`] instead.
 ///
 /// # Errors
 /// [`Error::Usage`] for a mode that the plant does not have, and where a Riccati equation has no solution.
@@ -30,7 +31,18 @@ pub fn named(
     states: &[Vec<f64>],
     steps: usize,
 ) -> Result<Option<Box<dyn ReferencePolicy + Send>>> {
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let Some(data) = plant.lqr_data() else {
+        if is_riccati(name) {
+            return Err(Error::Usage(format!(
+                "{name}: found plant {} of kind \"{}\"; allowed: switched linear-quadratic plants{}",
+                plant.name(),
+                plant.family().kind(),
+                also(plant)
+            )));
+        }
+        return Ok(plant.baseline(name)?.map(|baseline| baseline.policy));
+    };
+    let modes = RiccatiModes::new(data);
     let horizon = plant.horizon();
     let count = plant.dims().modes;
     let none =
@@ -48,7 +60,7 @@ pub fn named(
     Ok(Some(match name {
         "round-robin" => schedule((0..count).collect())?,
         "averaged-riccati" => {
-            let affine = !plant.lqr_data().affine.is_empty();
+            let affine = !data.affine.is_empty();
             let missing = || Error::Usage(format!("{name}: {}", AveragedRiccati::missing(affine)));
             Box::new(AveragedRiccati::new(&modes).ok_or_else(missing)?)
         }
@@ -67,6 +79,25 @@ pub fn named(
             }
         },
     }))
+}
+
+/// Whether `name` is that of a reference of switched linear-quadratic plants, or of a baseline of `plant`.
+#[must_use]
+pub fn is_reference(plant: &PlantModel, name: &str) -> bool {
+    is_riccati(name) || plant.baseline_names().contains(&name)
+}
+
+fn is_riccati(name: &str) -> bool {
+    name.starts_with("fixed-mode:")
+        || ["round-robin", "averaged-riccati", "switched-riccati"].contains(&name)
+}
+
+/// The plant's own baselines, for messages.
+fn also(plant: &PlantModel) -> String {
+    match plant.baseline_names() {
+        [] => String::new(),
+        names => format!("; for this plant: {}", names.join(", ")),
+    }
 }
 
 fn switched(
@@ -114,7 +145,7 @@ mod tests {
     #[test]
     fn a_cycle_of_one_mode_solves_the_algebraic_equation() {
         let plant = load_plant("switched-lqr-4-3", &[]).unwrap();
-        let modes = RiccatiModes::new(plant.lqr_data());
+        let modes = RiccatiModes::new(plant.lqr_data().unwrap());
         let cycle = Schedule::periodic(&modes, vec![1]).unwrap();
         let p = modes.algebraic(1).unwrap();
         assert!((cycle.value() - &p).amax() < 1e-9 * p.amax());

@@ -10,7 +10,8 @@ use super::riccati::RiccatiModes;
 use super::schedule::Schedule;
 use super::simulate::{Episode, mean_cost, simulate};
 use super::switched::{Achieved, SwitchedBudget, SwitchedRiccati, polish};
-use crate::plant::PlantModel;
+use crate::evaluate::closed_loop::Evaluation;
+use crate::plant::{PlantModel, SwitchedLqrData};
 
 /// Entries of a value matrix beyond this are compared no more: their differences drown in rounding.
 const GREATEST_COST: f64 = 1e30;
@@ -28,10 +29,10 @@ pub struct ReferenceReport {
     pub optimal_cost: Option<f64>,
     /// A cost below which no policy can come; `None` where no bound is valid.
     pub lower_bound: Option<f64>,
-    /// Linear-quadratic regulation with one mode throughout, mode by mode.
+    /// Linear-quadratic regulation with one mode throughout, mode by mode; empty for plants that are not linear-quadratic.
     pub fixed_mode_costs: Vec<f64>,
-    /// Mode `t mod M` with the gains that are optimal for it.
-    pub round_robin_cost: f64,
+    /// Mode `t mod M` with the gains that are optimal for it; `None` for plants that are not linear-quadratic.
+    pub round_robin_cost: Option<f64>,
     /// Averaged Riccati with one-step look-ahead; `None` where its equation has no solution.
     pub averaged_riccati_cost: Option<f64>,
     /// Mode changes per episode of the switched Riccati policy.
@@ -40,12 +41,38 @@ pub struct ReferenceReport {
     pub lower_bound_width: Option<f64>,
     /// Largest number of quadratic forms that the certificate kept at a step.
     pub lower_bound_forms: Option<usize>,
+    /// Classical controllers of the plant's family, the best known first.
+    #[serde(default)]
+    pub baselines: Vec<BaselineCost>,
     /// State coordinates at the clamp, over all controllers and episodes.
     pub clamped_steps: u64,
     /// Why a value is missing, or what limits it; empty in the usual case.
     pub notes: Vec<String>,
     /// Time the computation took, in seconds.
     pub seconds: f64,
+}
+
+/// What a classical controller of the plant's family comes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaselineCost {
+    /// Its name, which `hpo eval` takes.
+    pub name: String,
+    /// What it is, with the numbers it was tuned to.
+    pub description: String,
+    /// Mean cost over the episodes.
+    pub mean_cost: f64,
+    /// Standard error of the mean.
+    pub std_error: f64,
+}
+
+impl ReferenceReport {
+    /// The classical controller that costs least on these episodes, if the family has one.
+    #[must_use]
+    pub fn best_baseline(&self) -> Option<&BaselineCost> {
+        self.baselines
+            .iter()
+            .min_by(|a, b| a.mean_cost.total_cmp(&b.mean_cost))
+    }
 }
 
 /// By how many percent `cost` is above `reference`; `None` where that says nothing: a reference of 0 (every episode
@@ -91,13 +118,17 @@ pub fn compute(
     progress: &(dyn Fn(ReferenceEvent) + Sync),
 ) -> ReferenceReport {
     let start = Instant::now();
-    let data = model.lqr_data();
-    let dims = data.dims();
+    let dims = model.dims();
     assert!(!states.is_empty(), "at least one initial state");
     assert!(
         states.iter().all(|x| x.len() == dims.state),
         "length of a state"
     );
+    let Some(data) = model.lqr_data() else {
+        let mut report = baselines(model, states, seed, progress);
+        report.seconds = start.elapsed().as_secs_f64();
+        return report;
+    };
     let horizon = model.horizon();
     let modes = RiccatiModes::new(data);
     let affine = !data.affine.is_empty();
@@ -137,11 +168,12 @@ pub fn compute(
         optimal_cost: None,
         lower_bound: None,
         fixed_mode_costs: fixed.iter().map(|e| mean_cost(e)).collect(),
-        round_robin_cost: mean_cost(&round_robin),
+        round_robin_cost: Some(mean_cost(&round_robin)),
         averaged_riccati_cost: averaged.as_ref().map(|e| mean_cost(e)),
         optimal_switches: None,
         lower_bound_width: None,
         lower_bound_forms: None,
+        baselines: Vec::new(),
         clamped_steps,
         notes,
         seconds: 0.0,
@@ -154,9 +186,57 @@ pub fn compute(
         report.notes.push(note.into());
     } else {
         upper_bound(model, &modes, states, &simple, &mut report, progress);
-        lower_bound(model, &modes, states, &mut report, progress);
+        lower_bound(model, data, &modes, states, &mut report, progress);
     }
     report.seconds = start.elapsed().as_secs_f64();
+    report
+}
+
+/// The report of a plant that is not switched linear-quadratic: its family's classical controllers, no optimum.
+fn baselines(
+    model: &PlantModel,
+    states: &[Vec<f64>],
+    seed: u64,
+    progress: &(dyn Fn(ReferenceEvent) + Sync),
+) -> ReferenceReport {
+    progress(ReferenceEvent::Controllers);
+    let kind = model.family().kind();
+    let mut report = ReferenceReport {
+        plant: model.name().to_owned(),
+        episodes: states.len(),
+        optimal_cost: None,
+        lower_bound: None,
+        fixed_mode_costs: Vec::new(),
+        round_robin_cost: None,
+        averaged_riccati_cost: None,
+        optimal_switches: None,
+        lower_bound_width: None,
+        lower_bound_forms: None,
+        baselines: Vec::new(),
+        clamped_steps: 0,
+        notes: vec![format!(
+            "optimum and bound: none is known for plants of kind \"{kind}\""
+        )],
+        seconds: 0.0,
+    };
+    for name in model.baseline_names() {
+        match model.baseline(name) {
+            Ok(Some(baseline)) => {
+                let policy = baseline.policy.as_ref();
+                let episodes = simulate(model, policy, states, model.horizon(), seed);
+                let evaluation = Evaluation::new(&episodes);
+                report.clamped_steps += evaluation.clamped_steps;
+                report.baselines.push(BaselineCost {
+                    name: (*name).to_owned(),
+                    description: baseline.description,
+                    mean_cost: evaluation.mean_cost,
+                    std_error: evaluation.std_error,
+                });
+            }
+            Ok(None) => {}
+            Err(error) => report.notes.push(error.to_string()),
+        }
+    }
     report
 }
 
@@ -207,6 +287,7 @@ fn upper_bound(
 /// Fills in the lower bound: the better of the certificate and the relaxation, state by state.
 fn lower_bound(
     model: &PlantModel,
+    data: &SwitchedLqrData,
     modes: &RiccatiModes,
     states: &[Vec<f64>],
     report: &mut ReferenceReport,
@@ -231,7 +312,6 @@ fn lower_bound(
     }
     // An episode that meets the clamp at a step with a cost pays at least this; one that does not
     // is an episode of the plant without clamp.
-    let data = model.lqr_data();
     let least = data
         .q
         .iter()

@@ -297,6 +297,7 @@ mod tests {
         let mut data = load_plant("switched-lqr-3-2", &[])
             .unwrap()
             .lqr_data()
+            .unwrap()
             .clone();
         data.affine = vec![DVector::from_vec(vec![0.5, -1.0, 2.0]); 2];
         let modes = RiccatiModes::new(&data);

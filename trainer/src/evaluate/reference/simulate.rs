@@ -2,20 +2,13 @@
 
 use rayon::prelude::*;
 
-use crate::evaluate::episode::{Action, run_episode};
+use crate::evaluate::episode::{Action, Setting, run_episode};
 use crate::evaluate::perturb::{Link, Perturbation, Trial};
-use crate::numeric::{Purpose, Stream};
 use crate::plant::{Plant, PlantModel};
 
-pub use crate::evaluate::episode::Episode;
+pub use crate::plant::ReferencePolicy;
 
-/// A controller that needs only time and state.
-pub trait ReferencePolicy: Sync {
-    /// Writes the control (length m) for state `x` (length n) at step `t` and returns the mode.
-    ///
-    /// Beyond the horizon for which a time-varying policy was made it acts as at its last step.
-    fn act(&self, t: usize, x: &[f64], u: &mut [f64]) -> usize;
-}
+pub use crate::evaluate::episode::Episode;
 
 /// Runs one episode of `steps` steps from each state, in the order of the states.
 ///
@@ -48,7 +41,7 @@ pub fn simulate_trial<P: ReferencePolicy + ?Sized>(trial: &Trial<'_>, policy: &P
                 &mut Link::new(trial.perturbation(), trial.seed(), index),
                 state,
                 trial.steps(),
-                &mut Stream::new(trial.seed(), Purpose::Noise, index),
+                &mut world.setting(index),
                 |_, _| {},
             )
         })
@@ -62,11 +55,13 @@ pub(super) fn simulate_one<P: ReferencePolicy + ?Sized>(
     policy: &P,
     state: &[f64],
     steps: usize,
-    noise: &mut Stream,
+    setting: &mut Setting<'_>,
     visit: impl FnMut(usize, &[f64]),
 ) -> Episode {
     let mut link = Link::new(&Perturbation::NONE, 0, 0);
-    run_reference(model, plant, policy, &mut link, state, steps, noise, visit)
+    run_reference(
+        model, plant, policy, &mut link, state, steps, setting, visit,
+    )
 }
 
 /// One episode on the true plant `plant`; bounds are those of `model`.
@@ -81,7 +76,7 @@ fn run_reference<P: ReferencePolicy + ?Sized>(
     link: &mut Link,
     state: &[f64],
     steps: usize,
-    noise: &mut Stream,
+    setting: &mut Setting<'_>,
     visit: impl FnMut(usize, &[f64]),
 ) -> Episode {
     let act = |t: usize, x: &[f64], u: &mut [f64]| {
@@ -100,7 +95,7 @@ fn run_reference<P: ReferencePolicy + ?Sized>(
             fallback: false,
         }
     };
-    run_episode(plant, link, noise, state, steps, act, visit)
+    run_episode(plant, link, setting, state, steps, act, visit)
 }
 
 /// Mean cost of the episodes.

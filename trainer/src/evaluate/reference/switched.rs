@@ -14,11 +14,14 @@ use super::forms::{Points, dot_packed, pack, products};
 use super::riccati::{Lift, RiccatiModes};
 use super::schedule::Schedule;
 use super::simulate::{ReferencePolicy, simulate_one};
+use crate::evaluate::episode::Setting;
 use crate::numeric::{Purpose, Stream};
 use crate::plant::PlantModel;
 
 /// Greatest number of points on which [`SwitchedRiccati::thinned`] compares laws.
 const STATIONARY_POINTS: usize = 2048;
+/// One over the share of the horizon from whose steps it takes laws: far from its end they are as good as stationary.
+const STATIONARY_SHARE: usize = 8;
 
 /// One member of a value set: its form, the mode that it begins with, and that mode's gain.
 #[derive(Clone, Debug)]
@@ -129,14 +132,16 @@ impl SwitchedRiccati {
         &self.stages
     }
 
-    /// At most `cap` laws of the first step, where the most steps are still to go, that describe its value best:
+    /// At most `cap` laws of the first eighth of the horizon, where the most steps are still to go, that describe its value best:
     /// chosen one by one so that the mean over `points` of the least `x'Px / x'x` falls the most. In the order
-    /// in which they were chosen; fewer where no further one lowers the mean.
+    /// in which they were chosen; fewer where no further one lowers the mean. (The laws of the first step alone are those
+    /// that win at initial states; a state on the way may want one that is pruned there.)
     ///
     /// `points`: (homogeneous) states step by step, as [`visited_states`] gives them; those at 0 do not count.
     #[must_use]
     pub fn thinned(&self, points: &[Vec<Vec<f64>>], cap: usize) -> Vec<&Law> {
-        let stage: &[Law] = self.stages.first().map_or(&[], Vec::as_slice);
+        let early = self.stages.len() / STATIONARY_SHARE + 1;
+        let stage: Vec<&Law> = self.stages.iter().take(early).flatten().collect();
         let directions: Vec<Vec<f64>> = points
             .iter()
             .flatten()
@@ -175,7 +180,7 @@ impl SwitchedRiccati {
             for (least, &value) in least.iter_mut().zip(&values[best]) {
                 *least = least.min(value);
             }
-            kept.push(&stage[best]);
+            kept.push(stage[best]);
         }
         kept
     }
@@ -232,7 +237,11 @@ fn visit<P: ReferencePolicy>(
         .par_iter()
         .map(|state| {
             let mut path = Vec::with_capacity(horizon);
-            let mut noise = Stream::new(0, Purpose::Noise, 0);
+            let mut noise = Setting {
+                disturbance: model.disturbance(),
+                noise: Stream::new(0, Purpose::Noise, 0),
+                cost_from: model.cost_from(),
+            };
             simulate_one(model, &plant, policy, state, horizon, &mut noise, |_, x| {
                 path.push(lift.lift(x).as_slice().to_vec());
             });
@@ -332,7 +341,11 @@ pub(super) fn polish(
     states
         .par_iter()
         .map(|state| {
-            let mut noise = Stream::new(0, Purpose::Noise, 0);
+            let mut noise = Setting {
+                disturbance: model.disturbance(),
+                noise: Stream::new(0, Purpose::Noise, 0),
+                cost_from: model.cost_from(),
+            };
             let recorder = Recorder(policy, std::sync::Mutex::new(Vec::with_capacity(horizon)));
             let closed = simulate_one(
                 model,
@@ -392,7 +405,7 @@ mod tests {
     fn small_problem_is_solved_exactly() {
         let sets = [("horizon".to_owned(), "6".to_owned())];
         let model = load_plant("switched-lqr-4-3", &sets).unwrap();
-        let modes = RiccatiModes::new(model.lqr_data());
+        let modes = RiccatiModes::new(model.lqr_data().unwrap());
         let mut stream = Stream::new(3, Purpose::Evaluation, 0);
         let states: Vec<Vec<f64>> = (0..50)
             .map(|_| {
@@ -426,7 +439,7 @@ mod tests {
     #[test]
     fn policy_costs_at_most_its_value_bound() {
         let model = load_plant("switched-lqr-8-4", &[]).unwrap();
-        let modes = RiccatiModes::new(model.lqr_data());
+        let modes = RiccatiModes::new(model.lqr_data().unwrap());
         let states = &model.test_states().unwrap()[..64];
         let budget = SwitchedBudget {
             max_forms: 20,

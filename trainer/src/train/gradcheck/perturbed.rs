@@ -54,10 +54,17 @@ impl Case<'_> {
             .at_mut(0)
             .copy_from_slice(setup.template.tape.state.at(0));
         let mut stream = Stream::new(setup.seed, Purpose::Choice, batch as u64);
+        let disturbance = setup.plant.disturbance();
+        let mut noise = vec![0.0; own_noise];
         for t in 0..steps {
             for lane in 0..LANES {
                 tape.uniform.at_mut(t)[0].0[lane] = stream.uniform();
-                for w in tape.noise.at_mut(t) {
+                disturbance.draw(&mut stream, &mut noise);
+                let (own, control) = tape.noise.at_mut(t).split_at_mut(own_noise);
+                for (w, &value) in own.iter_mut().zip(&noise) {
+                    w.0[lane] = value;
+                }
+                for w in control {
                     w.0[lane] = stream.normal();
                 }
             }

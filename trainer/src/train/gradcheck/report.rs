@@ -6,6 +6,10 @@ use crate::error::{Error, Result};
 
 /// Greatest relative standard error along the exact gradient with which the mean counts as tested.
 pub const RELATIVE_ERROR: f64 = 0.01;
+/// |z| beyond which the far case must be without the cross term: the test that the estimator passes can see what is missing.
+pub const POWER: f64 = 10.0;
+/// Relative bias without the cross term below which there is no such term to miss, as with a single mode.
+pub(super) const NO_CROSS_TERM: f64 = 1e-9;
 
 /// What is measured of one policy.
 #[derive(Clone, Debug, Serialize)]
@@ -145,8 +149,8 @@ pub struct GradcheckReport {
 }
 
 impl GradcheckReport {
-    /// Fails where the mean of the estimator is not the exact gradient or is not known to 1 %, or the exact gradient
-    /// is not the slope of the exact objective.
+    /// Fails where the mean of the estimator is not the exact gradient or is not known to 1 %, the exact gradient
+    /// is not the slope of the exact objective, or the far case would not have seen that the cross term is missing.
     ///
     /// # Errors
     /// [`Error::Negative`] with the figure that is out of its limit.
@@ -176,6 +180,17 @@ impl GradcheckReport {
                     100.0 * RELATIVE_ERROR
                 )));
             }
+        }
+        let (bias, z) = (
+            self.far.relative_bias_without_cross_term,
+            self.far.max_z_without_cross_term,
+        );
+        if bias > NO_CROSS_TERM && z.is_nan() | (z <= POWER) {
+            return Err(Error::Negative(format!(
+                "far case, without the cross term: greatest |z|: found {z:.2} from {} trajectories; allowed: above \
+                 {POWER}, or the test has not the power to see a term of {bias:.1e} of the gradient; more --samples bring it up",
+                self.far.trajectories
+            )));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::report::{CaseReport, PartReport, RELATIVE_ERROR};
+use super::report::{CaseReport, NO_CROSS_TERM, POWER, PartReport, RELATIVE_ERROR};
 use super::setup::{SetUp, norm, wide};
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
@@ -18,6 +18,8 @@ const ALIGNED: usize = 512 / LANES;
 /// Relative standard error that more trajectories are taken for: a little below what is allowed, since the variance
 /// itself is estimated.
 const AIM: f64 = 0.9 * RELATIVE_ERROR;
+/// Expected |z| without the cross term that more trajectories are taken for in the far case: what is found is off by about 1.
+const SEEN: f64 = POWER + 4.0;
 /// Times more is taken; each time the variance is known better.
 const ROUNDS: usize = 3;
 
@@ -119,9 +121,10 @@ impl<'a> Case<'a> {
     }
 
     /// All figures of this policy, from `batches` batches and, where the standard error along the exact gradient asks
-    /// for it, from as many more as bring it below 1 %, up to `most`. How many are taken depends on their
-    /// spread alone, not on their mean.
-    pub(super) fn report(&self, batches: usize, most: usize) -> CaseReport {
+    /// for it, from as many more as bring it below 1 %, up to `most`; with `far`, from as many more as show that the cross
+    /// term is missing where it is left out. How many are taken depends on their spread and on what was enumerated, not
+    /// on their mean.
+    pub(super) fn report(&self, batches: usize, most: usize, far: bool) -> CaseReport {
         let setup = self.setup;
         let exact = setup.gradient(&self.parameters, 1.0);
         let blocks: Vec<_> = setup
@@ -132,19 +135,28 @@ impl<'a> Case<'a> {
             .filter(|range| !range.is_empty())
             .collect();
         let projections = Projections::new(&exact, &blocks, setup.seed);
+        let biased = setup.gradient(&self.parameters, 0.0);
+        let difference: Vec<f64> = biased.iter().zip(&exact).map(|(b, e)| b - e).collect();
+        let to_be_seen = far && norm(&difference) > NO_CROSS_TERM * norm(&exact);
         let (mut with, mut without) = self.estimates(0..batches);
         for _ in 0..ROUNDS {
             let error = projections.relative_standard_error(&with);
-            let needed = (with.len() as f64 * (error / AIM).powi(2)).ceil() as usize;
-            if error <= RELATIVE_ERROR || needed <= with.len() || with.len() >= most {
+            let mut more = 1.0_f64;
+            if error > RELATIVE_ERROR {
+                more = (error / AIM).powi(2);
+            }
+            if to_be_seen {
+                let expected = projections.expected_z(&without, &difference);
+                more = more.max((SEEN / expected).powi(2));
+            }
+            let needed = (with.len() as f64 * more).ceil().min(most as f64) as usize;
+            if needed <= with.len() {
                 break;
             }
-            let (more_with, more_without) = self.estimates(with.len()..needed.min(most));
+            let (more_with, more_without) = self.estimates(with.len()..needed);
             with.extend(more_with);
             without.extend(more_without);
         }
-        let biased = setup.gradient(&self.parameters, 0.0);
-        let difference: Vec<f64> = biased.iter().zip(&exact).map(|(b, e)| b - e).collect();
         let spread = Spread::new(&with, 0..exact.len());
         let off: Vec<f64> = spread.mean.iter().zip(&exact).map(|(m, e)| m - e).collect();
         CaseReport {

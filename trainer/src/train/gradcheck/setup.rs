@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
-use crate::plant::{PlantModel, SwitchedLqr};
+use crate::plant::{BuiltPlant, PlantModel};
 use crate::policy::Model;
 use crate::train::advantage::{add_sampled, taken};
 use crate::train::critic::Critic;
@@ -25,7 +25,7 @@ const CRITIC_EPOCHS: usize = 20;
 /// A plant with a short horizon, a policy with every kind of part, and one fixed initial state for each lane.
 pub(super) struct SetUp {
     pub(super) plant: PlantModel,
-    pub(super) dynamics: SwitchedLqr<f64>,
+    pub(super) dynamics: BuiltPlant<f64>,
     pub(super) model: Model,
     pub(super) critic: Critic,
     pub(super) discount: f64,
@@ -69,11 +69,7 @@ impl SetUp {
             for (x, &value) in tape.state.at_mut(0).iter_mut().zip(start) {
                 x.0[lane] = value;
             }
-            for t in 0..horizon {
-                for w in tape.noise.at_mut(t) {
-                    w.0[lane] = noise.normal();
-                }
-            }
+            tape.draw_noise(plant.disturbance(), &mut noise, lane);
         }
         Ok(Self {
             plant: plant.clone(),

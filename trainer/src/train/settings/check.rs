@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::numeric::LANES;
 use crate::policy::InputKind;
 use crate::train::settings::{
-    Advantage, Algorithm, ChoiceWeight, CrossTerm, PlantTraits, Settings, Variant,
+    Advantage, Algorithm, ChoiceWeight, CrossTerm, MOST_FORMS, PlantTraits, Settings, Variant,
 };
 
 impl Settings {
@@ -56,7 +56,7 @@ impl Settings {
             1_000_000,
         )?;
         count("policy.laws_per_mode", policy.laws_per_mode, 1, 256)?;
-        count("critic.forms", self.critic.forms, 1, 256)?;
+        count("critic.forms", self.critic.forms, 1, MOST_FORMS)?;
         for (key, hidden) in [
             ("policy.selector_hidden", policy.selector_hidden.as_deref()),
             ("policy.control_hidden", policy.control_hidden.as_deref()),
@@ -103,10 +103,17 @@ impl Settings {
             ("train.pathwise_weight", train.pathwise_weight),
             ("train.target_kl", train.target_kl),
             ("train.step_noise", train.step_noise),
-            ("policy.score_spread", policy.score_spread),
         ] {
             number(key, value, value >= 0.0, "0 or more")?;
         }
+        // Far beyond any selector that is not an arg-max already, far within single precision.
+        let spread = policy.score_spread;
+        number(
+            "policy.score_spread",
+            spread,
+            (0.0..=1e6).contains(&spread),
+            "0 to 1e6",
+        )?;
         self.check_combinations(plant)
     }
 

@@ -4,12 +4,9 @@ use clap::ValueEnum as _;
 
 use crate::error::{Error, Result};
 use crate::train::settings::{
-    Advantage, Algorithm, ChoiceWeight, CrossTerm, PlantTraits, Settings, Structure,
+    Advantage, Algorithm, ChoiceWeight, CrossTerm, MOST_FORMS, PlantTraits, Settings, Structure,
 };
 use crate::train::start::Start;
-
-/// As many forms as `critic.forms` allows.
-const MOST_FORMS: usize = 256;
 
 impl Settings {
     /// Defaults for a plant, then `sets` (`train.epochs` = `300`, values in TOML), then the checks.

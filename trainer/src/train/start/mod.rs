@@ -24,7 +24,7 @@ use crate::policy::{Model, PolicyShape};
 use crate::train::critic::Critic;
 use crate::train::initial;
 use crate::train::run::policy_shape;
-use crate::train::settings::{Algorithm, PlantTraits, Settings, Structure};
+use crate::train::settings::{Algorithm, MOST_FORMS, PlantTraits, Settings, Structure};
 
 /// Where parameters come from before the first epoch. In settings and on the command line one word, or
 /// the path of a policy file or run directory.
@@ -105,7 +105,12 @@ impl Start {
                 train.entropy_start = train.entropy_start.min(0.1);
                 train.step_gains = train.step_gains.min(0.003);
                 if train.algo == Algorithm::Hpo {
+                    // What is left to gain is small: a bonus for uniform choices that outlives it keeps it from being
+                    // learned, and so does a selector that moves once for each batch.
+                    train.entropy_start = train.entropy_start.min(0.03);
+                    train.entropy_end = train.entropy_end.min(1e-4);
                     train.step_scores = train.step_scores.max(0.3);
+                    train.passes = train.passes.max(2);
                 }
                 train.step_critic = train.step_critic.min(1e-3);
                 train.critic_warmup = 2;
@@ -116,7 +121,7 @@ impl Start {
                 // The critic begins as the start's own cost-to-go.
                 settings.critic.hidden = Vec::new();
                 // Of the value set one per member, which the number of laws decides (`Settings::resolve`).
-                settings.critic.forms = plant.modes.min(256);
+                settings.critic.forms = plant.modes.min(MOST_FORMS);
             }
             // Fine tuning of what may be near an optimum already.
             Self::Policy(_) => {

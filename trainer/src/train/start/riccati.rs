@@ -137,7 +137,13 @@ fn modes_of(plant: &PlantModel, settings: &Settings) -> Result<RiccatiModes> {
             "train.start = \"{start}\": found {found}; allowed: {allowed}"
         )))
     };
-    if !plant.lqr_data().affine.is_empty() {
+    let Some(data) = plant.lqr_data() else {
+        return refuse(
+            "a plant that is not switched linear-quadratic, for which there is no Riccati equation",
+            "\"scratch\" or a policy",
+        );
+    };
+    if !data.affine.is_empty() {
         return refuse(
             "a plant with affine terms, whose scores would need terms of first order in the state that a policy does not have",
             "\"scratch\" or a policy",
@@ -149,7 +155,7 @@ fn modes_of(plant: &PlantModel, settings: &Settings) -> Result<RiccatiModes> {
             "policy.scores = true and policy.gains = true, or another start",
         );
     }
-    Ok(RiccatiModes::new(plant.lqr_data()))
+    Ok(RiccatiModes::new(data))
 }
 
 /// A policy whose choice c scores `-x'Px / temperature` and applies `-K x`, for the c-th pair (P, K).

@@ -82,7 +82,7 @@ fn written(folder: &Path, extra: &str) -> PlantModel {
 fn averaged_start_is_the_averaged_riccati_controller() {
     for name in ["switched-lqr-3-2", "switched-lqr-8-4", "switched-lqr-6-3"] {
         let plant = plant(name);
-        let modes = RiccatiModes::new(plant.lqr_data());
+        let modes = RiccatiModes::new(plant.lqr_data().unwrap());
         let reference = AveragedRiccati::new(&modes).expect("a solution");
         let expected = mean_cost(&simulate(
             &plant,
@@ -118,7 +118,7 @@ fn the_critic_begins_with_the_cost_to_go_of_the_start() {
     let critic = Critic::new(&start.shape, &settings.critic);
     let mut parameters = initial::critic(&critic, 5);
     start.value_to(&critic, &mut parameters);
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(plant.lqr_data().unwrap());
     let averaged = AveragedRiccati::new(&modes).expect("a solution");
     let mut scratch = critic.scratch(&start.shape);
     for x in states(&plant) {
@@ -153,6 +153,29 @@ fn riccati_starts_have_a_law_per_next_mode() {
     }
 }
 
+/// A critic that begins with the value set has a form for each member, however many laws are asked for; forms that are
+/// asked for stay.
+#[test]
+fn forms_of_the_critic_follow_the_number_of_laws() {
+    let plant = plant("switched-lqr-8-4");
+    let forms = |more: &[(&str, &str)]| {
+        let sets: Vec<(String, String)> = [("start", "switched-riccati")]
+            .iter()
+            .chain(more)
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let settings = Settings::resolve(&sets, plant_traits(&plant)).expect("settings");
+        let start = StartingPoint::new(&plant, &settings, 5).expect("a start");
+        (settings.critic.forms, start.value.len())
+    };
+    for (laws, members) in [("1", 4), ("3", 12), ("6", 24)] {
+        assert_eq!(forms(&[("policy.laws_per_mode", laws)]), (members, members));
+    }
+    let own = [("policy.laws_per_mode", "3"), ("critic.forms", "5")];
+    assert_eq!(forms(&own).0, 5);
+    assert_eq!(forms(&[("policy.laws_per_mode", "100")]).0, MOST_FORMS);
+}
+
 /// Networks beside scores and gains begin as nothing: the same controller.
 #[test]
 fn networks_start_silent() {
@@ -180,10 +203,10 @@ fn scores_are_one_riccati_map_of_one_matrix() {
         &[("start", "averaged-riccati"), ("policy.laws_per_mode", "1")],
     )
     .expect("a start");
-    let modes = RiccatiModes::new(plant.lqr_data());
+    let modes = RiccatiModes::new(plant.lqr_data().unwrap());
     let averaged = AveragedRiccati::new(&modes).expect("a solution");
     let model = Model::new(begin.shape.clone());
-    let data = plant.lqr_data();
+    let data = plant.lqr_data().unwrap();
     let (_, _, weights, _) = model
         .scores()
         .expect("scores")
@@ -256,7 +279,7 @@ fn riccati_starts_where_they_make_sense() {
         folder.path(),
         "noise = [0.05, 0.1]\n[more]\n[bounds]\nlower = [-1.5]\nupper = [2.0]\n",
     );
-    let modes = RiccatiModes::new(rough.lqr_data());
+    let modes = RiccatiModes::new(rough.lqr_data().unwrap());
     let reference = AveragedRiccati::new(&modes).expect("a solution");
     let begin = start(&rough, &[("start", "averaged-riccati")]).expect("a start");
     let expected = mean_cost(&simulate(
