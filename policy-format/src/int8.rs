@@ -175,6 +175,13 @@ impl<'a> Int8Block<'a> {
         self.words
     }
 
+    /// The panels, to be taken one by one: `zip` asks for their number, which is a division, and its code for a zero that
+    /// never is.
+    fn panels(&self) -> core::slice::ChunksExact<'a, u32> {
+        self.words
+            .chunks_exact(Self::panel_words(self.columns, self.output).max(1))
+    }
+
     /// The panel of a row and the row within it; padding rows included.
     fn panel(&self, row: usize) -> Option<(&'a [u32], usize)> {
         let length = Self::panel_words(self.columns, self.output);
@@ -244,10 +251,11 @@ impl<'a> Int8Block<'a> {
     /// Activations of padding rows are 0.
     #[inline]
     pub fn apply_hidden(&self, x: &[u32], y: &mut [u32]) {
-        let panels = self
-            .words
-            .chunks_exact(Self::panel_words(self.columns, false));
-        for (panel, y) in panels.zip(y.as_chunks_mut::<2>().0) {
+        let mut panels = self.panels();
+        for y in y.as_chunks_mut::<2>().0 {
+            let Some(panel) = panels.next() else {
+                return;
+            };
             let sums = self.sums(panel, x);
             let &[.., ab, cd] = panel else {
                 return;
@@ -267,11 +275,11 @@ impl<'a> Int8Block<'a> {
     /// `y` holds at least the padded rows (outputs of padding rows carry no meaning).
     #[inline]
     pub fn apply_output(&self, x: &[u32], y: &mut [f32]) {
-        let panels = self
-            .words
-            // Never 0; said so that no core has code for a panic.
-            .chunks_exact(Self::panel_words(self.columns, true).max(1));
-        for (panel, y) in panels.zip(y.chunks_mut(4)) {
+        let mut panels = self.panels();
+        for y in y.chunks_mut(4) {
+            let Some(panel) = panels.next() else {
+                return;
+            };
             let scales = panel.iter().skip(4 + 2 * int8_words(self.columns));
             let scales = scales.map(|&bits| f32::from_bits(bits));
             for ((y, sum), scale) in y.iter_mut().zip(self.sums(panel, x)).zip(scales) {

@@ -122,7 +122,10 @@ fn supervise<'s>(
     let rate = match &safety.limits {
         Some(limits) => {
             if state.history.mode().is_none() {
-                control.copy_from_slice(limits.start);
+                // Not `copy_from_slice`, which has code for lengths that differ where it cannot see that they do not.
+                for (control, &start) in control.iter_mut().zip(limits.start) {
+                    *control = start;
+                }
             }
             Some(limits.rate)
         }
