@@ -35,10 +35,6 @@ pub const MAX_FRAME: usize = MAX_PAYLOAD + MAX_PAYLOAD.div_ceil(254) + 1;
 /// What the host asks.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no heap to box the vector on, and one message exists at a time"
-)]
 pub enum Request {
     /// Who are you? Answered by [`Reply::Hello`], whatever `protocol` is.
     Hello {
