@@ -91,6 +91,9 @@ pub trait Scalar<T>:
     fn clamp(self, lower: T, upper: T) -> Self;
     /// 1 where `lower < self < upper`, else 0 (the derivative of [`Scalar::clamp`]; 0 at equality).
     fn gate(self, lower: T, upper: T) -> Self;
+    /// `value(self)`, lane by lane, for a function whose derivative is `slope`: division, roots, sines. Only types that
+    /// carry derivatives call `slope`.
+    fn chain(self, value: impl Fn(T) -> T, slope: impl Fn(T) -> T) -> Self;
     /// Number of lanes in which `self` lies outside `[lower, upper]`.
     fn count_outside(self, lower: T, upper: T) -> u32;
 }
@@ -185,6 +188,10 @@ macro_rules! real {
                 } else {
                     0.0
                 }
+            }
+            #[inline(always)]
+            fn chain(self, value: impl Fn($t) -> $t, _slope: impl Fn($t) -> $t) -> Self {
+                value(self)
             }
             #[inline(always)]
             fn count_outside(self, lower: $t, upper: $t) -> u32 {
@@ -327,6 +334,10 @@ impl<T: Real> Scalar<T> for Lanes<T> {
     #[inline(always)]
     fn gate(self, lower: T, upper: T) -> Self {
         self.map(|a| a.gate(lower, upper))
+    }
+    #[inline(always)]
+    fn chain(self, value: impl Fn(T) -> T, _slope: impl Fn(T) -> T) -> Self {
+        self.map(value)
     }
     #[inline(always)]
     fn count_outside(self, lower: T, upper: T) -> u32 {

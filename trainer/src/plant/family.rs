@@ -12,9 +12,10 @@ use toml::{Table, Value};
 
 use super::dynamics::Origin;
 use super::model::{ControlBounds, InitialBox};
+use super::sampled::{BuckBoost, GearedCar, SampledData, SatelliteAxis, ThreeTank};
 use super::switched_lqr::SwitchedLqrData;
 use super::values::Place;
-use super::{Baseline, Dims, Disturbance, Plant};
+use super::{Baseline, Constraints, Dims, Disturbance, Plant};
 use crate::Result;
 use crate::numeric::{Real, Scalar};
 
@@ -109,6 +110,8 @@ pub struct BaselineSetting<'a> {
     pub initial: &'a InitialBox,
     /// Bounds on the controls.
     pub bounds: Option<&'a ControlBounds>,
+    /// Rate limits and mode rules.
+    pub constraints: &'a Constraints,
     /// Time between two steps, in seconds.
     pub sample_time_s: f64,
 }
@@ -155,6 +158,8 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     fn noise_std(&self) -> &[f64] {
         &[]
     }
+    /// Tells the family the time between two steps in seconds, greater than 0; of no interest to equations in discrete time.
+    fn set_sample_time(&mut self, _seconds: f64) {}
     /// Sets the greatest absolute value of a state coordinate; false if this family has no such clamp.
     fn set_state_clamp(&mut self, _clamp: f64) -> bool {
         false
@@ -272,6 +277,10 @@ macro_rules! families {
                 match self { $(Self::$variant(data) => Family::noise_std(data)),+ }
             }
 
+            pub(crate) fn set_sample_time(&mut self, seconds: f64) {
+                match self { $(Self::$variant(data) => Family::set_sample_time(data, seconds)),+ }
+            }
+
             pub(crate) fn set_state_clamp(&mut self, clamp: f64) -> bool {
                 match self { $(Self::$variant(data) => Family::set_state_clamp(data, clamp)),+ }
             }
@@ -371,4 +380,8 @@ macro_rules! families {
 
 families! {
     SwitchedLqr(SwitchedLqrData),
+    SatelliteAxis(SampledData<SatelliteAxis<f64>>),
+    BuckBoost(SampledData<BuckBoost<f64>>),
+    ThreeTank(SampledData<ThreeTank<f64>>),
+    GearedCar(SampledData<GearedCar<f64>>),
 }

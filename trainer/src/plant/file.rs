@@ -39,6 +39,7 @@ struct PlantFile {
     noise: Option<Value>,
     dynamics: Table,
     cost_from: Option<i64>,
+    accept_percent: Option<f64>,
     bounds: Option<BoundsTable>,
     limits: Option<LimitsTable>,
     dwell: Option<DwellTable>,
@@ -133,6 +134,7 @@ pub(super) fn parse_plant(
         }
     }
     let sample_time_s = positive(raw.sample_time_s.unwrap_or(0.01), &place("sample_time_s"))?;
+    family.set_sample_time(sample_time_s);
 
     if let Some(value) = &raw.noise {
         let std = place("noise").vector(value, n)?;
@@ -154,6 +156,12 @@ pub(super) fn parse_plant(
     if !(0..horizon).contains(&cost_from) {
         let allowed = format!("0 to {}, less than the horizon", horizon - 1);
         return Err(place("cost_from").error(cost_from, allowed));
+    }
+    if let Some(percent) = raw.accept_percent
+        && !(percent > 0.0 && percent < 100.0)
+    {
+        let allowed = "greater than 0, less than 100 (percent of the baseline's cost)";
+        return Err(place("accept_percent").error(percent, allowed));
     }
     let dims = family.dims();
     let mut bounds = None;
@@ -207,6 +215,7 @@ pub(super) fn parse_plant(
         disturbance: family.disturbance(),
         family,
         cost_from: cost_from as usize,
+        accept_percent: raw.accept_percent,
         bounds,
         constraints,
         watch,

@@ -16,11 +16,12 @@ pub mod generator;
 pub mod model;
 pub mod ready;
 mod resolved;
+pub mod sampled;
 pub mod states;
 pub mod switched_lqr;
 mod values;
 
-pub use baseline::{Baseline, ReferencePolicy};
+pub use baseline::{Baseline, Obedience, ReferencePolicy};
 pub use constraints::{Constraints, OwnedModeRules, RateLimits, Watch};
 pub use disturbance::Disturbance;
 pub use family::{Family, FamilyData, FamilyPlant};

@@ -58,6 +58,7 @@ pub struct PlantModel {
     pub(super) disturbance: Disturbance,
     /// Costs before this step do not count.
     pub(super) cost_from: usize,
+    pub(super) accept_percent: Option<f64>,
     pub(super) bounds: Option<ControlBounds>,
     pub(super) constraints: Constraints,
     pub(super) watch: Watch,
@@ -135,6 +136,7 @@ impl PlantModel {
     pub fn lqr_data(&self) -> Option<&SwitchedLqrData> {
         match &self.family {
             FamilyData::SwitchedLqr(data) => Some(data),
+            _ => None,
         }
     }
 
@@ -163,6 +165,13 @@ impl PlantModel {
         self.cost_from
     }
 
+    /// By how many percent a trained policy must cost less than the best classical controller to be accepted, where the
+    /// plant states it; in (0, 100).
+    #[must_use]
+    pub fn accept_percent(&self) -> Option<f64> {
+        self.accept_percent
+    }
+
     /// Number of an episode's steps whose cost counts, for an episode of `steps` steps.
     #[must_use]
     pub fn counted_steps(&self, steps: usize) -> usize {
@@ -186,6 +195,7 @@ impl PlantModel {
             cost_from: self.cost_from,
             initial: &self.initial,
             bounds: self.bounds.as_ref(),
+            constraints: &self.constraints,
             sample_time_s: self.sample_time_s,
         };
         self.family.baseline(name, &setting)
