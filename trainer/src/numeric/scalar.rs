@@ -7,6 +7,8 @@ use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
 use pulp::Simd;
 
+use super::object::{Adjoint, Calls, Object, Point};
+
 /// Trajectories processed side by side in one [`Lanes`] value.
 pub const LANES: usize = 16;
 
@@ -48,6 +50,8 @@ pub trait Real:
     fn abs(self) -> Self;
     /// Whether the value is neither NaN nor infinite.
     fn is_finite(self) -> bool;
+    /// The entries of `object` for this type.
+    fn calls(object: &dyn Object) -> &dyn Calls<Self>;
 
     /// A vector register of the instruction set `S`: 1 to [`LANES`] numbers, a power of two.
     type Register<S: Simd>: Copy;
@@ -96,6 +100,19 @@ pub trait Scalar<T>:
     fn chain(self, value: impl Fn(T) -> T, slope: impl Fn(T) -> T) -> Self;
     /// Number of lanes in which `self` lies outside `[lower, upper]`.
     fn count_outside(self, lower: T, upper: T) -> u32;
+    /// Step of a plant that is known as an object alone.
+    fn step_of(plant: &dyn Calls<T>, at: Point<'_, Self>, next: &mut [Self]) -> Self
+    where
+        T: Real;
+    /// Vector-Jacobian product of a plant that is known as an object alone.
+    fn vjp_of(
+        plant: &dyn Calls<T>,
+        at: Point<'_, Self>,
+        back: Adjoint<'_, Self>,
+        d_x: &mut [Self],
+        d_u: &mut [Self],
+    ) where
+        T: Real;
 }
 
 macro_rules! real {
@@ -137,6 +154,9 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
+            }
+            fn calls(object: &dyn Object) -> &dyn Calls<Self> {
+                object
             }
 
             type Register<S: Simd> = S::$register;
@@ -196,6 +216,18 @@ macro_rules! real {
             #[inline(always)]
             fn count_outside(self, lower: $t, upper: $t) -> u32 {
                 u32::from(self < lower || self > upper)
+            }
+            fn step_of(plant: &dyn Calls<$t>, at: Point<'_, Self>, next: &mut [Self]) -> Self {
+                plant.step_one(at, next)
+            }
+            fn vjp_of(
+                plant: &dyn Calls<$t>,
+                at: Point<'_, Self>,
+                back: Adjoint<'_, Self>,
+                d_x: &mut [Self],
+                d_u: &mut [Self],
+            ) {
+                plant.vjp_one(at, back, d_x, d_u);
             }
         }
     };
@@ -346,6 +378,18 @@ impl<T: Real> Scalar<T> for Lanes<T> {
             outside += self.0[lane].count_outside(lower, upper);
         }
         outside
+    }
+    fn step_of(plant: &dyn Calls<T>, at: Point<'_, Self>, next: &mut [Self]) -> Self {
+        plant.step_lanes(at, next)
+    }
+    fn vjp_of(
+        plant: &dyn Calls<T>,
+        at: Point<'_, Self>,
+        back: Adjoint<'_, Self>,
+        d_x: &mut [Self],
+        d_u: &mut [Self],
+    ) {
+        plant.vjp_lanes(at, back, d_x, d_u);
     }
 }
 

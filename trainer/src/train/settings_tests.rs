@@ -4,14 +4,22 @@ use super::*;
 use crate::error::{Error, Result};
 
 const SMOOTH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: true,
     horizon: 20,
+    jumps: false,
 };
 const ROUGH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: false,
     horizon: 20,
+    jumps: false,
 };
 
 fn resolve(plant: PlantTraits, sets: &[(&str, &str)]) -> Result<Settings> {

@@ -203,6 +203,12 @@ impl Case {
             choice_modes: (0..sizes.modes * sizes.laws)
                 .map(|choice| choice / sizes.laws)
                 .collect(),
+            factors: vec![sizes.modes * sizes.laws],
+            critic_forms: true,
+            value_scale: 1.0,
+            law_offset: vec![0.0; m],
+            law_scale: vec![1.0; m],
+            regions: None,
             input: structure.input,
             input_shift: vector(&mut stream, n, if affine { 0.3 } else { 0.0 }),
             input_scale: (0..n).map(|_| positive(&mut stream)).collect(),

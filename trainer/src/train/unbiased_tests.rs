@@ -78,7 +78,7 @@ impl Enumeration {
     fn probability(worker: &Worker<f64>, used: Lanes<f64>) -> Lanes<f64> {
         (0..worker.tape.steps()).fold(used, |product, t| {
             let tape = &worker.tape;
-            product * crate::train::advantage::taken(tape.probability.at(t), &tape.choice[t])
+            product * crate::train::advantage::taken(tape, tape.probability.at(t), t)
         })
     }
 

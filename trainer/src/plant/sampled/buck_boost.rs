@@ -158,6 +158,8 @@ impl Model for BuckBoost<f64> {
         Scaling {
             shift: vec![0.25 * limit, supply, supply],
             scale: vec![3.0 / limit, 3.0 / supply, 3.0 / supply],
+            control_offset: vec![0.5; 2],
+            control_scale: vec![0.5; 2],
             stage_cost: 1.0,
         }
     }

@@ -161,7 +161,10 @@ impl Model for GearedCar<f64> {
         Scaling {
             shift: vec![middle; 2],
             scale: vec![2.0 / middle; 2],
-            stage_cost: 1.0,
+            // Not at a bound, where a clamp has no slope.
+            control_offset: vec![0.3, 0.1],
+            control_scale: vec![0.5; 2],
+            stage_cost: 2.0,
         }
     }
 

@@ -19,6 +19,7 @@ use toml::Table;
 use super::family::{
     BaselineSetting, Family, FamilyNames, Loaded, ReadAt, SafeLaw, Scaling,
 };
+use super::outlined::{self, outlined};
 use super::{Baseline, Dims, Plant};
 use crate::Result;
 use crate::numeric::{Real, Scalar};
@@ -244,14 +245,9 @@ impl<T: Real, E: Equations<T>> Sampled<T, E> {
     }
 }
 
-impl<T: Real, E: Equations<T>> Plant<T> for Sampled<T, E> {
+impl<T: Real, E: Equations<T>> outlined::Equations<T> for Sampled<T, E> {
     #[inline(always)]
-    fn dims(&self) -> Dims {
-        self.dims
-    }
-
-    #[inline(always)]
-    fn step<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], _noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], _noise: &[S], next: &mut [S]) -> S {
         let n = self.dims.state;
         let (x, u) = (&x[..n], &u[..self.dims.control]);
         let mut now = [S::constant(T::default()); MAX_STATE];
@@ -264,7 +260,7 @@ impl<T: Real, E: Equations<T>> Plant<T> for Sampled<T, E> {
     }
 
     #[inline(always)]
-    fn vjp<S: Scalar<T>>(
+    fn vjp_inline<S: Scalar<T>>(
         &self,
         mode: usize,
         x: &[S],
@@ -309,6 +305,15 @@ impl<T: Real, E: Equations<T>> Plant<T> for Sampled<T, E> {
         d_x.copy_from_slice(&p[..n]);
         self.equations.cost_vjp(mode, x, u, d_cost, d_x, d_u);
     }
+}
+
+impl<T: Real, E: Equations<T>> Plant<T> for Sampled<T, E> {
+    #[inline(always)]
+    fn dims(&self) -> Dims {
+        self.dims
+    }
+
+    outlined!();
 
     /// No state is clamped.
     #[inline(always)]

@@ -160,7 +160,9 @@ impl Model for SatelliteAxis<f64> {
                 0.5 / self.rate_tolerance_rad_s[0],
                 0.5 / self.momentum_tolerance_n_m_s[0],
             ],
-            stage_cost: 1.0,
+            control_offset: vec![0.0],
+            control_scale: vec![1.0],
+            stage_cost: 0.5,
         }
     }
 

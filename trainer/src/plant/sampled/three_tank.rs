@@ -188,7 +188,9 @@ impl Model for ThreeTank<f64> {
         Scaling {
             shift: self.target_m.to_vec(),
             scale: vec![0.5 / self.level_tolerance_m[0]; 3],
-            stage_cost: 1.0,
+            control_offset: vec![0.3; 2],
+            control_scale: vec![0.5; 2],
+            stage_cost: 2.0,
         }
     }
 
