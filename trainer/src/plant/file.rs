@@ -15,6 +15,7 @@ use super::model::{InitialBox, Names, PlantModel, default_target_class};
 use super::own::{self, OwnData};
 use super::recast::{self, JumpTable, Jumps, RecastTable};
 use super::states::parse_states;
+use super::units;
 use super::values::Place;
 use super::{ControlBounds, Dims, SwitchedLqrData};
 use crate::{Error, Result};
@@ -394,13 +395,36 @@ fn read_names(raw: &PlantFile, dims: Dims, own: &FamilyNames, file: &Path) -> Re
     } else {
         own.modes.clone()
     };
-    Ok(Names {
+    let check_units = |field: &str, list: &Option<Vec<String>>, own: &[(String, String)]| {
+        let own = own.iter().map(|(_, unit)| Some(unit)).chain(std::iter::repeat(None));
+        for (i, (unit, own)) in list.iter().flatten().zip(own).enumerate() {
+            let place = Place::new(file, field).at(i);
+            match own {
+                // Numbers and equations of the kind are made for this unit.
+                Some(own) if own != unit => {
+                    return Err(place.error(
+                        format!("\"{unit}\""),
+                        format!("\"{own}\", the unit in which this kind of plant computes"),
+                    ));
+                }
+                None if !units::is_known(unit) => {
+                    return Err(place.error(format!("\"{unit}\""), units::ALLOWED));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let names = Names {
         state: read("names.state", &raw.names.state, state)?,
         control: read("names.control", &raw.names.control, control)?,
         modes: read("names.modes", &raw.names.modes, modes)?,
         state_units: read("units.state", &raw.units.state, state_units)?,
         control_units: read("units.control", &raw.units.control, control_units)?,
-    })
+    };
+    check_units("units.state", &raw.units.state, &own.state)?;
+    check_units("units.control", &raw.units.control, &own.control)?;
+    Ok(names)
 }
 
 /// The paper's box where the file gives no half width.

@@ -23,6 +23,7 @@ mod resolved;
 pub mod sampled;
 pub mod states;
 pub mod switched_lqr;
+mod units;
 mod values;
 
 pub use baseline::{Baseline, Obedience, ReferencePolicy};

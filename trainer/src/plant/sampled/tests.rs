@@ -331,6 +331,34 @@ fn wrong_numbers_are_refused_with_their_place() {
         &["dynamics.standby: found 2 numbers", "3 numbers"],
     );
     refuse(
+        "satellite-axis",
+        "[initial]",
+        "[units]\nstate = [\"deg\", \"rad/s\", \"N m s\"]\n[initial]",
+        &["units.state[0]: found \"deg\"", "\"rad\""],
+    );
+    refuse(
+        "satellite-axis",
+        "[initial]",
+        "[units]\nstate = [\"rad\", \"rad/s\"]\n[initial]",
+        &["units.state: found 2 texts", "3 texts"],
+    );
+    refuse(
+        "geared-car",
+        "steps = 3",
+        "steps = 61",
+        &["dwell.steps", "found 61", "60"],
+    );
+    refuse(
+        "geared-car",
+        "upper = 1.0",
+        "upper = [1.0, -1.0]",
+        &["bounds.lower[1]: found 0", "bounds.upper[1] = -1"],
+    );
+    for wrong in ["0.0", "100.0", "nan"] {
+        let text = format!("accept_percent = {wrong} # ");
+        refuse("geared-car", "accept_percent = ", &text, &["accept_percent", "less than 100"]);
+    }
+    refuse(
         "three-tank",
         "[dynamics]",
         "noise = 0.1\n[dynamics]",
