@@ -137,6 +137,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             "--steps: found {steps}; allowed: 1 to {MAX_STEPS}"
         )));
     }
+    let margin = plant.accept_percent();
+    if args.accept && (margin.is_none() || args.perturb.is_some() || steps != plant.horizon()) {
+        return Err(Error::Usage(format!(
+            "--accept: found plant {} {}; allowed: a plant whose file states accept_percent, without --perturb, over its horizon",
+            plant.name(),
+            if margin.is_none() { "without a margin" } else { "in another setting" }
+        )));
+    }
     let all = args.perturb.as_deref() == Some(SUITE);
     let perturbation = match args.perturb.as_deref() {
         Some(text) if !all => text.parse()?,
@@ -181,11 +189,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             .next()
             .map(|rows| rows.controllers);
     }
-    let accept_percent = plant.accept_percent();
     let difference = baseline
         .as_ref()
         .and_then(|(_, cost)| gap_percent(evaluation.mean_cost, *cost));
-    let accepted = accept_percent
+    let accepted = margin
         .zip(difference)
         .map(|(margin, gap)| gap <= -margin && evaluation.violations.total() == 0);
     let report = EvalReport {
@@ -207,7 +214,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         gap_percent: reference.gap_percent(evaluation.mean_cost),
         gap_percent_certified: reference.gap_percent_certified(evaluation.mean_cost),
         baseline_gap_percent: difference,
-        accept_percent,
+        accept_percent: margin,
         accepted,
         baseline_cost: baseline.as_ref().map(|(_, cost)| *cost),
         baseline: baseline.map(|(name, _)| name),
@@ -219,18 +226,13 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     } else {
         print(&report);
     }
-    match (args.accept, report.accepted) {
-        (false, _) | (true, Some(true)) => Ok(()),
-        (true, Some(false)) => Err(Error::Negative(format!(
+    if args.accept && report.accepted != Some(true) {
+        return Err(Error::Negative(format!(
             "{} is not accepted on plant {}",
             report.policy, report.plant
-        ))),
-        (true, None) => Err(Error::Usage(format!(
-            "--accept: found no accept_percent and baseline for this run of plant {}; allowed: plants that state a margin, in the \
-             nominal loop over their horizon",
-            report.plant
-        ))),
+        )));
     }
+    Ok(())
 }
 
 /// The plant's reference and its cheapest classical controller for a trial; where it has none, why.
