@@ -82,15 +82,12 @@ impl OwnPlant for Room {
         }
     }
 
-    /// A thermostat with a dead band of half a degree, full power outside it.
+    /// A thermostat: heats in proportion, with what the walls take in the mean, and cools from one degree too much on.
     fn rule(&self, x: &[f64], must: Option<usize>, u: &mut [f64]) -> Option<usize> {
-        let wanted = match x[0] - self.wanted_c {
-            error if error < -0.25 => HEAT,
-            error if error > 0.25 => COOL,
-            _ => OFF,
-        };
-        u[0] = 1.0;
-        Some(must.unwrap_or(wanted))
+        let error = x[0] - self.wanted_c;
+        let mode = must.unwrap_or(if error > 1.0 { COOL } else { HEAT });
+        u[0] = [0.2 - 0.25 * error, 0.25 * error, 0.0][mode];
+        Some(mode)
     }
 }
 

@@ -18,7 +18,9 @@ fn blocks(language: &str) -> Vec<String> {
     let page = read("docs/add-a-plant.md");
     let open = format!("```{language}\n");
     let parts = page.split(&open).skip(1);
-    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+    parts
+        .map(|part| part.split("```").next().unwrap().to_owned())
+        .collect()
 }
 
 /// The example as a program: `cargo test` builds it with the tests; with `--test own_plant` alone it is built here.
@@ -27,7 +29,14 @@ fn example() -> PathBuf {
     let profile = test.parent().and_then(Path::parent).unwrap();
     let program = profile.join("examples").join("own_plant");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "trainer", "--example", "own_plant"]);
+    build.args([
+        "build",
+        "--quiet",
+        "-p",
+        "trainer",
+        "--example",
+        "own_plant",
+    ]);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
@@ -54,7 +63,11 @@ fn run(program: &Path, folder: &Path, args: &[&str]) -> Value {
 #[test]
 fn the_example_is_short_and_is_what_the_page_shows() {
     let example = read("trainer/examples/own_plant.rs");
-    assert!(example.lines().count() <= 100, "{}", example.lines().count());
+    assert!(
+        example.lines().count() <= 100,
+        "{}",
+        example.lines().count()
+    );
     assert_eq!(example.matches("\nimpl ").count(), 1, "one trait");
     assert!(example.contains("\nimpl OwnPlant for Room {"));
     let blocks = blocks("rust");
@@ -72,7 +85,15 @@ fn the_example_trains_a_policy_that_beats_its_thermostat() {
     let program = example();
     let train = ["train", plant, "--epochs", "40", "--out", "room"];
     run(&program, folder.path(), &train);
-    let eval = ["eval", "room", "--plant", plant, "--episodes", "1000", "--accept"];
+    let eval = [
+        "eval",
+        "room",
+        "--plant",
+        plant,
+        "--episodes",
+        "1000",
+        "--accept",
+    ];
     let report = run(&program, folder.path(), &eval);
     assert_eq!(report["baseline"], "own-rule");
     assert_eq!(report["accepted"], true, "{report}");
@@ -89,7 +110,14 @@ fn the_file_of_the_page_trains_without_code() {
     let program = Path::new(env!("CARGO_BIN_EXE_hpo"));
     let train = ["train", "two-tanks.toml", "--epochs", "2", "--out", "tanks"];
     run(program, folder.path(), &train);
-    let eval = ["eval", "tanks", "--plant", "two-tanks.toml", "--episodes", "1000"];
+    let eval = [
+        "eval",
+        "tanks",
+        "--plant",
+        "two-tanks.toml",
+        "--episodes",
+        "1000",
+    ];
     let report = run(program, folder.path(), &eval);
     assert_eq!(report["episodes"], 1000);
     for kind in ["controls", "rates", "dwell", "masks"] {

@@ -44,7 +44,11 @@ fn a_thousand_random_episodes_pass_no_limit() {
             let found =
                 evaluate_policy(&plant, buffer.bytes(), &states, steps, 5, selection).unwrap();
             assert_eq!(found.episodes, 1000);
-            assert_eq!(found.violations.total(), 0, "{name} {selection:?}: {found:?}");
+            assert_eq!(
+                found.violations.total(),
+                0,
+                "{name} {selection:?}: {found:?}"
+            );
             assert_eq!(found.fallback_steps, 0, "{name} {selection:?}");
         }
     }

@@ -12,8 +12,8 @@ use crate::evaluate::audit::Violations;
 use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
 use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference,
-    named, simulate_trial,
+    ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference, named,
+    simulate_trial,
 };
 use crate::evaluate::robustness::{
     ControllerRow, RobustnessEvent, RobustnessTable, Scenario, Subject, robustness, standard_suite,
@@ -142,7 +142,11 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         return Err(Error::Usage(format!(
             "--accept: found plant {} {}; allowed: a plant whose file states accept_percent, without --perturb, over its horizon",
             plant.name(),
-            if margin.is_none() { "without a margin" } else { "in another setting" }
+            if margin.is_none() {
+                "without a margin"
+            } else {
+                "in another setting"
+            }
         )));
     }
     let all = args.perturb.as_deref() == Some(SUITE);

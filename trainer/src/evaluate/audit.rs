@@ -179,13 +179,21 @@ upper = 5.0
         let good = [(0, 0.5), (0, 1.0), (0, 0.5), (1, 0.0), (1, 0.0), (2, 0.0)];
         assert_eq!(audit(&good, &[-5.0, 5.0]), [0; 5]);
         assert_eq!(audit(&[], &[-5.1, f64::NAN]), [2, 0, 0, 0, 0]);
-        assert_eq!(audit(&[(0, 0.5), (0, 1.0), (0, 1.25)], &[]), [0, 1, 0, 0, 0]);
+        assert_eq!(
+            audit(&[(0, 0.5), (0, 1.0), (0, 1.25)], &[]),
+            [0, 1, 0, 0, 0]
+        );
         // Against the start, 0, too.
         assert_eq!(audit(&[(0, 0.75), (0, 0.0)], &[]), [0, 0, 2, 0, 0]);
         assert_eq!(audit(&[(0, 0.0), (0, 0.0), (1, 0.0)], &[]), [0, 0, 0, 1, 0]);
         assert_eq!(audit(&[(2, 0.0), (0, 0.0)], &[]), [0, 0, 0, 0, 1]);
         assert_eq!(audit(&[(0, 0.0), (2, 0.0)], &[]), [0, 0, 0, 1, 1]);
-        let sum: Violations = [Violations { states: 1, ..Default::default() }; 3].into_iter().sum();
+        let sum: Violations = [Violations {
+            states: 1,
+            ..Default::default()
+        }; 3]
+            .into_iter()
+            .sum();
         assert_eq!(sum.total(), 3);
     }
 }

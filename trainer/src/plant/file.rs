@@ -396,7 +396,10 @@ fn read_names(raw: &PlantFile, dims: Dims, own: &FamilyNames, file: &Path) -> Re
         own.modes.clone()
     };
     let check_units = |field: &str, list: &Option<Vec<String>>, own: &[(String, String)]| {
-        let own = own.iter().map(|(_, unit)| Some(unit)).chain(std::iter::repeat(None));
+        let own = own
+            .iter()
+            .map(|(_, unit)| Some(unit))
+            .chain(std::iter::repeat(None));
         for (i, (unit, own)) in list.iter().flatten().zip(own).enumerate() {
             let place = Place::new(file, field).at(i);
             match own {

@@ -50,12 +50,31 @@ mod tests {
     #[test]
     fn units_are_known_and_typing_errors_are_not() {
         for unit in [
-            "", "1", "%", "m", "rad/s", "N m s", "kg m^2", "m s^-2", "m2", "dm", "l/s", "degC", "mA",
-            "\u{b5}F", "kWh", "1/s", "units/period", "\u{3a9}", "rpm",
+            "",
+            "1",
+            "%",
+            "m",
+            "rad/s",
+            "N m s",
+            "kg m^2",
+            "m s^-2",
+            "m2",
+            "dm",
+            "l/s",
+            "degC",
+            "mA",
+            "\u{b5}F",
+            "kWh",
+            "1/s",
+            "units/period",
+            "\u{3a9}",
+            "rpm",
         ] {
             assert!(is_known(unit), "{unit}");
         }
-        for unit in ["meter", "m//s", "m/", " m", "radians", "x", "m^", "2m", "m-1^2", "Nm"] {
+        for unit in [
+            "meter", "m//s", "m/", " m", "radians", "x", "m^", "2m", "m-1^2", "Nm",
+        ] {
             assert!(!is_known(unit), "{unit}");
         }
     }

@@ -130,7 +130,10 @@ fn every_number_of_a_ready_plant_is_documented() {
         let plant = std::fs::read_to_string(plants.join(format!("{name}.toml"))).unwrap();
         let plant: toml::Table = plant.parse().unwrap();
         for key in plant["dynamics"].as_table().unwrap().keys() {
-            assert!(text.contains(&format!("\n| `dynamics.{key}` |")), "{name}: {key}");
+            assert!(
+                text.contains(&format!("\n| `dynamics.{key}` |")),
+                "{name}: {key}"
+            );
             found += 1;
         }
     }

@@ -35,7 +35,10 @@ pub(super) fn read<P: OwnPlant>(table: Table, at: &ReadAt<'_>) -> Result<OwnData
     let described = Wrapped(plant);
     // What a run directory is written from.
     if !matches!(Value::try_from(&described.0), Ok(Value::Table(_))) {
-        return Err(refused(P::KIND, "its type is no TOML table; allowed: a struct of named fields"));
+        return Err(refused(
+            P::KIND,
+            "its type is no TOML table; allowed: a struct of named fields",
+        ));
     }
     Ok(OwnData {
         plant: Arc::new(described),
@@ -167,7 +170,18 @@ impl<T: Real, P: OwnPlant> Calls<T> for Adapter<P> {
     }
     fn vjp_one(&self, at: Point<'_, T>, back: Adjoint<'_, T>, d_x: &mut [T], d_u: &mut [T]) {
         let (next, cost) = (back.d_next, back.d_cost);
-        outlined::vjp(self, at.mode, at.x, at.u, at.noise, &[], next, cost, d_x, d_u);
+        outlined::vjp(
+            self,
+            at.mode,
+            at.x,
+            at.u,
+            at.noise,
+            &[],
+            next,
+            cost,
+            d_x,
+            d_u,
+        );
     }
     fn vjp_lanes(
         &self,
@@ -177,7 +191,18 @@ impl<T: Real, P: OwnPlant> Calls<T> for Adapter<P> {
         d_u: &mut [Lanes<T>],
     ) {
         let (next, cost) = (back.d_next, back.d_cost);
-        outlined::vjp(self, at.mode, at.x, at.u, at.noise, &[], next, cost, d_x, d_u);
+        outlined::vjp(
+            self,
+            at.mode,
+            at.x,
+            at.u,
+            at.noise,
+            &[],
+            next,
+            cost,
+            d_x,
+            d_u,
+        );
     }
 }
 
@@ -215,7 +240,11 @@ impl<T: Real> Plant<T> for Own<T> {
             u: &u[..self.dims.control],
             noise: &noise[..self.dims.noise],
         };
-        S::step_of(T::calls(self.object.as_ref()), at, &mut next[..self.dims.state])
+        S::step_of(
+            T::calls(self.object.as_ref()),
+            at,
+            &mut next[..self.dims.state],
+        )
     }
 
     #[inline(always)]

@@ -46,7 +46,8 @@ impl OwnPlant for Bench {
         let spring = (x[0] * x[0] + S::constant(T::from(1.0)))
             .chain(|v| Real::sqrt(v), |v| T::from(0.5) / Real::sqrt(v));
         next[0] = x[0].add_scaled(h, x[1]) + noise[0] * T::from(0.1);
-        next[1] = (x[1] - x[0] * spring * (h * k)).clamp(T::from(-2.0), T::from(2.0)) + u[0] * (h * gain);
+        next[1] =
+            (x[1] - x[0] * spring * (h * k)).clamp(T::from(-2.0), T::from(2.0)) + u[0] * (h * gain);
         x[0] * x[0] + u[0] * u[0] * T::from_f64(self.price)
     }
 
@@ -69,7 +70,8 @@ fn load(dynamics: &str) -> Result<crate::plant::PlantModel> {
     register::<Bench>();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bench.toml");
-    let text = format!("name = \"bench\"\nhorizon = 10\nsample_time_s = 0.1\n[dynamics]\n{dynamics}\n");
+    let text =
+        format!("name = \"bench\"\nhorizon = 10\nsample_time_s = 0.1\n[dynamics]\n{dynamics}\n");
     std::fs::write(&file, text).unwrap();
     load_plant(file.to_str().unwrap(), &[])
 }
@@ -96,18 +98,29 @@ fn the_adjoint_is_that_of_the_equations() {
             for i in 0..3 {
                 let moved = |by: f64| {
                     let (mut x, mut u) = (x, u);
-                    if i < 2 { x[i] += by } else { u[0] += by }
+                    if i < 2 {
+                        x[i] += by
+                    } else {
+                        u[0] += by
+                    }
                     value(&x, &u)
                 };
                 let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
                 let found = if i < 2 { d_x[i] } else { d_u[0] };
-                assert!((found - difference).abs() < 1e-6 * (1.0 + found.abs()), "{found} {difference}");
+                assert!(
+                    (found - difference).abs() < 1e-6 * (1.0 + found.abs()),
+                    "{found} {difference}"
+                );
                 // The object's forward derivative is the transpose of its adjoint.
-                let dual = |at: usize, value: f64| Dual::<f64, f64>::new(value, f64::from(u8::from(at == i)));
+                let dual = |at: usize, value: f64| {
+                    Dual::<f64, f64>::new(value, f64::from(u8::from(at == i)))
+                };
                 let (xd, ud) = ([dual(0, x[0]), dual(1, x[1])], [dual(2, u[0])]);
                 let mut next = [Dual::fixed(0.0); 2];
                 let cost = built.step(mode, &xd, &ud, &[Dual::fixed(w[0])], &mut next);
-                let along = cost.tangent * d_cost + next[0].tangent * d_next[0] + next[1].tangent * d_next[1];
+                let along = cost.tangent * d_cost
+                    + next[0].tangent * d_next[0]
+                    + next[1].tangent * d_next[1];
                 assert!((found - along).abs() < 1e-12 * (1.0 + found.abs()));
             }
         }
@@ -145,8 +158,17 @@ fn wrong_files_are_refused_with_their_place() {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
     };
-    refuse(&GOOD.replace("0.3", "-0.3"), &["dynamics.price: found -0.3", "0 or more"]);
+    refuse(
+        &GOOD.replace("0.3", "-0.3"),
+        &["dynamics.price: found -0.3", "0 or more"],
+    );
     refuse(&GOOD.replace("price", "prize"), &["dynamics", "prize"]);
-    refuse(&GOOD.replace("test-bench", "bench"), &["dynamics.kind", "\"bench\"", "test-bench", "switched-lqr"]);
-    refuse(&GOOD.replace("test-bench", "own"), &["dynamics.kind", "registers"]);
+    refuse(
+        &GOOD.replace("test-bench", "bench"),
+        &["dynamics.kind", "\"bench\"", "test-bench", "switched-lqr"],
+    );
+    refuse(
+        &GOOD.replace("test-bench", "own"),
+        &["dynamics.kind", "registers"],
+    );
 }

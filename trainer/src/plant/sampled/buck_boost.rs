@@ -72,7 +72,8 @@ impl<T: Real> Equations<T> for BuckBoost<T> {
         let (l, c) = (self.inductance_h[0], self.capacitance_f[0]);
         let [d1, d2] = duties(mode, u);
         let passed = S::constant(one) - d2;
-        rate[0] = (d1 * self.supply_v[0] - passed * x[1]).add_scaled(-self.inductor_ohm[0], x[0]) * (one / l);
+        rate[0] = (d1 * self.supply_v[0] - passed * x[1]).add_scaled(-self.inductor_ohm[0], x[0])
+            * (one / l);
         rate[1] = (passed * x[0]).add_scaled(-(one / self.load_ohm[0]), x[1]) * (one / c);
         rate[2] = S::constant(T::default());
     }
@@ -106,10 +107,12 @@ impl<T: Real> Equations<T> for BuckBoost<T> {
     fn cost<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S]) -> S {
         let one = T::from(1.0);
         let error = (x[1] - x[2]) * (one / self.voltage_tolerance_v[0]);
-        let over = (x[0] - S::constant(self.current_limit_a[0])).clamp(T::default(), T::from(UNREACHABLE))
+        let over = (x[0] - S::constant(self.current_limit_a[0]))
+            .clamp(T::default(), T::from(UNREACHABLE))
             * (one / self.current_tolerance_a[0]);
         let duty = u[0] * u[0] + u[1] * u[1];
-        (error * error + over * over + S::constant(self.loss[mode])).add_scaled(self.duty_weight[0], duty)
+        (error * error + over * over + S::constant(self.loss[mode]))
+            .add_scaled(self.duty_weight[0], duty)
     }
 
     #[inline(always)]
@@ -128,7 +131,8 @@ impl<T: Real> Equations<T> for BuckBoost<T> {
         d_x[1] = d_x[1] + error;
         d_x[2] = d_x[2] - error;
         // Zero at the limit itself, so no gate is needed.
-        let over = (x[0] - S::constant(self.current_limit_a[0])).clamp(T::default(), T::from(UNREACHABLE));
+        let over =
+            (x[0] - S::constant(self.current_limit_a[0])).clamp(T::default(), T::from(UNREACHABLE));
         d_x[0] = d_x[0] + d_cost * over * square(self.current_tolerance_a[0]);
         for i in 0..2 {
             d_u[i] = d_u[i].add_scaled(two * self.duty_weight[0], d_cost * u[i]);

@@ -16,9 +16,7 @@ use std::fmt::Debug;
 
 use toml::Table;
 
-use super::family::{
-    BaselineSetting, Family, FamilyNames, Loaded, ReadAt, SafeLaw, Scaling,
-};
+use super::family::{BaselineSetting, Family, FamilyNames, Loaded, ReadAt, SafeLaw, Scaling};
 use super::outlined::{self, outlined};
 use super::{Baseline, Dims, Plant};
 use crate::Result;
@@ -160,7 +158,12 @@ impl<M: Model> Family for SampledData<M> {
     }
 
     fn build<T: Real>(&self) -> Self::Simulator<T> {
-        Sampled::new(Family::dims(self), self.model.over(), self.sample_time_s, M::SUBSTEPS)
+        Sampled::new(
+            Family::dims(self),
+            self.model.over(),
+            self.sample_time_s,
+            M::SUBSTEPS,
+        )
     }
 
     fn set_sample_time(&mut self, seconds: f64) {
@@ -236,7 +239,8 @@ impl<T: Real, E: Equations<T>> Sampled<T, E> {
             for i in 0..n {
                 points[stage][i] = x[i].add_scaled(self.reach[stage], slope[i]);
             }
-            self.equations.rate(mode, &points[stage][..n], u, &mut slope[..n]);
+            self.equations
+                .rate(mode, &points[stage][..n], u, &mut slope[..n]);
             for i in 0..n {
                 end[i] = end[i].add_scaled(self.weight[stage], slope[i]);
             }
@@ -247,7 +251,14 @@ impl<T: Real, E: Equations<T>> Sampled<T, E> {
 
 impl<T: Real, E: Equations<T>> outlined::Equations<T> for Sampled<T, E> {
     #[inline(always)]
-    fn step_inline<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], _noise: &[S], next: &mut [S]) -> S {
+    fn step_inline<S: Scalar<T>>(
+        &self,
+        mode: usize,
+        x: &[S],
+        u: &[S],
+        _noise: &[S],
+        next: &mut [S],
+    ) -> S {
         let n = self.dims.state;
         let (x, u) = (&x[..n], &u[..self.dims.control]);
         let mut now = [S::constant(T::default()); MAX_STATE];
@@ -294,7 +305,8 @@ impl<T: Real, E: Equations<T>> outlined::Equations<T> for Sampled<T, E> {
                     d_slope[i] = carried[i].add_scaled(self.weight[stage], p[i]);
                 }
                 let (point, slope) = (&points[stage][..n], &d_slope[..n]);
-                self.equations.rate_vjp(mode, point, u, slope, &mut d_point[..n], d_u);
+                self.equations
+                    .rate_vjp(mode, point, u, slope, &mut d_point[..n], d_u);
                 for i in 0..n {
                     d_start[i] = d_start[i] + d_point[i];
                     carried[i] = d_point[i] * self.reach[stage];
@@ -324,7 +336,10 @@ impl<T: Real, E: Equations<T>> Plant<T> for Sampled<T, E> {
 
 /// (name, unit) pairs.
 fn named(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|&(name, unit)| (name.to_owned(), unit.to_owned())).collect()
+    pairs
+        .iter()
+        .map(|&(name, unit)| (name.to_owned(), unit.to_owned()))
+        .collect()
 }
 
 /// Mode names.

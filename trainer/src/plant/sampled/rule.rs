@@ -39,8 +39,14 @@ pub(super) fn tuned<M: Model>(data: &SampledData<M>, setting: &BaselineSetting<'
     let states: Vec<Vec<f64>> = (0..EPISODES)
         .map(|index| {
             let mut stream = Stream::new(0, Purpose::Generator, 7_000 + index);
-            let edges = setting.initial.center.iter().zip(&setting.initial.half_width);
-            edges.map(|(c, w)| c + w * (2.0 * stream.uniform() - 1.0)).collect()
+            let edges = setting
+                .initial
+                .center
+                .iter()
+                .zip(&setting.initial.half_width);
+            edges
+                .map(|(c, w)| c + w * (2.0 * stream.uniform() - 1.0))
+                .collect()
         })
         .collect();
     let mut rule = Rule {

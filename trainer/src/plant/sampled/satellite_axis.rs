@@ -168,7 +168,11 @@ impl Model for SatelliteAxis<f64> {
 
     fn names(&self) -> FamilyNames {
         FamilyNames {
-            state: named(&[("angle", "rad"), ("rate", "rad/s"), ("wheel momentum", "N m s")]),
+            state: named(&[
+                ("angle", "rad"),
+                ("rate", "rad/s"),
+                ("wheel momentum", "N m s"),
+            ]),
             control: named(&[("torque share", "1")]),
             modes: texts(&["wheel", "thruster", "off"]),
         }

@@ -91,7 +91,13 @@ fn the_integrator_is_of_order_four() {
         panic!("kind");
     };
     for mode in 0..4 {
-        assert_order_four(errors(&tank.model, 60.0, mode, &[0.5, 0.3, 0.15], &[0.3, 0.7]));
+        assert_order_four(errors(
+            &tank.model,
+            60.0,
+            mode,
+            &[0.5, 0.3, 0.15],
+            &[0.3, 0.7],
+        ));
     }
     let FamilyData::GearedCar(car) = plant("geared-car").family().clone() else {
         panic!("kind");
@@ -224,7 +230,10 @@ fn physics_is_kept() {
         next
     };
     // Wheel: what the satellite gains the wheel loses, but for the disturbance.
-    let (before, after) = ([0.1, 0.02, 0.001], step("satellite-axis", 0, &[0.1, 0.02, 0.001], &[0.8]));
+    let (before, after) = (
+        [0.1, 0.02, 0.001],
+        step("satellite-axis", 0, &[0.1, 0.02, 0.001], &[0.8]),
+    );
     let momentum = |x: &[f64]| 0.05 * x[1] + x[2];
     assert!((momentum(&after) - momentum(&before) - 0.5 * 5e-5).abs() < 1e-15);
     // Buck at rest: v = d vs R / (R + rL).
@@ -232,7 +241,10 @@ fn physics_is_kept() {
     for _ in 0..2000 {
         x = step("buck-boost", 0, &x, &[0.5, 0.0]);
     }
-    assert!((x[1] - v).abs() < 1e-9 && (x[0] - v / 10.0).abs() < 1e-9, "{x:?}");
+    assert!(
+        (x[1] - v).abs() < 1e-9 && (x[0] - v / 10.0).abs() < 1e-9,
+        "{x:?}"
+    );
     // Closed valves: tank 1 fills by its pump, tank 3 stands still, tank 2 only drains.
     let x = step("three-tank", 0, &[0.2, 0.3, 0.4], &[1.0, 0.0]);
     assert!((x[0] - 0.2 - 5.0 * 1e-4 / 0.0154).abs() < 1e-12);
@@ -275,7 +287,13 @@ fn classical_controllers_are_tuned_and_keep_every_limit() {
         let plant = plant(name);
         let states = plant.draw_states(11, Purpose::Evaluation, 200);
         let baseline = plant.baseline(plant.baseline_names()[0]).unwrap().unwrap();
-        let episodes = simulate(&plant, baseline.policy.as_ref(), &states, plant.horizon(), 1);
+        let episodes = simulate(
+            &plant,
+            baseline.policy.as_ref(),
+            &states,
+            plant.horizon(),
+            1,
+        );
         let violations: u64 = episodes.iter().map(|e| e.violations.total()).sum();
         assert_eq!(violations, 0, "{name}");
         assert!(baseline.description.contains("tuned to"));
@@ -356,7 +374,12 @@ fn wrong_numbers_are_refused_with_their_place() {
     );
     for wrong in ["0.0", "100.0", "nan"] {
         let text = format!("accept_percent = {wrong} # ");
-        refuse("geared-car", "accept_percent = ", &text, &["accept_percent", "less than 100"]);
+        refuse(
+            "geared-car",
+            "accept_percent = ",
+            &text,
+            &["accept_percent", "less than 100"],
+        );
     }
     refuse(
         "three-tank",

@@ -90,7 +90,10 @@ impl<T: Real> Equations<T> for ThreeTank<T> {
     #[inline(always)]
     fn rate<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], rate: &mut [S]) {
         let per_area = T::from(1.0) / self.tank_area_m2[0];
-        let (pump, pipe) = (self.pump_flow_m3_s[0] * per_area, self.conductance() * per_area);
+        let (pump, pipe) = (
+            self.pump_flow_m3_s[0] * per_area,
+            self.conductance() * per_area,
+        );
         let [first, second] = open(mode);
         rate[0] = u[0] * pump;
         rate[1] = S::constant(T::default());
@@ -118,7 +121,10 @@ impl<T: Real> Equations<T> for ThreeTank<T> {
         d_u: &mut [S],
     ) {
         let per_area = T::from(1.0) / self.tank_area_m2[0];
-        let (pump, pipe) = (self.pump_flow_m3_s[0] * per_area, self.conductance() * per_area);
+        let (pump, pipe) = (
+            self.pump_flow_m3_s[0] * per_area,
+            self.conductance() * per_area,
+        );
         let [first, second] = open(mode);
         d_u[0] = d_u[0].add_scaled(pump, p[0]);
         d_u[1] = d_u[1].add_scaled(pump, p[2]);
