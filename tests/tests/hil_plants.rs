@@ -46,7 +46,14 @@ fn the_geared_car_drives_bit_exact() {
     };
     let policy = read_policy(&out).unwrap();
     let mut plant_loop = PlantLoop::new(&plant, 3);
-    let report = run_hil(&config, policy.bytes(), &mut plant_loop, &mut |_| {}, &|_| {}).unwrap();
+    let report = run_hil(
+        &config,
+        policy.bytes(),
+        &mut plant_loop,
+        &mut |_| {},
+        &|_| {},
+    )
+    .unwrap();
     report.verdict().unwrap();
     assert!(report.bit_exact);
     assert_eq!((report.steps, report.mismatches), (8 * 60, 0));
