@@ -12,8 +12,8 @@ use crate::evaluate::audit::Violations;
 use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
 use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference, named,
-    simulate_trial,
+    CERTIFIED_PERCENT, ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference,
+    named, simulate_trial,
 };
 use crate::evaluate::robustness::{
     ControllerRow, RobustnessEvent, RobustnessTable, Scenario, Subject, robustness, standard_suite,
@@ -522,6 +522,15 @@ impl Reference {
     #[must_use]
     pub fn gap_percent(&self, cost: f64) -> Option<f64> {
         self.upper.and_then(|upper| gap_percent(cost, upper))
+    }
+
+    /// Whether the best known cost is proved to be the optimum, to within [`CERTIFIED_PERCENT`].
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        let width = self
+            .upper
+            .and_then(|upper| self.gap_percent_certified(upper));
+        width.is_some_and(|width| width <= CERTIFIED_PERCENT)
     }
 
     /// Gap of `cost` to the lower bound in percent; `None` where there is none or it is 0.
