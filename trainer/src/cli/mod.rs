@@ -123,7 +123,7 @@ fn only_plant_keys(sets: &[(String, String)]) -> Result<()> {
     {
         None => Ok(()),
         Some((key, _)) => Err(Error::Usage(format!(
-            "--set: found {key}; allowed here: seed, horizon, state_clamp"
+            "--set: found {key}; allowed here: seed, horizon, state_clamp, jumps"
         ))),
     }
 }

@@ -178,7 +178,7 @@ mod tests {
         let message = run(&args).unwrap_err().to_string();
         assert_eq!(
             message,
-            "--set: found epochs; allowed here: seed, horizon, state_clamp"
+            "--set: found epochs; allowed here: seed, horizon, state_clamp, jumps"
         );
     }
 

@@ -11,7 +11,9 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::dynamics::Origin;
+use super::inventory::InventoryData;
 use super::model::{ControlBounds, InitialBox};
+use super::recast::Jumps;
 use super::switched_lqr::SwitchedLqrData;
 use super::values::Place;
 use super::{Baseline, Dims, Disturbance, Plant};
@@ -25,17 +27,23 @@ pub struct Scaling {
     pub shift: Vec<f64>,
     /// Factor of each shifted state, greater than 0.
     pub scale: Vec<f64>,
+    /// Typical value of each of the m controls: where the laws begin.
+    pub control_offset: Vec<f64>,
+    /// Typical magnitude of each of the m controls, greater than 0: what a step of training is relative to.
+    pub control_scale: Vec<f64>,
     /// Typical stage cost, greater than 0.
     pub stage_cost: f64,
 }
 
 impl Scaling {
-    /// States and costs as they are.
+    /// States, controls and costs as they are.
     #[must_use]
-    pub fn none(states: usize) -> Self {
+    pub fn none(dims: Dims) -> Self {
         Self {
-            shift: vec![0.0; states],
-            scale: vec![1.0; states],
+            shift: vec![0.0; dims.state],
+            scale: vec![1.0; dims.state],
+            control_offset: vec![0.0; dims.control],
+            control_scale: vec![1.0; dims.control],
             stage_cost: 1.0,
         }
     }
@@ -109,6 +117,8 @@ pub struct BaselineSetting<'a> {
     pub initial: &'a InitialBox,
     /// Bounds on the controls.
     pub bounds: Option<&'a ControlBounds>,
+    /// Jumps of the control.
+    pub jumps: Option<&'a Jumps>,
     /// Time between two steps, in seconds.
     pub sample_time_s: f64,
 }
@@ -143,6 +153,13 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// Rounds the data to `T` and lays it out for fast steps.
     fn build<T: Real>(&self) -> Self::Simulator<T>;
 
+    /// Checks what depends on the horizon; `at` names the file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] that names the key of `[dynamics]`.
+    fn check_horizon(&self, _horizon: usize, _at: &Path) -> Result<()> {
+        Ok(())
+    }
     /// Distribution of the noise vector, as long as [`Dims::noise`].
     fn disturbance(&self) -> Disturbance {
         Disturbance::Normal(self.dims().noise)
@@ -179,7 +196,7 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     }
     /// Typical magnitudes.
     fn scaling(&self) -> Scaling {
-        Scaling::none(self.dims().state)
+        Scaling::none(self.dims())
     }
     /// Names and units of the family's own.
     fn names(&self) -> FamilyNames {
@@ -253,6 +270,10 @@ macro_rules! families {
 
             pub(crate) fn to_table(&self) -> Table {
                 match self { $(Self::$variant(data) => Family::to_table(data)),+ }
+            }
+
+            pub(super) fn check_horizon(&self, horizon: usize, at: &Path) -> Result<()> {
+                match self { $(Self::$variant(data) => Family::check_horizon(data, horizon, at)),+ }
             }
 
             /// Distribution of the noise vector.
@@ -371,4 +392,5 @@ macro_rules! families {
 
 families! {
     SwitchedLqr(SwitchedLqrData),
+    Inventory(InventoryData),
 }

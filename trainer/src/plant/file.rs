@@ -12,6 +12,7 @@ use super::dynamics::Origin;
 use super::family::{Family, FamilyData, FamilyNames, KINDS, ReadAt};
 use super::generator;
 use super::model::{InitialBox, Names, PlantModel, default_target_class};
+use super::recast::{self, JumpTable, Jumps, RecastTable};
 use super::states::parse_states;
 use super::values::Place;
 use super::{ControlBounds, Dims, SwitchedLqrData};
@@ -40,6 +41,9 @@ struct PlantFile {
     dynamics: Table,
     cost_from: Option<i64>,
     bounds: Option<BoundsTable>,
+    #[serde(default)]
+    jump: Vec<Table>,
+    recast: Option<Table>,
     limits: Option<LimitsTable>,
     dwell: Option<DwellTable>,
     masks: Option<MasksTable>,
@@ -91,6 +95,7 @@ pub(super) struct Overrides {
     pub(super) seed: Option<u64>,
     pub(super) horizon: Option<i64>,
     pub(super) state_clamp: Option<f64>,
+    pub(super) jumps: Option<String>,
 }
 
 /// Reads the text of a plant file.
@@ -118,6 +123,7 @@ pub(super) fn parse_plant(
         let allowed = format!("1 to {MAX_HORIZON} steps");
         return Err(place("horizon").error(horizon, allowed));
     }
+    family.check_horizon(horizon as usize, file)?;
     let discount = raw.discount.unwrap_or(1.0);
     if !(discount > 0.0 && discount <= 1.0) {
         return Err(place("discount").error(discount, "greater than 0, at most 1"));
@@ -155,16 +161,41 @@ pub(super) fn parse_plant(
         let allowed = format!("0 to {}, less than the horizon", horizon - 1);
         return Err(place("cost_from").error(cost_from, allowed));
     }
-    let dims = family.dims();
+    let own = family.dims();
     let mut bounds = None;
     if let Some(table) = &raw.bounds {
-        bounds = Some(read_bounds(table, dims.control, file)?);
+        bounds = Some(read_bounds(table, own.control, file)?);
     }
     if let Some(limits) = &raw.limits
-        && let Some(limits) = constraints::bounds(limits, dims.control, bounds.is_some(), file)?
+        && let Some(limits) = constraints::bounds(limits, own.control, bounds.is_some(), file)?
     {
         bounds = Some(limits);
     }
+    let names = read_names(&raw, own, &family.names(), file)?;
+    let scaling = family.scaling();
+    let (jumps, recast_table) = read_jumps(
+        &raw,
+        overrides.jumps.as_deref(),
+        &recast::Surroundings {
+            dims: own,
+            bounds: bounds.as_ref(),
+            control_units: &names.control_units,
+            control_scale: &scaling.control_scale,
+            rate_limits: raw.limits.as_ref().is_some_and(LimitsTable::has_rate),
+            mode_rules: raw.dwell.is_some() || raw.masks.is_some(),
+            file,
+        },
+    )?;
+    let (dims, names) = match &jumps {
+        None => (own, names),
+        Some(jumps) => (
+            jumps.dims(own),
+            Names {
+                modes: jumps.mode_names(&names.modes),
+                ..names
+            },
+        ),
+    };
     let tables = constraints::Tables {
         limits: raw.limits.as_ref(),
         dwell: raw.dwell.as_ref(),
@@ -179,7 +210,6 @@ pub(super) fn parse_plant(
         bounds: bounds.as_ref(),
     };
     let constraints = constraints::read(&tables, &setting, file)?;
-    let names = read_names(&raw, dims, &family.names(), file)?;
     let target_class = match raw.target_class {
         Some(class) => u32::try_from(class)
             .map_err(|_| place("target_class").error(class, format!("0 to {}", u32::MAX)))?,
@@ -206,6 +236,9 @@ pub(super) fn parse_plant(
         names,
         disturbance: family.disturbance(),
         family,
+        jumps,
+        jump_tables: raw.jump,
+        recast_table,
         cost_from: cost_from as usize,
         bounds,
         constraints,
@@ -214,6 +247,46 @@ pub(super) fn parse_plant(
         test_states,
         source_text: text.to_owned(),
     })
+}
+
+/// The jumps, and the table `[recast]` that says what has become of them.
+fn read_jumps(
+    raw: &PlantFile,
+    treatment: Option<&str>,
+    at: &recast::Surroundings<'_>,
+) -> Result<(Option<Jumps>, Option<Table>)> {
+    fn table<S: serde::de::DeserializeOwned>(table: &Table, place: &Place<'_>) -> Result<S> {
+        let read = Value::Table(table.clone()).try_into();
+        read.map_err(|error: toml::de::Error| {
+            let message = error.message().trim().replace('\n', "; ");
+            let (found, allowed) = match message.split_once(", expected ") {
+                Some((found, allowed)) => (found.to_owned(), allowed.to_owned()),
+                None => (
+                    message,
+                    "the keys of this table in docs/plant-file.md".to_owned(),
+                ),
+            };
+            place.error(found, allowed)
+        })
+    }
+    let place = |field: String| Place::new(at.file, field);
+    let mut recast: Option<RecastTable> = None;
+    if let Some(given) = &raw.recast {
+        recast = Some(table(given, &place("recast".into()))?);
+    }
+    let jumps: Vec<JumpTable> = raw
+        .jump
+        .iter()
+        .enumerate()
+        .map(|(index, given)| table(given, &place(format!("jump[{index}]"))))
+        .collect::<Result<_>>()?;
+    let jumps = recast::read(recast.as_ref(), &jumps, treatment, at)?;
+    let mut kept = raw.recast.clone();
+    if let Some(word) = treatment {
+        kept.get_or_insert_default()
+            .insert("treatment".into(), word.into());
+    }
+    Ok((jumps, kept))
 }
 
 /// Reads `[dynamics]` as the family that its `kind` names; without one it is a switched linear-quadratic plant.

@@ -55,12 +55,19 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
         ]),
     );
     let names = &model.names;
+    // With jumps the modes are named by their regions.
+    let own_modes = match model.jumps {
+        None => names.modes.clone(),
+        Some(_) => (0..model.family.dims().modes)
+            .map(|d| format!("mode{d}"))
+            .collect(),
+    };
     put(
         "names",
         table([
             ("state", strings(&names.state)),
             ("control", strings(&names.control)),
-            ("modes", strings(&names.modes)),
+            ("modes", strings(&own_modes)),
         ]),
     );
     put(
@@ -74,6 +81,13 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
         super::constraints::to_tables(&model.constraints, &model.watch, model.sample_time_s)
     {
         root.insert(key.to_owned(), Value::Table(table));
+    }
+    if !model.jump_tables.is_empty() {
+        let tables = model.jump_tables.iter().cloned().map(Value::Table);
+        root.insert("jump".into(), Value::Array(tables.collect()));
+    }
+    if let Some(recast) = &model.recast_table {
+        root.insert("recast".into(), Value::Table(recast.clone()));
     }
     root.to_string()
 }

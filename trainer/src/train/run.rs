@@ -102,13 +102,31 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
     let dims = plant.dims();
     let policy = &settings.policy;
     let scaling = plant.scaling();
+    let mut factors = plant.factors();
+    if let [modes] = factors.as_mut_slice() {
+        *modes *= policy.laws_per_mode;
+    }
+    let laws = if factors.len() == 1 {
+        policy.laws_per_mode
+    } else {
+        1
+    };
     PolicyShape {
         state: dims.state,
         control: dims.control,
         modes: dims.modes,
-        choice_modes: (0..dims.modes * policy.laws_per_mode)
-            .map(|choice| choice / policy.laws_per_mode)
-            .collect(),
+        choice_modes: (0..dims.modes * laws).map(|choice| choice / laws).collect(),
+        factors,
+        critic_forms: settings.critic.forms > 0,
+        value_scale: scaling.stage_cost * plant.value_steps(),
+        law_offset: match policy.law_start {
+            Some(start) => vec![start; dims.control],
+            None => scaling.control_offset,
+        },
+        law_scale: scaling.control_scale,
+        regions: plant
+            .control_regions()
+            .map(|regions| regions.repeated(dims.control, laws)),
         input: policy.input,
         input_shift: scaling.shift,
         input_scale: scaling.scale,
@@ -130,6 +148,9 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
     let data = plant.lqr_data();
     PlantTraits {
         modes: plant.dims().modes,
+        states: plant.dims().state,
+        factors: plant.factors().len(),
+        linear: data.is_some(),
         homogeneous: plant.bounds().is_none()
             && plant.constraints().rate.is_none()
             && data.is_some_and(|data| data.affine.is_empty() && data.noise_std.is_empty()),
@@ -295,7 +316,7 @@ fn check_memory(config: &TrainConfig, model: &Model, critic: &Critic) -> Result<
     let networks =
         model.selector_activations() + model.control_activations() + critic.activations();
     let lanes =
-        8 * (shape.state + shape.control + shape.choices()) + 2 * (shape.monomials() + networks);
+        8 * (shape.state + shape.control + shape.logits()) + 2 * (shape.monomials() + networks);
     let workers = (train.batch + train.validation_states).div_ceil(LANES);
     let bytes = [config.plant.horizon(), lanes, LANES * size_of::<f32>()]
         .into_iter()

@@ -4,11 +4,17 @@ use super::*;
 use crate::error::{Error, Result};
 
 const SMOOTH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: true,
     horizon: 20,
 };
 const ROUGH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: false,
     horizon: 20,
