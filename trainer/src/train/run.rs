@@ -155,6 +155,7 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
             && plant.constraints().rate.is_none()
             && data.is_some_and(|data| data.affine.is_empty() && data.noise_std.is_empty()),
         horizon: plant.horizon(),
+        jumps: plant.jumps().is_some(),
     }
 }
 
