@@ -57,7 +57,10 @@ pub trait OwnPlant:
         next: &mut [S],
     ) -> S;
 
-    /// What is wrong with the numbers, as (field, what was found, what is allowed).
+    /// Checks the numbers; anything will do by default.
+    ///
+    /// # Errors
+    /// What is wrong, as (field, what was found, what is allowed).
     fn check(&self) -> std::result::Result<(), (&'static str, String, &'static str)> {
         Ok(())
     }
