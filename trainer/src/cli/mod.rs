@@ -1,5 +1,7 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
@@ -69,6 +71,18 @@ pub enum Command {
     Hil(hil::HilArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
+}
+
+/// The whole program: the process's arguments in, exit code out. For `hpo` itself and for programs that add plants of their own to it.
+#[must_use]
+pub fn start() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
 }
 
 /// Runs the command.

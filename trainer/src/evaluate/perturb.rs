@@ -282,6 +282,7 @@ impl World<'_> {
     /// Random numbers and counted costs of one episode.
     pub(super) fn setting(&self, episode: u64) -> Setting<'_> {
         Setting {
+            model: self.model,
             disturbance: &self.disturbance,
             noise: Stream::new(self.seed, Purpose::Noise, episode),
             cost_from: self.cost_from,

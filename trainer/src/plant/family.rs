@@ -13,10 +13,12 @@ use toml::{Table, Value};
 use super::dynamics::Origin;
 use super::inventory::InventoryData;
 use super::model::{ControlBounds, InitialBox};
+use super::own::{self, OwnData};
 use super::recast::Jumps;
+use super::sampled::{BuckBoost, GearedCar, SampledData, SatelliteAxis, ThreeTank};
 use super::switched_lqr::SwitchedLqrData;
 use super::values::Place;
-use super::{Baseline, Dims, Disturbance, Plant};
+use super::{Baseline, Constraints, Dims, Disturbance, Plant};
 use crate::Result;
 use crate::numeric::{Real, Scalar};
 
@@ -58,6 +60,18 @@ pub struct SafeLaw {
     pub gain: Vec<f64>,
     /// Length m.
     pub offset: Vec<f64>,
+}
+
+impl SafeLaw {
+    /// Control 0 in mode 0.
+    #[must_use]
+    pub fn nothing(dims: Dims) -> Self {
+        Self {
+            mode: 0,
+            gain: vec![0.0; dims.control * dims.state],
+            offset: vec![0.0; dims.control],
+        }
+    }
 }
 
 /// Names and units that a family gives its states, controls and modes where the plant file does not.
@@ -117,6 +131,8 @@ pub struct BaselineSetting<'a> {
     pub initial: &'a InitialBox,
     /// Bounds on the controls.
     pub bounds: Option<&'a ControlBounds>,
+    /// Rate limits and mode rules.
+    pub constraints: &'a Constraints,
     /// Jumps of the control.
     pub jumps: Option<&'a Jumps>,
     /// Time between two steps, in seconds.
@@ -141,6 +157,10 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// The plant over coefficients of type `T`.
     type Simulator<T: Real>: Plant<T> + Clone + Debug;
 
+    /// Value of `dynamics.kind` in this plant's file.
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
     /// Reads and checks the `[dynamics]` table (without `kind`).
     ///
     /// # Errors
@@ -172,6 +192,8 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     fn noise_std(&self) -> &[f64] {
         &[]
     }
+    /// Tells the family the time between two steps in seconds, greater than 0; of no interest to equations in discrete time.
+    fn set_sample_time(&mut self, _seconds: f64) {}
     /// Sets the greatest absolute value of a state coordinate; false if this family has no such clamp.
     fn set_state_clamp(&mut self, _clamp: f64) -> bool {
         false
@@ -205,12 +227,7 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// The safe law of the family, where it is not computed from [`PlantModel::lqr_data`](super::PlantModel::lqr_data):
     /// mode 0 with control 0 by default.
     fn safe_law(&self) -> SafeLaw {
-        let dims = self.dims();
-        SafeLaw {
-            mode: 0,
-            gain: vec![0.0; dims.control * dims.state],
-            offset: vec![0.0; dims.control],
-        }
+        SafeLaw::nothing(self.dims())
     }
 }
 
@@ -247,13 +264,19 @@ macro_rules! families {
                         seed: loaded.seed,
                     }));
                 })+
-                None
+                own::read(kind, table, at).map(|read| {
+                    read.map(|loaded| Loaded {
+                        data: Self::Own(loaded.data),
+                        horizon: loaded.horizon,
+                        seed: loaded.seed,
+                    })
+                })
             }
 
             /// Value of `dynamics.kind` in a plant file.
             #[must_use]
             pub fn kind(&self) -> &'static str {
-                match self { $(Self::$variant(_) => <$data as Family>::KIND),+ }
+                match self { $(Self::$variant(data) => Family::kind(data)),+ }
             }
 
             /// Sizes.
@@ -291,6 +314,10 @@ macro_rules! families {
             #[must_use]
             pub fn noise_std(&self) -> &[f64] {
                 match self { $(Self::$variant(data) => Family::noise_std(data)),+ }
+            }
+
+            pub(crate) fn set_sample_time(&mut self, seconds: f64) {
+                match self { $(Self::$variant(data) => Family::set_sample_time(data, seconds)),+ }
             }
 
             pub(crate) fn set_state_clamp(&mut self, clamp: f64) -> bool {
@@ -393,4 +420,9 @@ macro_rules! families {
 families! {
     SwitchedLqr(SwitchedLqrData),
     Inventory(InventoryData),
+    Own(OwnData),
+    SatelliteAxis(SampledData<SatelliteAxis<f64>>),
+    BuckBoost(SampledData<BuckBoost<f64>>),
+    ThreeTank(SampledData<ThreeTank<f64>>),
+    GearedCar(SampledData<GearedCar<f64>>),
 }

@@ -12,8 +12,10 @@ use super::dynamics::Origin;
 use super::family::{Family, FamilyData, FamilyNames, KINDS, ReadAt};
 use super::generator;
 use super::model::{InitialBox, Names, PlantModel, default_target_class};
+use super::own::{self, OwnData};
 use super::recast::{self, JumpTable, Jumps, RecastTable};
 use super::states::parse_states;
+use super::units;
 use super::values::Place;
 use super::{ControlBounds, Dims, SwitchedLqrData};
 use crate::{Error, Result};
@@ -40,6 +42,7 @@ struct PlantFile {
     noise: Option<Value>,
     dynamics: Table,
     cost_from: Option<i64>,
+    accept_percent: Option<f64>,
     bounds: Option<BoundsTable>,
     #[serde(default)]
     jump: Vec<Table>,
@@ -139,6 +142,7 @@ pub(super) fn parse_plant(
         }
     }
     let sample_time_s = positive(raw.sample_time_s.unwrap_or(0.01), &place("sample_time_s"))?;
+    family.set_sample_time(sample_time_s);
 
     if let Some(value) = &raw.noise {
         let std = place("noise").vector(value, n)?;
@@ -160,6 +164,12 @@ pub(super) fn parse_plant(
     if !(0..horizon).contains(&cost_from) {
         let allowed = format!("0 to {}, less than the horizon", horizon - 1);
         return Err(place("cost_from").error(cost_from, allowed));
+    }
+    if let Some(percent) = raw.accept_percent
+        && !(percent > 0.0 && percent < 100.0)
+    {
+        let allowed = "greater than 0, less than 100 (percent of the baseline's cost)";
+        return Err(place("accept_percent").error(percent, allowed));
     }
     let own = family.dims();
     let mut bounds = None;
@@ -240,6 +250,7 @@ pub(super) fn parse_plant(
         jump_tables: raw.jump,
         recast_table,
         cost_from: cost_from as usize,
+        accept_percent: raw.accept_percent,
         bounds,
         constraints,
         watch,
@@ -305,7 +316,9 @@ fn read_family(
         Some(other) => return Err(place.error(other, "a text")),
     };
     FamilyData::read(&kind, table, &at).unwrap_or_else(|| {
-        let allowed = format!("one of {}", KINDS.join(", "));
+        let known = KINDS.iter().filter(|known| **known != OwnData::KIND);
+        let known: Vec<&str> = known.copied().chain(own::kinds()).collect();
+        let allowed = format!("one of {}", known.join(", "));
         Err(place.error(format!("\"{kind}\""), allowed))
     })
 }
@@ -382,13 +395,39 @@ fn read_names(raw: &PlantFile, dims: Dims, own: &FamilyNames, file: &Path) -> Re
     } else {
         own.modes.clone()
     };
-    Ok(Names {
+    let check_units = |field: &str, list: &Option<Vec<String>>, own: &[(String, String)]| {
+        let own = own
+            .iter()
+            .map(|(_, unit)| Some(unit))
+            .chain(std::iter::repeat(None));
+        for (i, (unit, own)) in list.iter().flatten().zip(own).enumerate() {
+            let place = Place::new(file, field).at(i);
+            match own {
+                // Numbers and equations of the kind are made for this unit.
+                Some(own) if own != unit => {
+                    return Err(place.error(
+                        format!("\"{unit}\""),
+                        format!("\"{own}\", the unit in which this kind of plant computes"),
+                    ));
+                }
+                None if !units::is_known(unit) => {
+                    return Err(place.error(format!("\"{unit}\""), units::ALLOWED));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let names = Names {
         state: read("names.state", &raw.names.state, state)?,
         control: read("names.control", &raw.names.control, control)?,
         modes: read("names.modes", &raw.names.modes, modes)?,
         state_units: read("units.state", &raw.units.state, state_units)?,
         control_units: read("units.control", &raw.units.control, control_units)?,
-    })
+    };
+    check_units("units.state", &raw.units.state, &own.state)?;
+    check_units("units.control", &raw.units.control, &own.control)?;
+    Ok(names)
 }
 
 /// The paper's box where the file gives no half width.

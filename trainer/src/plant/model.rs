@@ -115,6 +115,7 @@ pub struct PlantModel {
     pub(super) disturbance: Disturbance,
     /// Costs before this step do not count.
     pub(super) cost_from: usize,
+    pub(super) accept_percent: Option<f64>,
     pub(super) bounds: Option<ControlBounds>,
     pub(super) constraints: Constraints,
     pub(super) watch: Watch,
@@ -252,6 +253,13 @@ impl PlantModel {
         self.cost_from
     }
 
+    /// By how many percent a trained policy must cost less than the best classical controller to be accepted, where the
+    /// plant states it; in (0, 100).
+    #[must_use]
+    pub fn accept_percent(&self) -> Option<f64> {
+        self.accept_percent
+    }
+
     /// Number of an episode's steps whose cost counts, for an episode of `steps` steps.
     #[must_use]
     pub fn counted_steps(&self, steps: usize) -> usize {
@@ -275,6 +283,7 @@ impl PlantModel {
             cost_from: self.cost_from,
             initial: &self.initial,
             bounds: self.bounds.as_ref(),
+            constraints: &self.constraints,
             jumps: self.jumps.as_ref(),
             sample_time_s: self.sample_time_s,
         };

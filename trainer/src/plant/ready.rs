@@ -40,7 +40,7 @@ macro_rules! ready {
     };
 }
 
-static READY: [Ready; 16] = [
+static READY: [Ready; 20] = [
     ready!("switched-lqr-3-2", "lqr_n3_m2.json", "x0_test_n3.csv"),
     ready!("switched-lqr-8-2", "lqr_n8_m2.json", "x0_test_n8.csv"),
     // The archive holds the same numbers as the JSON file: the ready plants exercise both readers.
@@ -49,6 +49,10 @@ static READY: [Ready; 16] = [
     ready!("switched-lqr-32-8", "lqr_n32_m8.json", "x0_test_n32.csv"),
     ready!("switched-lqr-48-8", "lqr_n48_m8.json", "x0_test_n48.csv"),
     ready!("textbook-pair"),
+    ready!("satellite-axis"),
+    ready!("buck-boost"),
+    ready!("three-tank"),
+    ready!("geared-car"),
     ready!("inventory-1"),
     ready!("inventory-3"),
     ready!("inventory-5"),

@@ -25,6 +25,9 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
     if model.cost_from > 0 {
         put("cost_from", Value::Integer(model.cost_from as i64));
     }
+    if let Some(percent) = model.accept_percent {
+        put("accept_percent", Value::Float(percent));
+    }
     if let Some(clamp) = model.family.state_clamp() {
         put("state_clamp", Value::Float(clamp));
     }

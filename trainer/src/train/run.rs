@@ -86,6 +86,8 @@ pub struct TrainReport {
     pub validation_cost: f64,
     /// Validation cost before the first epoch.
     pub start_cost: f64,
+    /// Cost of the last validation of this session; `None` if it had none.
+    pub last_cost: Option<f64>,
     /// Simulator calls, look-ahead branches included.
     pub env_steps: u64,
     /// Simulator calls of this session alone.
@@ -153,6 +155,7 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
             && plant.constraints().rate.is_none()
             && data.is_some_and(|data| data.affine.is_empty() && data.noise_std.is_empty()),
         horizon: plant.horizon(),
+        jumps: plant.jumps().is_some(),
     }
 }
 
@@ -234,6 +237,7 @@ pub fn train(
     let first_env_steps = progress.state.env_steps;
     let start = Instant::now();
     let mut saved = Instant::now();
+    let mut last_cost = None;
     while progress.state.epoch < train.epochs {
         if interrupted.load(Ordering::Relaxed) {
             metrics.sync()?;
@@ -276,6 +280,7 @@ pub fn train(
                 parameters: state.parameters.clone(),
             };
         }
+        last_cost = cost.or(last_cost);
         let event = TrainEvent::Epoch {
             epoch: progress.state.epoch,
             metrics: epoch,
@@ -299,6 +304,7 @@ pub fn train(
         best_epoch: progress.best.epoch,
         validation_cost: progress.best.cost,
         start_cost: progress.start_cost,
+        last_cost,
         env_steps: progress.state.env_steps,
         session_env_steps: progress.state.env_steps - first_env_steps,
         seconds: start.elapsed().as_secs_f64(),

@@ -55,6 +55,17 @@ pub enum Structure {
 }
 
 impl Structure {
+    /// The default on a plant: quadratic where quadratics are what the optimum is made of, networks beside gains on a nonlinear plant. On one
+    /// whose control jumps, or with a single mode, the quadratic one too, whose presets are made for it.
+    #[must_use]
+    pub fn of_choice(plant: PlantTraits) -> Self {
+        if plant.linear || plant.jumps || plant.modes == 1 {
+            Self::Quadratic
+        } else {
+            Self::Structured
+        }
+    }
+
     /// Its name on the command line and in files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -374,6 +385,8 @@ pub struct PlantTraits {
     pub homogeneous: bool,
     /// Steps of an episode.
     pub horizon: usize,
+    /// Whether cost or transition jump in the control.
+    pub jumps: bool,
 }
 
 #[cfg(test)]

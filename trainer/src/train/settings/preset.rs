@@ -56,7 +56,7 @@ impl Settings {
                     train.step_networks = 1e-2;
                 }
             }
-            Algorithm::Hpo if !plant.linear => {
+            Algorithm::Hpo if plant.jumps => {
                 // A jump's cost comes at once and its worth later: one step of look-ahead with a young critic never pays it.
                 train.advantage = Advantage::Gae;
                 train.gae_lambda = 0.95;
