@@ -346,6 +346,7 @@ fn nonlinear_plants_have_networks_and_gains_by_default() {
     assert_eq!(settings.policy.laws_per_mode, 1);
     assert!(settings.policy.gains && settings.policy.control_hidden.is_some());
     assert_eq!(settings.train.advantage, Advantage::LookAhead);
+    assert_eq!(settings.train.gradient_norm, 10.0);
     for other in [
         ROUGH,
         PlantTraits {

@@ -57,7 +57,7 @@ pub trait OwnPlant:
         next: &mut [S],
     ) -> S;
 
-    /// Checks the numbers; anything will do by default.
+    /// Checks the numbers.
     ///
     /// # Errors
     /// What is wrong, as (field, what was found, what is allowed).

@@ -47,6 +47,11 @@ impl Settings {
             critic.hidden = vec![64, 64];
             train.step_gains = 0.01;
         }
+        if Structure::of_choice(plant) == Structure::Structured {
+            // Derivatives along an unstable nonlinear loop can be larger than all others together by any factor, and one such
+            // batch would stay in Adam's second moments.
+            train.gradient_norm = 10.0;
+        }
         match algo {
             // Networks want more updates than scores and gains do, from fewer simulator calls each.
             Algorithm::Hpo if structure != Structure::Quadratic => {
