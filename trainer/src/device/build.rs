@@ -75,7 +75,7 @@ pub fn build_firmware(
         .join(board.core.target())
         .join("release")
         .join(crate_folder.file_name().unwrap_or_default());
-    let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
+    let elf = firmware_path(board, target_class)?;
     // Renamed into place: an emulator that has the old file open keeps it whole.
     let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));
     std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
@@ -88,6 +88,15 @@ pub fn build_firmware(
         elf,
         sizes,
     })
+}
+
+/// Where [`build_firmware`] leaves the ELF of `board` for `target_class`.
+///
+/// # Errors
+/// [`Error::Usage`] without the project's folder, [`Error::Io`] if its target folder cannot be made.
+pub fn firmware_path(board: &Board, target_class: u32) -> Result<PathBuf> {
+    let folder = target_dir(&project_root()?)?;
+    Ok(folder.join(format!("{}-{target_class}.elf", board.name)))
 }
 
 /// Compiles the libraries that run on devices, each alone, for the smallest core there is.
