@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 fn main() {
-    identify();
     println!("cargo:rerun-if-changed=budget.toml");
     let budget = std::fs::read_to_string("budget.toml").expect("the board's budget.toml");
     let instructions: u32 = budget
@@ -19,6 +18,8 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rerun-if-changed=memory.x");
     println!("cargo:rerun-if-changed=../build.rs");
+    // Behind link.x, whose regions it needs.
+    identify();
 }
 
 /// Lays the 32 bytes in front of the slot by which a debugger knows the firmware: magic, version 1, target class, the
@@ -42,12 +43,15 @@ fn identify() {
     record.extend(name.bytes());
     assert!(record.len() <= 32, "a board's name has at most 16 bytes");
     record.resize(32, 0);
-    let mut script = String::from("SECTIONS\n{\n  .identity (_policy_slot - 32) :\n  {\n");
+    // The linker wants every section in a region; this one is the end of FLASH.
+    let mut script = String::from(
+        "MEMORY { IDENTITY : ORIGIN = ORIGIN(SLOT) - 32, LENGTH = 32 }\nSECTIONS\n{\n  .identity :\n  {\n",
+    );
     for word in record.chunks(4) {
         let word = u32::from_le_bytes(word.try_into().expect("four bytes"));
         writeln!(script, "    LONG({word:#010x});").expect("a string takes it");
     }
-    script += "  }\n}\nINSERT AFTER .rodata;\n";
+    script += "  } > IDENTITY\n}\nINSERT AFTER .rodata;\n";
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
     std::fs::write(format!("{out}/identity.x"), script).expect("cargo made the folder");
     println!("cargo:rustc-link-search={out}");
