@@ -84,9 +84,12 @@ pub fn slot() -> &'static Slot {
 
 /// The policy's target class, by its own word.
 pub fn class() -> u32 {
-    policy_format::Policy::load(slot().bytes(), &firmware::CAPACITY)
-        .expect("a golden file loads")
-        .target_class()
+    static CLASS: OnceLock<u32> = OnceLock::new();
+    *CLASS.get_or_init(|| {
+        policy_format::Policy::load(slot().bytes(), &firmware::CAPACITY)
+            .expect("a golden file loads")
+            .target_class()
+    })
 }
 
 fn controller() -> &'static Controller<'static> {
