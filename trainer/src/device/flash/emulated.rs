@@ -1,5 +1,8 @@
 //! Flashing an emulated board through QEMU's debug stub, which writes flash whatever the machine takes it for.
 //!
+//! A connection to the stub stops the machine, so no firmware runs while its policy changes. A firmware that waits in a semihosting call
+//! holds all of QEMU, its stub included: one that is to be flashed while it runs talks over its UART.
+//!
 //! What is written lives as long as that QEMU does. A reset of the machine keeps it, unless the QEMU was started with a loader
 //! for the same addresses: then the reset brings the loader's bytes back, which the second reading notices.
 
@@ -129,16 +132,26 @@ fn running(
         }
     }
     progress(&format!("write {} bytes", report.bytes));
-    write(&mut gdb, &written)?;
-    verify(&mut gdb, &written)?;
+    let outcome = replace(&mut gdb, &written);
+    if outcome.is_err() {
+        // The machine must not run on with a policy that changed under it; its boot will judge what is there.
+        let _ = gdb.monitor("system_reset");
+    }
+    report.verified = outcome.is_ok();
+    outcome.and(gdb.detach())
+}
+
+/// Writes a machine that stands still, resets it, and reads back before and after.
+fn replace(gdb: &mut Gdb, image: &Image) -> Result<()> {
+    write(gdb, image)?;
+    verify(gdb, image)?;
     gdb.monitor("system_reset")?;
-    verify(&mut gdb, &written).map_err(|error| {
-        Error::Negative(format!(
-            "{error}; it did before the reset: was this QEMU started with `-device loader` for the slot?"
-        ))
-    })?;
-    report.verified = true;
-    gdb.detach()
+    verify(gdb, image).map_err(|error| match error {
+        Error::Negative(text) => Error::Negative(format!(
+            "{text}; it did before the reset: was this QEMU started with `-device loader` for the slot?"
+        )),
+        other => other,
+    })
 }
 
 /// The stub's packets, in words.

@@ -103,8 +103,9 @@ pub(super) fn calls(
     vec![
         first,
         call(Purpose::WritePolicy, "download", &rest),
-        read(Purpose::ReadPolicy, slot, bytes),
+        // Before the reading, which lets the core run on: not with a policy that changed under its firmware.
         call(Purpose::Reset, "reset", &[]),
+        read(Purpose::ReadPolicy, slot, bytes),
     ]
 }
 

@@ -36,8 +36,8 @@ fn the_commands_of_probe_rs_are_these() {
             "probe-rs read --non-interactive --chip STM32F405RGTx --output read-back.bin --format binary b32 0x0807ffe0 8",
             "probe-rs download --non-interactive --chip STM32F405RGTx --disable-progressbars --verify --binary-format bin \
              --base-address 0x08080000 '/a b/policy.hpo'",
-            "probe-rs read --non-interactive --chip STM32F405RGTx --output read-back.bin --format binary b32 0x08080000 2076",
             "probe-rs reset --non-interactive --chip STM32F405RGTx",
+            "probe-rs read --non-interactive --chip STM32F405RGTx --output read-back.bin --format binary b32 0x08080000 2076",
         ]
     );
     let mut with = config("rp2350");
