@@ -12,7 +12,7 @@ use std::time::Duration;
 use firmware::{Fault, SCRATCH_LEN, boot};
 use hil_support::the_board;
 use policy_format::message::{Reply, Stats};
-use trainer::device::build::{build_firmware, project_root};
+use trainer::device::build::{Variant, build_variant, project_root};
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
 use trainer::device::session::Session;
 
@@ -43,11 +43,12 @@ fn streams() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// The firmware for the class of the corpus.
+/// The firmware for the class of the corpus, with all that the host's library has.
 fn elf() -> PathBuf {
-    build_firmware(the_board(), link::class(), &|line| eprintln!("{line}"))
-        .unwrap()
-        .elf
+    let variant = Variant { regions: true };
+    let progress = |line: &str| eprintln!("{line}");
+    let firmware = build_variant(the_board(), link::class(), variant, &progress);
+    firmware.unwrap().elf
 }
 
 fn start(elf: &Path, policy: &[u8]) -> Qemu {

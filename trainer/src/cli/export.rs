@@ -7,7 +7,7 @@ use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
 use crate::device::board;
-use crate::device::build::build_firmware;
+use crate::device::build::{Variant, build_variant};
 use crate::device::flash::admit_bytes;
 use crate::device::image::{Image, ImageFormat};
 use crate::error::{Error, Result};
@@ -154,7 +154,8 @@ fn image(args: &ExportArgs, policy: &[u8]) -> Result<Option<(Vec<u8>, ImageRepor
     let mut image = Image::of_policy(board, policy)?;
     if args.firmware {
         let progress = super::output::show_progress;
-        let firmware = build_firmware(board, admitted.target_class, &progress)?;
+        let variant = Variant::for_policy(admitted.policy.bytes());
+        let firmware = build_variant(board, admitted.target_class, variant, &progress)?;
         image = image.with_firmware(&firmware.elf)?;
     }
     let file = image.encode(format)?;

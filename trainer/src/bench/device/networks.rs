@@ -199,6 +199,7 @@ impl NetworkShape {
                     hidden: &blocks[..2],
                     heads: &blocks[2..],
                 }),
+                regions: None,
                 bounds: Some(policy_format::Bounds {
                     lower: &bounds.0,
                     upper: &bounds.1,

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::board::Board;
 use super::budget::Budget;
-use super::build::{build_firmware, firmware_path};
+use super::build::{Variant, build_variant, firmware_path};
 use super::image::Image;
 use crate::export::PolicyBuffer;
 use crate::{Error, Result};
@@ -190,10 +190,14 @@ pub fn flash(config: &FlashConfig, progress: &dyn Fn(&str)) -> Result<FlashRepor
     };
     // A QEMU that is started here runs the board's firmware in any case.
     let needs_elf = config.firmware || (board.emulator.is_some() && config.gdb.is_none());
+    let (class, variant) = (
+        admitted.target_class,
+        Variant::for_policy(admitted.policy.bytes()),
+    );
     let elf = match (needs_elf, config.dry_run) {
         (false, _) => None,
-        (true, true) => Some(firmware_path(board, admitted.target_class)?),
-        (true, false) => Some(build_firmware(board, admitted.target_class, progress)?.elf),
+        (true, true) => Some(firmware_path(board, class, variant)?),
+        (true, false) => Some(build_variant(board, class, variant, progress)?.elf),
     };
     match board.probe {
         Some(chip) => {
