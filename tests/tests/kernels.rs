@@ -170,9 +170,10 @@ fn searched(board: &str, filter: &str) -> Vec<(String, f64, f64, Option<f64>)> {
 
 #[test]
 fn with_an_fpu_no_state_takes_longer_than_another() {
-    for board in ["mps2-an386", "mps2-an505"] {
-        let found = searched(board, "");
-        assert_eq!(found.len(), 30, "{board}");
+    // M33 and M55 run 8-bit networks in portable code, which varies by a little.
+    for (board, filter, cases) in [("mps2-an386", "", 30), ("mps2-an505", "f32", 16)] {
+        let found = searched(board, filter);
+        assert_eq!(found.len(), cases, "{board}");
         for (case, least, most, bound) in found {
             assert!(
                 least == most && most > 1_000.0,
