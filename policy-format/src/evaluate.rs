@@ -10,6 +10,8 @@ use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
 use crate::policy::{Bounds, Policy};
+#[cfg(feature = "regions")]
+use crate::region::Regions;
 
 /// What the selector decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,9 +262,15 @@ impl Policy<'_> {
                 K::dense(&gain, xi, buffers);
             }
         }
-        let Some(u) = buffers.get(..m) else {
+        let Some(u) = buffers.get_mut(..m) else {
             return Err(WrongLength);
         };
+        #[cfg(feature = "regions")]
+        if let Some(regions) = &self.regions
+            && !keep_to::<K>(regions, choice, u)
+        {
+            return Err(NonFiniteValue);
+        }
         if !K::admit(u, self.bounds, rate, control) {
             return Err(NonFiniteValue);
         }
@@ -331,6 +339,10 @@ impl Policy<'_> {
         if fits && K::all_finite(state) {
             law.gain.apply_rows(state, control);
             if K::all_finite(control) {
+                #[cfg(feature = "regions")]
+                if let Some(regions) = &self.regions {
+                    regions.apply(self.fallback_choice.into(), control);
+                }
                 if let Some(Bounds { lower, upper }) = self.bounds {
                     for (u, (&lower, &upper)) in control.iter_mut().zip(lower.iter().zip(upper)) {
                         *u = bounded(*u, lower, upper);
@@ -387,6 +399,15 @@ fn scale_back(u: &mut [f32], rho: &f32) {
     for u in u {
         *u *= rho;
     }
+}
+
+/// Moves `u` onto the regions of `choice`; whether it was finite (the map takes the infinite to an end).
+#[cfg(feature = "regions")]
+#[inline(never)]
+fn keep_to<K: Kernels>(regions: &Regions<'_>, choice: usize, u: &mut [f32]) -> bool {
+    let finite = K::all_finite(u);
+    regions.apply(choice, u);
+    finite
 }
 
 /// The parts of the scratch.

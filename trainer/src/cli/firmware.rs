@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
-use crate::device::build::{Firmware, build_firmware};
+use crate::device::build::{Firmware, Variant, build_variant};
 
 /// Build a board's firmware and show its sizes.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +16,9 @@ pub struct FirmwareArgs {
     /// Target class (plant and actuator set) to build for.
     #[arg(long, default_value_t = 0, value_name = "ID")]
     pub target_class: u32,
+    /// Run policies whose control keeps to regions (of plants with jumps) as well; other firmware refuses them.
+    #[arg(long)]
+    pub regions: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -37,9 +40,13 @@ struct All {
 }
 
 impl Report {
-    fn build(board: &Board, target_class: u32) -> Result<Self> {
+    fn build(board: &Board, args: &FirmwareArgs) -> Result<Self> {
         let budget = Budget::of(board)?;
-        let firmware = build_firmware(board, target_class, &super::output::show_progress)?;
+        let variant = Variant {
+            regions: args.regions,
+        };
+        let progress = &super::output::show_progress;
+        let firmware = build_variant(board, args.target_class, variant, progress)?;
         let over_budget = budget.over_memory(&firmware.sizes);
         Ok(Self {
             firmware,
@@ -57,13 +64,13 @@ impl Report {
 ///
 /// # Errors
 /// [`crate::Error::Usage`] for an unknown board, [`crate::Error::Negative`] for flash or RAM beyond the board's
-/// budget, else as [`build_firmware`].
+/// budget, else as [`build_variant`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
     if args.board == "all" {
         return all(args);
     }
     let board = board::find(&args.board)?;
-    let report = Report::build(board, args.target_class)?;
+    let report = Report::build(board, args)?;
     if args.json {
         super::output::print_json(&report)?;
         return report.verdict();
@@ -87,7 +94,7 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
 fn all(args: &FirmwareArgs) -> Result<()> {
     let boards = BOARDS
         .iter()
-        .map(|board| Report::build(board, args.target_class))
+        .map(|board| Report::build(board, args))
         .collect::<Result<Vec<_>>>()?;
     if args.json {
         let all = All { boards };

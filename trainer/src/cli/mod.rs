@@ -1,5 +1,7 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
@@ -71,6 +73,18 @@ pub enum Command {
     Setup(setup::SetupArgs),
 }
 
+/// The whole program: the process's arguments in, exit code out. For `hpo` itself and for programs that add plants of their own to it.
+#[must_use]
+pub fn start() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -123,7 +137,7 @@ fn only_plant_keys(sets: &[(String, String)]) -> Result<()> {
     {
         None => Ok(()),
         Some((key, _)) => Err(Error::Usage(format!(
-            "--set: found {key}; allowed here: seed, horizon, state_clamp"
+            "--set: found {key}; allowed here: seed, horizon, state_clamp, jumps"
         ))),
     }
 }

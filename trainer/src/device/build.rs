@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use firmware::Offer;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
+use policy_format::{RawPolicy, SectionId};
 use serde::Serialize;
 
 use super::board::Board;
@@ -23,7 +24,7 @@ pub struct Firmware {
     pub board: String,
     /// Plant and actuator set it is built for.
     pub target_class: u32,
-    /// The ELF; only builds for the same board and class ever replace it, by renaming.
+    /// The ELF; only builds of the same variant for the same board and class ever replace it, by renaming.
     pub elf: PathBuf,
     /// What it takes of the board's memory.
     #[serde(flatten)]
@@ -39,6 +40,51 @@ pub struct Sizes {
     pub ram_bytes: u64,
 }
 
+/// What a firmware is built to do beside running any policy without regions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// It runs policies whose control keeps to regions (section REGIONS) as well.
+    pub regions: bool,
+}
+
+impl Variant {
+    /// The least that runs the policy in `bytes`; the default one for bytes that are no policy.
+    #[must_use]
+    pub fn for_policy(bytes: &[u8]) -> Self {
+        let has = |id| RawPolicy::parse(bytes).is_ok_and(|raw| raw.section(id).is_some());
+        Self {
+            regions: has(SectionId::REGIONS),
+        }
+    }
+
+    /// What chooses the features of the board's crate.
+    fn arguments(self, board: &Board) -> impl Iterator<Item = String> {
+        let features = [
+            self.regions.then_some("board-support/regions"),
+            board.feature,
+        ];
+        let named = features.into_iter().flatten();
+        named.map(|feature| format!("--features={feature}"))
+    }
+
+    /// Tells the ELFs apart.
+    const fn suffix(self) -> &'static str {
+        if self.regions { "-regions" } else { "" }
+    }
+}
+
+/// As [`build_variant`], for a firmware that runs any policy without regions.
+///
+/// # Errors
+/// As [`build_variant`].
+pub fn build_firmware(
+    board: &Board,
+    target_class: u32,
+    progress: &dyn Fn(&str),
+) -> Result<Firmware> {
+    build_variant(board, target_class, Variant::default(), progress)
+}
+
 /// Builds the firmware of `board` for `target_class`, after setting the tools up where needed.
 ///
 /// Nothing is compiled if nothing changed. `progress` gets one line before each slow step.
@@ -46,9 +92,10 @@ pub struct Sizes {
 /// # Errors
 /// [`Error::Environment`] if tools are missing or the build fails (with the compiler's words),
 /// [`Error::Io`] if the project's target folder cannot be written.
-pub fn build_firmware(
+pub fn build_variant(
     board: &Board,
     target_class: u32,
+    variant: Variant,
     progress: &dyn Fn(&str),
 ) -> Result<Firmware> {
     let toolchain = set_up(progress)?.toolchain;
@@ -68,16 +115,17 @@ pub fn build_firmware(
                 .exists()
                 .then_some("--locked"),
         )
-        .args(board.feature.map(|feature| format!("--features={feature}")))
+        .args(variant.arguments(board))
         .env("HPO_TARGET_CLASS", target_class.to_string());
     run(command)?;
     let built = target_dir
         .join(board.core.target())
         .join("release")
         .join(crate_folder.file_name().unwrap_or_default());
-    let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
+    let suffix = variant.suffix();
+    let elf = target_dir.join(format!("{}-{target_class}{suffix}.elf", board.name));
     // Renamed into place: an emulator that has the old file open keeps it whole.
-    let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));
+    let fresh = target_dir.join(format!("{}-{target_class}{suffix}.new", board.name));
     std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
     std::fs::rename(&fresh, &elf).map_err(|e| Error::io(&elf, "cannot rename to", e))?;
     let sizes = sizes_of(&elf)?;
@@ -105,11 +153,19 @@ pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
     let _lock = lock_exclusively(&target_dir.join("lock"))?;
     for library in ["policy-format", "firmware"] {
         progress(&format!("check {library} for {TARGET}"));
-        let mut command = cargo(&toolchain, TARGET, &target_dir);
-        command
-            .current_dir(&root)
-            .args(["check", "--release", "--lib", "-p", library]);
-        run(command)?;
+        // Both with and without what the boards leave out.
+        for features in ["--no-default-features", "--features=regions"] {
+            let mut command = cargo(&toolchain, TARGET, &target_dir);
+            command.current_dir(&root).args([
+                "check",
+                "--release",
+                "--lib",
+                "-p",
+                library,
+                features,
+            ]);
+            run(command)?;
+        }
     }
     Ok(())
 }

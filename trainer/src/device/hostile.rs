@@ -209,9 +209,17 @@ impl Arena<'_, '_> {
             failures.push(difference);
         }
         let dims = self.plant.dims();
-        let bounds = self.host.as_ref().ok().and_then(|a| a.policy().bounds());
+        let policy = self.host.as_ref().ok().map(|armed| armed.policy());
+        let bounds = policy.and_then(|policy| policy.bounds());
+        // The regions of the choice that was made; a fallback law keeps to those of its own.
+        let regions = policy.filter(|_| action.fault == 0);
+        let regions = regions.and_then(|policy| policy.regions());
+        let first = usize::from(action.choice) * dims.control;
         let inside = |(i, u): (usize, &f32)| {
-            u.is_finite() && bounds.is_none_or(|b| b.lower[i] <= *u && *u <= b.upper[i])
+            let region = regions.and_then(|regions| regions.get(first + i));
+            u.is_finite()
+                && bounds.is_none_or(|b| b.lower[i] <= *u && *u <= b.upper[i])
+                && region.is_none_or(|region| region.lower <= *u && *u <= region.upper)
         };
         let admissible = action.control.len() == dims.control
             && usize::from(action.mode) < dims.modes

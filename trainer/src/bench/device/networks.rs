@@ -254,6 +254,7 @@ impl NetworkShape {
                     (0, true) => Some(control_of(&blocks)),
                     _ => Some(control_of(&laws)),
                 },
+                regions: None,
                 bounds: Some(policy_format::Bounds {
                     lower: &bounds.0,
                     upper: &bounds.1,

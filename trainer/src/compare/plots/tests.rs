@@ -1,3 +1,4 @@
+use super::learning::{calibrate, interpolate, over_seeds};
 use super::*;
 use crate::compare::cell::tests::result;
 
