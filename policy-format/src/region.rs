@@ -141,8 +141,9 @@ impl<'a> Regions<'a> {
     }
 
     /// Moves every value of `control` `[m]` onto its region under `choice`.
+    // One copy for the control step and the fallback law.
     #[cfg(feature = "regions")]
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn apply(&self, choice: usize, control: &mut [f32]) {
         let first = choice.wrapping_mul(control.len());
         for (i, u) in control.iter_mut().enumerate() {

@@ -41,10 +41,10 @@ struct All {
 
 impl Report {
     fn build(board: &Board, args: &FirmwareArgs) -> Result<Self> {
-        let budget = Budget::of(board)?;
         let variant = Variant {
             regions: args.regions,
         };
+        let budget = Budget::of_variant(board, variant)?;
         let progress = &super::output::show_progress;
         let firmware = build_variant(board, args.target_class, variant, progress)?;
         let over_budget = budget.over_memory(&firmware.sizes);

@@ -18,6 +18,7 @@ pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod firmware;
+pub mod flash;
 pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
@@ -69,6 +70,8 @@ pub enum Command {
     Firmware(firmware::FirmwareArgs),
     /// Run a policy on an emulated board, in closed loop, and compare every action with the host's.
     Hil(hil::HilArgs),
+    /// Write a policy into a board's slot, read it back and compare.
+    Flash(flash::FlashArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
 }
@@ -104,6 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
+        Command::Flash(args) => flash::run(args),
         Command::Setup(args) => setup::run(args),
     }
 }

@@ -123,7 +123,7 @@ pub fn build_variant(
         .join("release")
         .join(crate_folder.file_name().unwrap_or_default());
     let suffix = variant.suffix();
-    let elf = target_dir.join(format!("{}-{target_class}{suffix}.elf", board.name));
+    let elf = firmware_path(board, target_class, variant)?;
     // Renamed into place: an emulator that has the old file open keeps it whole.
     let fresh = target_dir.join(format!("{}-{target_class}{suffix}.new", board.name));
     std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
@@ -136,6 +136,16 @@ pub fn build_variant(
         elf,
         sizes,
     })
+}
+
+/// Where [`build_variant`] leaves the ELF of `board` for `target_class`.
+///
+/// # Errors
+/// [`Error::Usage`] without the project's folder, [`Error::Io`] if its target folder cannot be made.
+pub fn firmware_path(board: &Board, target_class: u32, variant: Variant) -> Result<PathBuf> {
+    let folder = target_dir(&project_root()?)?;
+    let suffix = variant.suffix();
+    Ok(folder.join(format!("{}-{target_class}{suffix}.elf", board.name)))
 }
 
 /// Compiles the libraries that run on devices, each alone, for the smallest core there is.

@@ -195,15 +195,13 @@ pub fn run_hil(
             return Err(Error::Usage(format!("{name}: found 0; allowed: 1 or more")));
         }
     }
+    let variant = Variant::for_policy(policy);
     let elf = match &config.elf {
         Some(elf) => elf.clone(),
-        None => {
-            let variant = Variant::for_policy(policy);
-            build_variant(config.board, config.target_class, variant, progress)?.elf
-        }
+        None => build_variant(config.board, config.target_class, variant, progress)?.elf,
     };
     let sizes = sizes_of(&elf)?;
-    let budget = Budget::of(config.board)?;
+    let budget = Budget::of_variant(config.board, variant)?;
     let offer = offer_of(&elf, config.board)?;
     progress(&format!(
         "start {} over {}",

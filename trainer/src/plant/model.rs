@@ -306,10 +306,37 @@ impl PlantModel {
         (self.horizon as f64).min(1.0 / (1.0 - self.discount).max(1e-9))
     }
 
-    /// The family's safe law, before bounds.
+    /// The family's safe law, before bounds. Of a recast plant its mode is the one, with the law's own mode where one has it, whose
+    /// regions lie nearest to the offset (the first of several), and the offset is moved into them.
     #[must_use]
     pub fn safe_law(&self) -> SafeLaw {
-        self.family.safe_law()
+        let mut law = self.family.safe_law();
+        let (Some(jumps), Some(regions)) = (&self.jumps, self.control_regions()) else {
+            return law;
+        };
+        let own = self.family.dims();
+        let moved = |mode: usize| -> Vec<f64> {
+            let offset = law.offset.iter().enumerate();
+            offset
+                .map(|(i, u)| {
+                    let entry = mode * own.control + i;
+                    u.clamp(regions.lower[entry], regions.upper[entry])
+                })
+                .collect()
+        };
+        let distance = |mode: usize| {
+            let other_mode = jumps.decode(mode, own.modes).0 != law.mode;
+            let far = moved(mode).into_iter().zip(&law.offset);
+            (other_mode, far.map(|(a, b)| (a - b).abs()).sum::<f64>())
+        };
+        let nearest = (0..jumps.dims(own).modes).min_by(|&a, &b| {
+            let (a, b) = (distance(a), distance(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        let mode = nearest.unwrap_or(0);
+        law.offset = moved(mode);
+        law.mode = mode;
+        law
     }
 
     /// Bounds that a policy must apply to the controls.

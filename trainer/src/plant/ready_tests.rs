@@ -40,6 +40,36 @@ fn ready_inventories_are_what_their_names_say() {
     assert_eq!(sizes, [1, 3, 5, 7, 10, 20, 30, 50]);
 }
 
+/// What stands in for a policy on the device keeps to the regions of its mode, else no policy of the plant could be exported.
+#[test]
+fn safe_laws_of_recast_plants_lie_in_a_region() {
+    let mut seen = 0;
+    for name in ready_names() {
+        let plant = load_plant(name, &[]).unwrap();
+        let Some(regions) = plant.control_regions() else {
+            continue;
+        };
+        seen += 1;
+        let (law, m) = (plant.safe_law(), plant.dims().control);
+        for (i, u) in law.offset.iter().enumerate() {
+            let region = regions.get::<f64>(law.mode * m + i);
+            assert!(
+                region.lower <= *u && *u <= region.upper,
+                "{name}: {u} in {region:?}"
+            );
+        }
+        // Rest for the actuator, an order for an inventory.
+        let expected = if name == "actuator-jump" {
+            "off"
+        } else {
+            "some"
+        };
+        let mode = &plant.names().modes[law.mode];
+        assert!(mode.ends_with(expected), "{name}: {mode}");
+    }
+    assert_eq!(seen, 9);
+}
+
 #[test]
 fn ready_plants_load_with_their_states() {
     for name in paper_names() {

@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use super::baseline::Baseline;
 use super::disturbance::{MAX_POISSON_MEAN, Poisson};
-use super::family::{BaselineSetting, Family, FamilyNames, Loaded, ReadAt, Scaling};
+use super::family::{BaselineSetting, Family, FamilyNames, Loaded, ReadAt, SafeLaw, Scaling};
 use super::outlined::{Equations, outlined};
 use super::values::{MAX_SIZE, numbers};
 use super::{Dims, Disturbance, Plant};
@@ -273,6 +273,16 @@ impl Family for InventoryData {
                 .map(|(mean, holding)| 2.0 * mean * holding)
                 .sum::<f64>()
                 .max(1e-6),
+        }
+    }
+
+    /// Orders the mean demand in every period: on average stocks stay where they are.
+    fn safe_law(&self) -> SafeLaw {
+        let dims = self.dims();
+        SafeLaw {
+            mode: 0,
+            gain: vec![0.0; dims.control * dims.state],
+            offset: self.demand_mean.clone(),
         }
     }
 
