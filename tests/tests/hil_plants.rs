@@ -39,7 +39,7 @@ fn the_geared_car_drives_bit_exact() {
         board,
         link: LinkKind::Semihosting,
         episodes: 8,
-        steps: plant.horizon(),
+        steps: plant.horizon() as u64,
         target_class: class,
         timeout: Duration::from_secs(60),
         elf: Some(firmware.elf),
