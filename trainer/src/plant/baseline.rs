@@ -44,7 +44,7 @@ pub struct Obedience<'a> {
     constraints: &'a Constraints,
     history: ModeHistory,
     /// Control of the period before `[m]`; empty before the first.
-    before: Vec<f64>,
+    before: Vec<f32>,
 }
 
 impl<'a> Obedience<'a> {
@@ -84,12 +84,12 @@ impl<'a> Obedience<'a> {
         }
         if let (true, Some(rate)) = (obeys, &self.constraints.rate) {
             for (i, u) in u.iter_mut().enumerate() {
-                let start = f64::from(rate.start[i]);
-                let before = self.before.get(i).copied().unwrap_or(start);
-                *u = limit_rate(*u, before, f64::from(rate.step[i]));
+                // In binary32, as on the device: else a step could be too long by a rounding.
+                let before = self.before.get(i).copied().unwrap_or(rate.start[i]);
+                *u = f64::from(limit_rate(*u as f32, before, rate.step[i]));
             }
             self.before.clear();
-            self.before.extend_from_slice(u);
+            self.before.extend(u.iter().map(|&u| u as f32));
         }
         // Modes are fewer than 2^16 (`MAX_SIZE` of plant files).
         self.history = self.history.then(mode as u16);
