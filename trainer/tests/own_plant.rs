@@ -83,7 +83,16 @@ fn the_example_trains_a_policy_that_beats_its_thermostat() {
     let plant = root().join("trainer/examples/room.toml");
     let plant = plant.to_str().unwrap();
     let program = example();
-    let train = ["train", plant, "--epochs", "40", "--out", "room"];
+    let train = [
+        "train",
+        plant,
+        "--structure",
+        "quadratic",
+        "--epochs",
+        "40",
+        "--out",
+        "room",
+    ];
     run(&program, folder.path(), &train);
     let eval = [
         "eval",

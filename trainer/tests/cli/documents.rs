@@ -89,8 +89,8 @@ fn every_key_of_a_plant_file_is_documented() {
         ("initial.", "[initial]\nbogus = 1\n"),
         ("names.", "[names]\nbogus = 1\n"),
         ("units.", "[units]\nbogus = 1\n"),
-        ("jump.", "[[jump]]\nbogus = 1\n"),
-        ("recast.", "[recast]\nbogus = 1\n"),
+        ("jump.", "[dynamics]\n[[jump]]\nbogus = 1\n"),
+        ("recast.", "[dynamics]\n[recast]\nbogus = 1\n"),
     ] {
         hpo.write(
             "plant.toml",
@@ -174,7 +174,7 @@ fn every_command_and_option_is_documented() {
             .unwrap_or_else(|| panic!("no section `hpo {command}`"));
         let section = section.split("\n## ").next().unwrap();
         let help = hpo.done(&[command, "--help"]);
-        for word in help.split(|c: char| c.is_whitespace() || c == ',') {
+        for word in help.split(|c: char| c.is_whitespace() || ",:;.".contains(c)) {
             let Some(option) = word.strip_prefix("--").filter(|o| !o.is_empty()) else {
                 continue;
             };

@@ -168,9 +168,11 @@ mod tests {
             std::fs::write(&file, damaged).unwrap();
             assert!(cache.get(&model, states, 0).is_none());
         }
-        let old = String::from_utf8(text)
-            .unwrap()
-            .replacen("\"version\":2", "\"version\":0", 1);
+        let old = String::from_utf8(text).unwrap().replacen(
+            &format!("\"version\":{VERSION}"),
+            "\"version\":0",
+            1,
+        );
         std::fs::write(&file, old).unwrap();
         assert!(cache.get(&model, states, 0).is_none());
         let again = compute_cached(Some(&cache), &model, states, 0, &|_| {});
