@@ -413,4 +413,13 @@ format_errors! {
         /// Index of the bad record; the number of records if that is wrong.
         record: u32,
     };
+    /// Section SIGNATURE does not end the file.
+    120 SignatureNotLast;
+    /// A signature scheme this reader does not know.
+    121 SignatureScheme {
+        /// Scheme found.
+        found: u32,
+    };
+    /// Bytes of section SIGNATURE that must be zero are not.
+    122 SignatureReserved;
 }

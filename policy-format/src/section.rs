@@ -44,6 +44,8 @@ impl SectionId {
     pub const SUPERVISION: Self = Self(33);
     /// What the policy needs of a core (not in every file).
     pub const BUDGET: Self = Self(40);
+    /// Who vouches for the file (optional; it ends the file).
+    pub const SIGNATURE: Self = Self(60);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -67,6 +69,7 @@ impl SectionId {
             32 => "ENVELOPE",
             33 => "SUPERVISION",
             40 => "BUDGET",
+            60 => "SIGNATURE",
             _ => "UNKNOWN",
         }
     }
@@ -74,7 +77,7 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40)
+        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40 | 60)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use firmware::signature::key_id;
 use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8_report::{Int8Report, int8_with_report};
+use crate::export::signing::{public_of, read_private, sign};
 use crate::plant::{PlantModel, load_plant};
 use crate::report::run::RunRecord;
 use crate::train::checkpoint::write_atomically;
+use crate::train::run::hex;
 
 /// Arithmetic of the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -37,6 +40,12 @@ pub struct ExportArgs {
     /// Seed of the visited states, of drawn initial states and of noise.
     #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
+    /// Sign the policy with this private key (`hpo keygen`).
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+    /// The anti-rollback counter to sign: a device refuses it below that of the policy it confirmed last.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "sign")]
+    pub security_counter: u32,
     /// The file to write.
     #[arg(short, long, default_value = "policy.hpo")]
     pub output: PathBuf,
@@ -54,6 +63,8 @@ pub struct ExportReport {
     pub precision: Precision,
     /// Bytes of the file.
     pub bytes: usize,
+    /// Id of the key that signed it; null without `--sign`.
+    pub key_id: Option<String>,
     /// What 8 bits cost; null for f32.
     pub int8: Option<Int8Report>,
 }
@@ -64,6 +75,8 @@ pub struct ExportReport {
 /// For a folder without a valid policy, a policy without networks where int8 is asked for, and a file that cannot be
 /// written.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    // Before anything is measured: a key that cannot be used is found out at once.
+    let key = args.sign.as_deref().map(read_private).transpose()?;
     let policy = super::train::read_policy(&args.run)?;
     RawPolicy::parse(policy.bytes())
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
@@ -77,17 +90,29 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             (policy, Some(report))
         }
     };
+    let policy = match &key {
+        None => policy,
+        Some(key) => sign(&policy, key, args.security_counter)
+            .map_err(|error| Error::input(&args.run, "sections", error, "room for a signature"))?,
+    };
     write_atomically(&args.output, policy.bytes())?;
     let report = ExportReport {
         output: args.output.display().to_string(),
         precision: args.precision,
         bytes: policy.bytes().len(),
+        key_id: key.map(|key| hex(&key_id(&public_of(&key)))),
         int8,
     };
     if args.json {
         return super::output::print_json(&report);
     }
     println!("{} ({} bytes)", report.output, report.bytes);
+    if let Some(key) = &report.key_id {
+        println!(
+            "signed with key {key}, security counter {}",
+            args.security_counter
+        );
+    }
     if let Some(int8) = report.int8 {
         print(&int8);
     }

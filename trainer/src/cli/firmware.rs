@@ -1,12 +1,15 @@
 //! `hpo firmware`: builds a board's firmware, or that of all boards, and shows its sizes.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
 use crate::Result;
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
-use crate::device::build::{Firmware, build_firmware};
+use crate::device::build::{Firmware, Variant, build_variant};
+use crate::export::signing::read_public;
 
 /// Build a board's firmware and show its sizes.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +19,13 @@ pub struct FirmwareArgs {
     /// Target class (plant and actuator set) to build for.
     #[arg(long, default_value_t = 0, value_name = "ID")]
     pub target_class: u32,
+    /// File of a public key (`hpo keygen`): the firmware runs policies that one of the keys has signed, and no others. May be
+    /// given several times.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+    /// Two policy slots with trial, confirmation and revert; on real boards.
+    #[arg(long)]
+    pub slots: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -26,6 +36,8 @@ pub struct FirmwareArgs {
 struct Report {
     #[serde(flatten)]
     firmware: Firmware,
+    /// Of the flash, what verifying signatures takes: the difference to the same firmware without; null without keys.
+    signature_bytes: Option<i64>,
     budget: Budget,
     over_budget: Vec<Over>,
 }
@@ -37,12 +49,32 @@ struct All {
 }
 
 impl Report {
-    fn build(board: &Board, target_class: u32) -> Result<Self> {
+    fn build(board: &Board, target_class: u32, variant: &Variant) -> Result<Self> {
         let budget = Budget::of(board)?;
-        let firmware = build_firmware(board, target_class, &super::output::show_progress)?;
-        let over_budget = budget.over_memory(&firmware.sizes);
+        let build = |variant: &Variant| {
+            build_variant(board, target_class, variant, &super::output::show_progress)
+        };
+        let signature_bytes = if variant.keys.is_empty() {
+            None
+        } else {
+            let without = Variant {
+                keys: Vec::new(),
+                slots: variant.slots,
+            };
+            Some(build(&without)?.sizes.flash_bytes.cast_signed())
+        };
+        let firmware = build(variant)?;
+        let signature_bytes =
+            signature_bytes.map(|without| firmware.sizes.flash_bytes.cast_signed() - without);
+        // The budget is that of firmware without signatures and slots.
+        let over_budget = if *variant == Variant::default() {
+            budget.over_memory(&firmware.sizes)
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             firmware,
+            signature_bytes,
             budget,
             over_budget,
         })
@@ -57,13 +89,21 @@ impl Report {
 ///
 /// # Errors
 /// [`crate::Error::Usage`] for an unknown board, [`crate::Error::Negative`] for flash or RAM beyond the board's
-/// budget, else as [`build_firmware`].
+/// budget, else as [`build_variant`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
+    let variant = Variant {
+        keys: args
+            .keys
+            .iter()
+            .map(|path| read_public(path))
+            .collect::<Result<_>>()?,
+        slots: args.slots,
+    };
     if args.board == "all" {
-        return all(args);
+        return all(args, &variant);
     }
     let board = board::find(&args.board)?;
-    let report = Report::build(board, args.target_class)?;
+    let report = Report::build(board, args.target_class, &variant)?;
     if args.json {
         super::output::print_json(&report)?;
         return report.verdict();
@@ -75,6 +115,9 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
         "flash   {} bytes of {}, without a policy",
         firmware.sizes.flash_bytes, budget.flash_bytes
     );
+    if let Some(signature) = report.signature_bytes {
+        println!("        {signature} bytes of that to verify signatures");
+    }
     println!(
         "RAM     {} bytes of {}, without the stack",
         firmware.sizes.ram_bytes, budget.ram_bytes
@@ -84,10 +127,10 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
 }
 
 /// Builds every board of the table.
-fn all(args: &FirmwareArgs) -> Result<()> {
+fn all(args: &FirmwareArgs, variant: &Variant) -> Result<()> {
     let boards = BOARDS
         .iter()
-        .map(|board| Report::build(board, args.target_class))
+        .map(|board| Report::build(board, args.target_class, variant))
         .collect::<Result<Vec<_>>>()?;
     if args.json {
         let all = All { boards };

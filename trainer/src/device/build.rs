@@ -8,12 +8,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use firmware::Offer;
+use firmware::{Offer, PublicKey};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 use serde::Serialize;
 
 use super::board::Board;
 use super::setup::{CrossToolchain, lock_exclusively, set_up};
+use crate::train::run::hex;
 use crate::{Error, Result};
 
 /// A built firmware.
@@ -39,6 +40,58 @@ pub struct Sizes {
     pub ram_bytes: u64,
 }
 
+/// What a firmware is built to do beside running any policy in its slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// Public keys: it runs signed policies only. Empty: it runs any.
+    pub keys: Vec<PublicKey>,
+    /// Two slots with trial, confirmation and revert; on real boards only.
+    pub slots: bool,
+}
+
+impl Variant {
+    /// What chooses the features of the board's crate, whose default is `unsigned`.
+    fn arguments(&self, board: &Board) -> Vec<String> {
+        let signed = !self.keys.is_empty();
+        let features = [
+            signed.then_some("signed"),
+            self.slots.then_some("slots"),
+            board.feature,
+        ];
+        let features = features
+            .into_iter()
+            .flatten()
+            .map(|feature| format!("--features={feature}"));
+        let without = signed.then(|| "--no-default-features".to_owned());
+        without.into_iter().chain(features).collect()
+    }
+
+    /// Tells the ELFs apart.
+    fn suffix(&self) -> String {
+        let mut suffix = String::new();
+        if let [first, ..] = self.keys.as_slice() {
+            let id = firmware::signature::key_id(first);
+            suffix += &format!("-signed-{}x{}", hex(&id), self.keys.len());
+        }
+        if self.slots {
+            suffix += "-slots";
+        }
+        suffix
+    }
+}
+
+/// As [`build_variant`], for a firmware that runs any policy.
+///
+/// # Errors
+/// As [`build_variant`].
+pub fn build_firmware(
+    board: &Board,
+    target_class: u32,
+    progress: &dyn Fn(&str),
+) -> Result<Firmware> {
+    build_variant(board, target_class, &Variant::default(), progress)
+}
+
 /// Builds the firmware of `board` for `target_class`, after setting the tools up where needed.
 ///
 /// Nothing is compiled if nothing changed. `progress` gets one line before each slow step.
@@ -46,16 +99,24 @@ pub struct Sizes {
 /// # Errors
 /// [`Error::Environment`] if tools are missing or the build fails (with the compiler's words),
 /// [`Error::Io`] if the project's target folder cannot be written.
-pub fn build_firmware(
+pub fn build_variant(
     board: &Board,
     target_class: u32,
+    variant: &Variant,
     progress: &dyn Fn(&str),
 ) -> Result<Firmware> {
+    if variant.slots && board.emulator.is_some() {
+        return Err(Error::Usage(format!(
+            "--slots: found {}, an emulated board; allowed: a real one",
+            board.name
+        )));
+    }
     let toolchain = set_up(progress)?.toolchain;
     let root = project_root()?;
     let target_dir = target_dir(&root)?;
     let lock = lock_exclusively(&target_dir.join("lock"))?;
     progress(&format!("build {} for class {target_class}", board.name));
+    let keys: Vec<_> = variant.keys.iter().map(|key| hex(&key.0)).collect();
     let mut command = cargo(&toolchain, board.core.target(), &target_dir);
     let crate_folder = folder(&root, board);
     command
@@ -68,16 +129,18 @@ pub fn build_firmware(
                 .exists()
                 .then_some("--locked"),
         )
-        .args(board.feature.map(|feature| format!("--features={feature}")))
-        .env("HPO_TARGET_CLASS", target_class.to_string());
+        .args(variant.arguments(board))
+        .env("HPO_TARGET_CLASS", target_class.to_string())
+        .env("HPO_PUBLIC_KEYS", keys.join(","));
     run(command)?;
     let built = target_dir
         .join(board.core.target())
         .join("release")
         .join(crate_folder.file_name().unwrap_or_default());
-    let elf = target_dir.join(format!("{}-{target_class}.elf", board.name));
+    let name = format!("{}-{target_class}{}", board.name, variant.suffix());
+    let elf = target_dir.join(format!("{name}.elf"));
     // Renamed into place: an emulator that has the old file open keeps it whole.
-    let fresh = target_dir.join(format!("{}-{target_class}.new", board.name));
+    let fresh = target_dir.join(format!("{name}.new"));
     std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
     std::fs::rename(&fresh, &elf).map_err(|e| Error::io(&elf, "cannot rename to", e))?;
     let sizes = sizes_of(&elf)?;
