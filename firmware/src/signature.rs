@@ -79,49 +79,10 @@ fn verify(_: policy_format::SignedParts<'_>, _: &[PublicKey]) -> Result<(), Faul
 }
 
 #[cfg(feature = "signed")]
-pub use ed25519::{key_id, payload_hash, verify};
+pub use ed25519::{is_signature, key_id, payload_hash, verify};
 
-/// The arithmetic: SHA-512 and Ed25519 without tables, so that it costs time and not flash.
 #[cfg(feature = "signed")]
-mod ed25519 {
-    use ed25519_dalek::{Digest, Sha512, Signature, VerifyingKey};
-    use policy_format::SignedParts;
-
-    use super::PublicKey;
-    use crate::Fault;
-
-    /// The id by which a signature names a key: the first 8 bytes of the key's SHA-512.
-    #[must_use]
-    pub fn key_id(key: &PublicKey) -> [u8; 8] {
-        let hash = Sha512::digest(key.0);
-        core::array::from_fn(|i| hash.get(i).copied().unwrap_or(0))
-    }
-
-    /// SHA-512 of a file's payload.
-    #[must_use]
-    pub fn payload_hash(payload: &[u8]) -> [u8; 64] {
-        Sha512::digest(payload).into()
-    }
-
-    /// Verifies a signature against the key that it names.
-    ///
-    /// Strict: a key of small order and a value that is not canonical are refused, so that a file has one valid signature
-    /// per signing. Time depends on public data only. Never panics.
-    ///
-    /// # Errors
-    /// [`Fault::UNKNOWN_KEY`] if none of `keys` is the one named, [`Fault::BAD_SIGNATURE`].
-    pub fn verify(parts: SignedParts<'_>, keys: &[PublicKey]) -> Result<(), Fault> {
-        let named = parts.key_id();
-        let key = keys
-            .iter()
-            .find(|key| key_id(key) == named)
-            .ok_or(Fault::UNKNOWN_KEY)?;
-        let key = VerifyingKey::from_bytes(&key.0).map_err(|_| Fault::UNKNOWN_KEY)?;
-        let message = parts.message(&payload_hash(parts.payload()));
-        key.verify_strict(&message, &Signature::from_bytes(parts.value()))
-            .map_err(|_| Fault::BAD_SIGNATURE)
-    }
-}
+mod ed25519;
 
 /// The keys of this firmware, from the environment of the compiler.
 #[cfg(not(feature = "unsigned"))]

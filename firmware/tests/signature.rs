@@ -13,10 +13,13 @@ mod slots_support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use firmware::{Fault, SCRATCH_LEN, Trust, boot, boot_trusting, signature};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use firmware::signature::is_signature;
+use firmware::{Fault, PublicKey, SCRATCH_LEN, Trust, boot, boot_trusting, signature};
 use policies::common::Aligned;
 use policies::{policy_of, structure};
 use policy_format::{RawPolicy, SIGNATURE_LEN, SectionId, SignedParts, reseal};
+use proptest::prelude::*;
 use slots_support::{CLASS, key, policy, public, signed};
 
 /// A signed policy of 40 KiB to the byte, filled up with names.
@@ -130,6 +133,103 @@ fn who_may_say_what_runs() {
     for section in before.sections() {
         assert_eq!(raw.section(section.id), before.section(section.id));
     }
+}
+
+/// The three vectors of RFC 8032, 7.1, without context: key, message, signature.
+const RFC_8032: [(&str, &str, &str); 3] = [
+    (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+];
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2)
+        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_vectors_of_the_standard_hold() {
+    for (key, message, value) in RFC_8032 {
+        let key = PublicKey(bytes(key).try_into().unwrap());
+        let value: [u8; 64] = bytes(value).try_into().unwrap();
+        assert!(is_signature(&key, &bytes(message), &value));
+        assert!(!is_signature(&key, b"another message", &value));
+    }
+}
+
+proptest! {
+    /// The equation is written here again, so it is held against another implementation, on what is a signature and on what is
+    /// one but for a bit of key, message or value.
+    #[test]
+    fn it_agrees_with_another_implementation(
+        seed in any::<[u8; 32]>(),
+        message in prop::collection::vec(any::<u8>(), 0..200),
+        flip in 0_usize..8 * (32 + 64 + 200),
+    ) {
+        let secret = SigningKey::from_bytes(&seed);
+        let (mut public, mut message) = (secret.verifying_key().to_bytes(), message);
+        let mut value = secret.sign(&message).to_bytes();
+        prop_assert!(is_signature(&PublicKey(public), &message, &value));
+        let (byte, bit) = (flip / 8, 1 << (flip % 8));
+        match byte {
+            0..32 => public[byte] ^= bit,
+            32..96 => value[byte - 32] ^= bit,
+            _ => match message.get_mut(byte - 96) {
+                Some(place) => *place ^= bit,
+                None => message.push(bit),
+            },
+        }
+        let other = VerifyingKey::from_bytes(&public)
+            .is_ok_and(|key| key.verify_strict(&message, &Signature::from_bytes(&value)).is_ok());
+        prop_assert!(!other);
+        prop_assert!(!is_signature(&PublicKey(public), &message, &value));
+    }
+}
+
+/// What satisfies the equation without a private key, or is a second encoding of a signature.
+#[test]
+fn small_orders_and_second_encodings_are_no_signatures() {
+    // The points of order 1, 2 and 4, encoded; RFC 8032's group has eight of small order.
+    let mut one = [0; 32];
+    one[0] = 1;
+    let mut two = [0xFF; 32];
+    (two[0], two[31]) = (0xEC, 0x7F);
+    for small in [one, two, [0; 32]] {
+        // With the scalar 0 and the key itself as commitment, the equation holds for a key of order 1.
+        for commitment in [one, two, small] {
+            let mut value = [0; 64];
+            value[..32].copy_from_slice(&commitment);
+            for message in 0..16_u8 {
+                assert!(!is_signature(&PublicKey(small), &[message], &value));
+            }
+        }
+    }
+    // The scalar plus the order of the group.
+    let secret = SigningKey::from_bytes(&[7; 32]);
+    let key = PublicKey(secret.verifying_key().to_bytes());
+    let mut value = secret.sign(b"once").to_bytes();
+    assert!(is_signature(&key, b"once", &value));
+    let order = bytes("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+    let mut carry = 0;
+    for (byte, add) in value[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        (*byte, carry) = (sum as u8, sum >> 8);
+    }
+    assert_eq!(carry, 0);
+    assert!(!is_signature(&key, b"once", &value));
 }
 
 #[test]
