@@ -4,10 +4,6 @@ mod hil_support;
 
 use hil_support::policies;
 #[path = "../../firmware/tests/support/slots.rs"]
-#[expect(
-    clippy::duplicate_mod,
-    reason = "the key helpers of the firmware's tests"
-)]
 mod keys;
 
 use firmware::Fault;
