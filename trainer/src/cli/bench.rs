@@ -18,7 +18,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
     pub device: Option<String>,
     /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8,
-    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections.
+    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections; verification: what checking a signature takes at a boot.
     #[arg(
         long,
         value_name = "NAME",
