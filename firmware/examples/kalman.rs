@@ -170,6 +170,7 @@ pub fn cart_policy(out: &mut [u128; 64]) -> usize {
             matrix: &gain,
         }),
         control: None,
+        regions: None,
         bounds: Some(Bounds {
             lower: &[-10.0],
             upper: &[10.0],

@@ -214,8 +214,10 @@ fn add_scaled<const H: usize>(accumulator: &mut [f32; H], column: &[f32; H], x: 
 }
 
 /// Several blocks of one shape, one behind the other.
+///
+/// As of a [`Block`], there is no way to make one whose floats do not have the length its numbers say.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Blocks<'a> {
+pub struct Blocks<'a> {
     floats: &'a [f32],
     rows: usize,
     columns: usize,
@@ -223,6 +225,7 @@ pub(crate) struct Blocks<'a> {
     length: usize,
     /// Rows of one, padded.
     padded: usize,
+    count: usize,
 }
 
 impl<'a> Blocks<'a> {
@@ -240,6 +243,7 @@ impl<'a> Blocks<'a> {
             columns,
             length,
             padded: padded_rows(rows),
+            count,
         })
     }
 
@@ -256,6 +260,41 @@ impl<'a> Blocks<'a> {
             rows: self.rows,
             columns: self.columns,
         })
+    }
+
+    /// Floats of all blocks, one behind the other: [`Blocks::count`] times [`Blocks::length`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn floats(&self) -> &'a [f32] {
+        self.floats
+    }
+
+    /// Number of blocks.
+    #[inline(always)]
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Floats of one block: its bias of [`Blocks::padded`] floats, then that times [`Blocks::columns`] weights.
+    #[inline(always)]
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Rows of one block, padded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// Columns of one block.
+    #[inline(always)]
+    #[must_use]
+    pub const fn columns(&self) -> usize {
+        self.columns
     }
 
     /// All blocks, in order.

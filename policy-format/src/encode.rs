@@ -8,6 +8,7 @@ use crate::meta::{
 };
 use crate::names::{MAX_NAME_BYTES, WireName};
 use crate::policy::Bounds;
+use crate::region;
 use crate::safety::Safety;
 use crate::safety_encode::{self, encode_supervised};
 use crate::section::SectionId;
@@ -40,6 +41,7 @@ pub(crate) fn encode_with(
     meta.check::<FormatError>()?;
     check(spec, &meta)?;
     safety_encode::check(spec, safety)?;
+    check_regions(spec, safety, &meta)?;
     let (n, m) = (usize::from(spec.state_dim), usize::from(spec.control_dim));
     let (choices, logits) = (meta.choices(), meta.logits());
 
@@ -49,6 +51,7 @@ pub(crate) fn encode_with(
         spec.gains.is_some(),
         spec.control.is_some(),
         spec.bounds.is_some(),
+        spec.regions.is_some(),
         !spec.names.is_empty(),
     ];
     let sections =
@@ -123,6 +126,12 @@ pub(crate) fn encode_with(
         }
     }
     safety_encode::write(safety, &mut file)?;
+    if let Some(regions) = &spec.regions {
+        file.start(SectionId::REGIONS);
+        for list in [regions.lower, regions.upper, regions.corner] {
+            file.floats(list)?;
+        }
+    }
     file.container.finish()
 }
 
@@ -223,6 +232,37 @@ fn check(spec: &PolicySpec<'_>, meta: &Meta) -> Result<(), EncodeError> {
             }
         }
     }
+    Ok(())
+}
+
+fn check_regions(
+    spec: &PolicySpec<'_>,
+    safety: &Safety<'_>,
+    meta: &Meta,
+) -> Result<(), EncodeError> {
+    let Some(regions) = &spec.regions else {
+        return Ok(());
+    };
+    let m = usize::from(spec.control_dim);
+    let lists = [
+        ("regions.lower", regions.lower),
+        ("regions.upper", regions.upper),
+        ("regions.corner", regions.corner),
+    ];
+    for (field, list) in lists {
+        expect(field, list.len(), meta.choices() * m)?;
+    }
+    region::check::<FormatError>(
+        regions,
+        safety,
+        &region::Around {
+            m,
+            bounds: spec.bounds,
+            choice_modes: spec.choice_modes,
+            fallback_mode: spec.fallback.mode,
+            fallback_constant: spec.fallback.constant,
+        },
+    )?;
     Ok(())
 }
 

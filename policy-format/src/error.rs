@@ -413,6 +413,37 @@ format_errors! {
         /// Index of the bad record; the number of records if that is wrong.
         record: u32,
     };
+    /// The lower end of a region is above its upper one.
+    100 RegionOrder {
+        /// Choice times m plus control.
+        entry: u32,
+    };
+    /// The rounding of a region is negative or wider than the region.
+    101 RegionCorner {
+        /// Choice times m plus control.
+        entry: u32,
+    };
+    /// A region reaches beyond the control bounds.
+    102 RegionBounds {
+        /// Choice times m plus control.
+        entry: u32,
+    };
+    /// No choice has the fallback law's mode, so that its regions are not known.
+    103 RegionFallbackMode {
+        /// Mode found.
+        found: u16,
+    };
+    /// The fallback constant is outside the region of its mode.
+    104 RegionFallbackConstant {
+        /// Control index.
+        index: usize,
+        /// Value found.
+        found: f32,
+    };
+    /// Rate limits beside regions: a limited control could leave its region.
+    105 RegionLimits;
+    /// Section REGIONS, and a reader that was built without the feature `regions`.
+    106 RegionsNotBuilt;
     /// Section SIGNATURE does not end the file.
     120 SignatureNotLast;
     /// A signature scheme this reader does not know.

@@ -223,6 +223,30 @@ impl fmt::Display for FormatError {
                     "golden vector {index} has choice {found}; there are {choices} choices"
                 )
             }
+            Self::RegionOrder { entry } => {
+                write!(f, "lower end of region {entry} is above its upper end")
+            }
+            Self::RegionCorner { entry } => write!(
+                f,
+                "rounding of region {entry} is not between 0 and half of its width"
+            ),
+            Self::RegionBounds { entry } => {
+                write!(f, "region {entry} reaches beyond the control bounds")
+            }
+            Self::RegionFallbackMode { found } => write!(
+                f,
+                "fallback mode is {found}; regions ask for one that a choice has"
+            ),
+            Self::RegionFallbackConstant { index, found } => write!(
+                f,
+                "fallback constant of control {index} is {found}; it must be in the region of its mode"
+            ),
+            Self::RegionLimits => {
+                f.write_str("rate limits beside regions; a policy may have one of them")
+            }
+            Self::RegionsNotBuilt => f.write_str(
+                "the policy has regions of its control; this reader was built without feature `regions`",
+            ),
             Self::Budget { record } => write!(
                 f,
                 "budget record {record} is bad; allowed are 1 to {} records of ascending class, with figures that are not 0",

@@ -10,6 +10,8 @@ use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
 use crate::policy::{Bounds, Policy};
+#[cfg(feature = "regions")]
+use crate::region::Regions;
 
 /// What the selector decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,13 +206,7 @@ impl Policy<'_> {
         if state.len() != n || control.len() != m {
             return Err(WrongLength);
         }
-        let Some(Working {
-            xi,
-            z,
-            first,
-            second,
-        }) = Working::of(scratch, n, self.buffer_len)
-        else {
+        let Some(Working { xi, z, buffers }) = Working::of(scratch, n, self.buffer_len) else {
             return Err(WrongLength);
         };
 
@@ -229,7 +225,7 @@ impl Policy<'_> {
             xi
         };
 
-        let Some(logits) = self.logit_values::<K>(z, first, second) else {
+        let Some(logits) = self.logit_values::<K>(z, buffers) else {
             return Err(WrongLength);
         };
         let Some(choice) = pick(logits) else {
@@ -239,40 +235,42 @@ impl Policy<'_> {
             return Err(WrongLength);
         };
 
-        let (u, a) = match &self.control {
-            Some(network) => {
-                let head = if self.meta.control_heads == 1 {
-                    0
-                } else {
-                    choice
-                };
-                let Some((b, spare)) = network.run::<K>(head, z, first, second) else {
-                    return Err(WrongLength);
-                };
-                if unit_norm {
-                    scale_back(b.get_mut(..m).unwrap_or_default(), &rho);
-                }
-                (b, Some(spare))
+        if let Some(network) = &self.control {
+            let head = if self.meta.control_heads == 1 {
+                0
+            } else {
+                choice
+            };
+            if !network.run::<K>(head, z, buffers) {
+                return Err(WrongLength);
             }
-            None => (first, None),
-        };
+            if unit_norm {
+                scale_back(buffers.get_mut(..m).unwrap_or_default(), &rho);
+            }
+        }
         if let Some(gains) = &self.gains {
             let Some(gain) = gains.get(choice) else {
                 return Err(WrongLength);
             };
-            match a {
-                Some(a) => {
-                    K::dense(&gain, xi, a);
-                    for (u, &a) in u.iter_mut().zip(a.iter()).take(m) {
-                        *u += a;
-                    }
+            if self.control.is_some() {
+                let (u, a) = buffers.split_at_mut(buffers.len() / 2);
+                K::dense(&gain, xi, a);
+                for (u, &a) in u.iter_mut().zip(a.iter()).take(m) {
+                    *u += a;
                 }
-                None => K::dense(&gain, xi, u),
+            } else {
+                K::dense(&gain, xi, buffers);
             }
         }
-        let Some(u) = u.get(..m) else {
+        let Some(u) = buffers.get_mut(..m) else {
             return Err(WrongLength);
         };
+        #[cfg(feature = "regions")]
+        if let Some(regions) = &self.regions
+            && !keep_to::<K>(regions, choice, u)
+        {
+            return Err(NonFiniteValue);
+        }
         if !K::admit(u, self.bounds, rate, control) {
             return Err(NonFiniteValue);
         }
@@ -284,43 +282,32 @@ impl Policy<'_> {
 
     /// The logits for the network input `z`; none where C = 1 needs no selector. `None` if the buffers do not suffice.
     #[inline(always)]
-    fn logit_values<'s, K: Kernels>(
-        &self,
-        z: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> Option<&'s [f32]> {
-        let logits = match &self.selector {
-            None => {
-                let Some(scores) = &self.scores else {
-                    return Some(&[]);
-                };
-                K::quadratic(scores, z, first);
-                first
-            }
-            Some(selector) => {
-                let (network, score) = selector.run::<K>(0, z, first, second)?;
-                if let Some(scores) = &self.scores {
+    fn logit_values<'s, K: Kernels>(&self, z: &[f32], buffers: &'s mut [f32]) -> Option<&'s [f32]> {
+        match (&self.selector, &self.scores) {
+            (None, None) => return Some(&[]),
+            (None, Some(scores)) => K::quadratic(scores, z, buffers),
+            (Some(selector), scores) => {
+                if !selector.run::<K>(0, z, buffers) {
+                    return None;
+                }
+                if let Some(scores) = scores {
+                    let (network, score) = buffers.split_at_mut(buffers.len() / 2);
                     K::quadratic(scores, z, score);
                     let sums = network.iter_mut().zip(score.iter());
                     for (network, &score) in sums.take(self.logits()) {
                         *network += score;
                     }
                 }
-                network
             }
-        };
-        logits.get(..self.logits())
+        }
+        buffers.get(..self.logits())
     }
 
     /// Per factor the index of the greatest logit, as a mixed-radix number; 0 without logits. `None` if one of
     /// them is not finite.
     #[inline(always)]
     fn greatest_choice<K: Kernels>(&self, logits: &[f32]) -> Option<usize> {
-        if logits.is_empty() {
-            return Some(0);
-        }
-        // One factor is the usual case.
+        // One factor is the usual case; without logits the index is 0 too.
         if self.factors().len() == 1 {
             return K::greatest(logits);
         }
@@ -352,6 +339,10 @@ impl Policy<'_> {
         if fits && K::all_finite(state) {
             law.gain.apply_rows(state, control);
             if K::all_finite(control) {
+                #[cfg(feature = "regions")]
+                if let Some(regions) = &self.regions {
+                    regions.apply(self.fallback_choice.into(), control);
+                }
                 if let Some(Bounds { lower, upper }) = self.bounds {
                     for (u, (&lower, &upper)) in control.iter_mut().zip(lower.iter().zip(upper)) {
                         *u = bounded(*u, lower, upper);
@@ -381,11 +372,14 @@ fn packed(result: Result<Decision, DecideError>) -> u64 {
 
 #[inline(always)]
 fn unpacked(packed: u64) -> Result<Decision, DecideError> {
-    match (packed >> 32) as u32 {
-        0 => Ok(Decision {
+    let error = (packed >> 32) as u32;
+    if error == 0 {
+        return Ok(Decision {
             choice: packed as u16,
             mode: (packed >> 16) as u16,
-        }),
+        });
+    }
+    match error {
         1 => Err(DecideError::NonFiniteInput),
         2 => Err(DecideError::NonFiniteValue),
         _ => Err(DecideError::WrongLength),
@@ -407,14 +401,23 @@ fn scale_back(u: &mut [f32], rho: &f32) {
     }
 }
 
+/// Moves `u` onto the regions of `choice`; whether it was finite (the map takes the infinite to an end).
+#[cfg(feature = "regions")]
+#[inline(never)]
+fn keep_to<K: Kernels>(regions: &Regions<'_>, choice: usize, u: &mut [f32]) -> bool {
+    let finite = K::all_finite(u);
+    regions.apply(choice, u);
+    finite
+}
+
 /// The parts of the scratch.
 struct Working<'s> {
     /// Shifted and scaled state.
     xi: &'s mut [f32],
     /// Network input with unit norm.
     z: &'s mut [f32],
-    first: &'s mut [f32],
-    second: &'s mut [f32],
+    /// Two buffers of one length.
+    buffers: &'s mut [f32],
 }
 
 impl<'s> Working<'s> {
@@ -423,13 +426,7 @@ impl<'s> Working<'s> {
     fn of(scratch: &'s mut [f32], n: usize, width: usize) -> Option<Self> {
         let (xi, rest) = scratch.split_at_mut_checked(n)?;
         let (z, rest) = rest.split_at_mut_checked(n)?;
-        let (first, rest) = rest.split_at_mut_checked(width)?;
-        let second = rest.get_mut(..width)?;
-        Some(Self {
-            xi,
-            z,
-            first,
-            second,
-        })
+        let buffers = rest.get_mut(..2 * width)?;
+        Some(Self { xi, z, buffers })
     }
 }

@@ -4,6 +4,7 @@ use crate::arithmetic::tanh;
 use crate::block::Block;
 use crate::elementwise;
 use crate::int8::{Int8Block, int8_input};
+use crate::network::FloatNetwork;
 use crate::policy::Bounds;
 
 /// The operations of [`crate::Policy::decide`] that take nearly all of its time.
@@ -28,6 +29,19 @@ pub trait Kernels {
         for y in y.iter_mut().take(block.rows()) {
             *y = tanh(*y);
         }
+    }
+
+    /// Runs the hidden layers of a network and its output block `head` on `input`, each layer from one half of `buffers` to the
+    /// other; the outputs (with those of padding rows) are at the front of the first half then. `false` if there is no such block,
+    /// or if `input` or a half is too short.
+    #[inline(always)]
+    fn network(
+        network: &FloatNetwork<'_>,
+        head: usize,
+        input: &[f32],
+        buffers: &mut [f32],
+    ) -> bool {
+        network.apply::<Self>(head, input, buffers)
     }
 
     /// The square root, correctly rounded, of a finite number that is not negative.

@@ -50,6 +50,7 @@ mod meta;
 mod names;
 mod network;
 mod policy;
+pub mod region;
 mod safety;
 mod safety_encode;
 mod section;
@@ -60,7 +61,7 @@ mod wire;
 mod writer;
 
 pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, normalise, tanh};
-pub use block::{Block, padded_rows};
+pub use block::{Block, Blocks, padded_rows};
 pub use budget::{Budget, CoreClass, MAX_NEEDS, Need, with_budget};
 pub use constraint::{Constraints, ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, crc32, reseal};
@@ -77,7 +78,9 @@ pub use int8::{
 pub use kernels::{Kernels, Portable};
 pub use meta::{Capacity, InputKind, MAX_FACTORS, MAX_HIDDEN_LAYERS};
 pub use names::{MAX_NAME_BYTES, NameError, NameKind, NameRecord, Names};
+pub use network::FloatNetwork;
 pub use policy::{Bounds, FallbackLaw, Policy, Precision};
+pub use region::{Region, Regions};
 pub use safety::{Envelope, FallbackKind, Limits, Safety, Supervision};
 pub use safety_encode::{encode_supervised, supervised_len};
 pub use section::SectionId;

@@ -1,6 +1,6 @@
 //! The two kinds of network a policy may hold.
 
-use crate::block::{Block, Blocks, block_len};
+use crate::block::{Block, Blocks, block_len, padded_rows};
 use crate::int8::{Int8Block, int8_words};
 use crate::kernels::Kernels;
 
@@ -11,11 +11,17 @@ pub(crate) enum Network<'a> {
     Int8(Int8Network<'a>),
 }
 
-/// Hidden layers, then one or several output blocks.
+/// Hidden layers, then one or several output blocks, in binary32.
+///
+/// There is no way to make one whose layers do not follow each other: the first has [`FloatNetwork::inputs`] columns, every other
+/// one, and every output block, as many as the layer before has rows, and none has more padded rows than
+/// [`FloatNetwork::width`]. Kernels that read through pointers rely on it.
 #[derive(Clone, Debug)]
-pub(crate) struct FloatNetwork<'a> {
-    pub hidden: heapless::Vec<Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
-    pub heads: Blocks<'a>,
+pub struct FloatNetwork<'a> {
+    pub(crate) hidden: heapless::Vec<Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
+    pub(crate) heads: Blocks<'a>,
+    inputs: usize,
+    width: usize,
 }
 
 /// The same in 8 bits, and the scales of its inputs.
@@ -52,19 +58,13 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Runs the hidden layers and output block `head` on `input`; gives the buffer that holds the result and the
-    /// other one. `None` if there is no such block.
+    /// Runs the hidden layers and output block `head` on `input`, with the two halves of `buffers`; the outputs are at the front of
+    /// the first. `false` if there is no such block or the buffers do not suffice.
     #[inline]
-    pub(crate) fn run<'s, K: Kernels>(
-        &self,
-        head: usize,
-        input: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
+    pub(crate) fn run<K: Kernels>(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
         match self {
-            Self::Float(network) => network.run::<K>(head, input, first, second),
-            Self::Int8(network) => network.run::<K>(head, input, first, second),
+            Self::Float(network) => K::network(network, head, input, buffers),
+            Self::Int8(network) => network.run::<K>(head, input, buffers),
         }
     }
 }
@@ -81,44 +81,81 @@ impl<'a> FloatNetwork<'a> {
     ) -> Option<Self> {
         let mut blocks = heapless::Vec::new();
         let mut columns = inputs;
+        let mut padded = padded_rows(outputs);
         for &width in hidden {
             let (block, rest) = Block::take(floats, width.into(), columns)?;
             blocks.push(block).ok()?;
             floats = rest;
             columns = width.into();
+            padded = padded.max(padded_rows(columns));
         }
         Some(Self {
             hidden: blocks,
             heads: Blocks::new(floats, outputs, columns, heads)?,
+            inputs,
+            width: padded,
         })
     }
 
+    /// Hidden layers.
     #[inline(always)]
-    fn run<'s, K: Kernels>(
+    #[must_use]
+    pub fn hidden(&self) -> &[Block<'a>] {
+        &self.hidden
+    }
+
+    /// Output blocks.
+    #[inline(always)]
+    #[must_use]
+    pub const fn heads(&self) -> &Blocks<'a> {
+        &self.heads
+    }
+
+    /// Number of inputs.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Greatest number of padded rows of a layer: floats that each of the two buffers needs.
+    #[inline(always)]
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The meaning of [`Kernels::network`].
+    #[inline(always)]
+    pub(crate) fn apply<K: Kernels + ?Sized>(
         &self,
         head: usize,
         input: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
-        let output = self.heads.get(head)?;
-        // Said so that a layer does not compare twice.
-        if first.len() != second.len() {
-            return None;
+        buffers: &mut [f32],
+    ) -> bool {
+        let Some(output) = self.heads.get(head) else {
+            return false;
+        };
+        let (mut current, mut next) = buffers.split_at_mut(buffers.len() / 2);
+        if current.len() < self.width || next.len() < self.width || input.len() < self.inputs {
+            return false;
         }
-        let (mut current, mut spare) = (first, second);
+        // So that the last of hidden.len() + 1 results comes into the first half.
+        if self.hidden.len() % 2 == 1 {
+            core::mem::swap(&mut current, &mut next);
+        }
         let mut layers = self.hidden.iter();
         let Some(layer) = layers.next() else {
             K::dense(&output, input, current);
-            return Some((current, spare));
+            return true;
         };
         K::dense_tanh(layer, input, current);
         for layer in layers {
-            K::dense_tanh(layer, current, spare);
-            core::mem::swap(&mut current, &mut spare);
+            K::dense_tanh(layer, current, next);
+            core::mem::swap(&mut current, &mut next);
         }
-        K::dense(&output, current, spare);
-        Some((spare, current))
+        K::dense(&output, current, next);
+        true
     }
 }
 
@@ -159,22 +196,22 @@ impl<'a> Int8Network<'a> {
     }
 
     #[inline(always)]
-    fn run<'s, K: Kernels>(
-        &self,
-        head: usize,
-        input: &[f32],
-        first: &'s mut [f32],
-        second: &'s mut [f32],
-    ) -> Option<(&'s mut [f32], &'s mut [f32])> {
-        let output = self.head(head)?;
-        let (mut current, mut spare) = (first, second);
+    fn run<K: Kernels>(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
+        let Some(output) = self.head(head) else {
+            return false;
+        };
+        let (mut current, mut next) = buffers.split_at_mut(buffers.len() / 2);
+        // So that the last of hidden.len() + 2 results comes into the first half.
+        if self.hidden.len().is_multiple_of(2) {
+            core::mem::swap(&mut current, &mut next);
+        }
         K::int8_input(input, self.input_scale, words_mut(current));
         for layer in &self.hidden {
-            K::int8_hidden(layer, words(current), words_mut(spare));
-            core::mem::swap(&mut current, &mut spare);
+            K::int8_hidden(layer, words(current), words_mut(next));
+            core::mem::swap(&mut current, &mut next);
         }
-        K::int8_output(&output, words(current), spare);
-        Some((spare, current))
+        K::int8_output(&output, words(current), next);
+        true
     }
 }
 

@@ -8,6 +8,8 @@ use crate::int8::Int8Block;
 use crate::meta::{Capacity, InputKind, Meta};
 use crate::names::Names;
 use crate::network::Network;
+#[cfg(feature = "regions")]
+use crate::region::Regions;
 use crate::safety::Safety;
 
 /// A checked policy, the only type that can act. Made by [`crate::RawPolicy::validate`].
@@ -30,6 +32,11 @@ pub struct Policy<'a> {
     pub(crate) selector: Option<Network<'a>>,
     pub(crate) gains: Option<Blocks<'a>>,
     pub(crate) control: Option<Network<'a>>,
+    #[cfg(feature = "regions")]
+    pub(crate) regions: Option<Regions<'a>>,
+    /// Choice whose regions the fallback law keeps to.
+    #[cfg(feature = "regions")]
+    pub(crate) fallback_choice: u16,
     pub(crate) bounds: Option<Bounds<'a>>,
     pub(crate) fallback: FallbackLaw<'a>,
     pub(crate) safety: Safety<'a>,
@@ -188,6 +195,13 @@ impl<'a> Policy<'a> {
     #[must_use]
     pub const fn bounds(&self) -> Option<Bounds<'a>> {
         self.bounds
+    }
+
+    /// Regions of the control by choice, if the policy has any.
+    #[cfg(feature = "regions")]
+    #[must_use]
+    pub const fn regions(&self) -> Option<Regions<'a>> {
+        self.regions
     }
 
     /// The fallback law.

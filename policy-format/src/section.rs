@@ -42,6 +42,8 @@ impl SectionId {
     pub const ENVELOPE: Self = Self(32);
     /// Monitors, fallback kind and rule of return.
     pub const SUPERVISION: Self = Self(33);
+    /// Regions of a control that jumps, by choice.
+    pub const REGIONS: Self = Self(50);
     /// What the policy needs of a core (not in every file).
     pub const BUDGET: Self = Self(40);
     /// Who vouches for the file (optional; it ends the file).
@@ -69,6 +71,7 @@ impl SectionId {
             32 => "ENVELOPE",
             33 => "SUPERVISION",
             40 => "BUDGET",
+            50 => "REGIONS",
             60 => "SIGNATURE",
             _ => "UNKNOWN",
         }
@@ -77,13 +80,13 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40 | 60)
+        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40 | 50 | 60)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).
     #[must_use]
     pub const fn is_critical(self) -> bool {
-        matches!(self.0, 1..=10 | 20 | 21 | 30..=33 | 40)
+        matches!(self.0, 1..=10 | 20 | 21 | 30..=33 | 40 | 50)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::golden::GoldenVector;
 use crate::meta::InputKind;
 use crate::names::NameRecord;
 use crate::policy::Bounds;
+use crate::region::Regions;
 
 /// A block of R rows by K columns, row-major and without padding.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -78,6 +79,8 @@ pub struct PolicySpec<'a> {
     pub gains: Option<GainsSpec<'a>>,
     /// Control network.
     pub control: Option<ControlSpec<'a>>,
+    /// Regions of the control by choice, `C * m` floats in each list.
+    pub regions: Option<Regions<'a>>,
     /// Control bounds.
     pub bounds: Option<Bounds<'a>>,
     /// Fallback law.

@@ -8,7 +8,11 @@ use crate::golden::{Golden, GoldenVector};
 use crate::meta::{Capacity, Meta};
 use crate::network::{FloatNetwork, Int8Network, Network, int8_network_len, network_len};
 use crate::policy::{Bounds, FallbackLaw, Policy};
+#[cfg(feature = "regions")]
+use crate::region::{self, Regions};
 use crate::safety::Around;
+#[cfg(feature = "regions")]
+use crate::safety::Safety;
 use crate::section::SectionId;
 
 /// Words of the header of the sections FALLBACK and GOLDEN.
@@ -83,6 +87,21 @@ impl<'a> RawPolicy<'a> {
             choice_modes,
             fallback_mode: fallback.mode,
         })?;
+        #[cfg(feature = "regions")]
+        let (regions, fallback_choice) = self.regions(
+            &safety,
+            &region::Around {
+                m,
+                bounds,
+                choice_modes,
+                fallback_mode: fallback.mode,
+                fallback_constant: fallback.constant,
+            },
+        )?;
+        #[cfg(not(feature = "regions"))]
+        if self.section(SectionId::REGIONS).is_some() {
+            return Err(E::of(FormatError::RegionsNotBuilt));
+        }
         let budget = self
             .section(SectionId::BUDGET)
             .map(crate::Budget::decode)
@@ -100,6 +119,10 @@ impl<'a> RawPolicy<'a> {
             selector,
             gains,
             control,
+            #[cfg(feature = "regions")]
+            regions,
+            #[cfg(feature = "regions")]
+            fallback_choice,
             bounds,
             fallback,
             safety,
@@ -249,6 +272,23 @@ impl<'a> RawPolicy<'a> {
             constant,
             gain,
         })
+    }
+
+    /// The regions and the choice whose ones the fallback law keeps to; `None` and 0 without the section.
+    #[cfg(feature = "regions")]
+    fn regions<E: Refusal>(
+        &self,
+        safety: &Safety<'_>,
+        around: &region::Around<'_>,
+    ) -> Result<(Option<Regions<'a>>, u16), E> {
+        let id = SectionId::REGIONS;
+        if self.section(id).is_none() {
+            return Ok((None, 0));
+        }
+        let count = around.choice_modes.len().saturating_mul(around.m);
+        let regions = Regions::new(self.floats(id, 3 * count as u64)?, count)?;
+        let choice = region::check(&regions, safety, around)?;
+        Ok((Some(regions), choice))
     }
 
     /// The words of the golden vectors, behind the header of the section.

@@ -281,6 +281,30 @@ fn hostile_inputs_get_admissible_actions_and_the_hosts_bits() {
     }
 }
 
+/// With all sections that constrain and supervise: times that a monitor must refuse, and a sensor that repeats itself.
+#[test]
+fn a_stopped_and_a_frozen_sensor_are_noticed_on_every_board() {
+    let owned = policy_of(&structure(), class());
+    let policy = OwnedSafety::of(&owned).file(&owned);
+    for (board, firmware) in boards() {
+        let mut config = semihosting(board, &firmware);
+        (config.episodes, config.steps) = (1, 20);
+        config.hostile = if board.core.has_fpu() { 8_192 } else { 2_048 };
+        let hostile = hil(&config, &policy).unwrap().hostile.unwrap();
+        let failures = (
+            hostile.mismatches,
+            hostile.inadmissible,
+            hostile.missed_faults,
+        );
+        assert_eq!(failures, (0, 0, 0), "{}: {hostile:?}", board.name);
+        assert!(
+            hostile.frozen > 0 && 64 * hostile.bad_times > hostile.inputs,
+            "{}: {hostile:?}",
+            board.name
+        );
+    }
+}
+
 #[test]
 fn every_firmware_keeps_its_budget() {
     for (board, firmware) in boards() {

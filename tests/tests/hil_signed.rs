@@ -31,7 +31,7 @@ const MOST_STACK: u32 = 7 * 1024;
 fn firmware_of(board: &Board) -> Firmware {
     let variant = Variant {
         keys: vec![public(&key(1)), public(&key(2))],
-        slots: false,
+        ..Variant::default()
     };
     build_variant(board, class(), &variant, &|line| eprintln!("{line}")).unwrap()
 }

@@ -9,6 +9,7 @@ use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_st
 use hil_support::policies::common::generate::Rng;
 use hil_support::policies::common::{Aligned, OwnedPolicy, Structure, int8};
 use hil_support::{class, config, policies, the_firmware};
+use trainer::bench::device::search::search;
 use trainer::device::hil::start;
 use trainer::device::qemu::LinkKind;
 
@@ -126,7 +127,7 @@ fn kernels_on_the_device_give_the_bits_of_the_reference_evaluator() {
 
 /// Cases and the most instructions that their control step takes without all kernels: `250 + 15 n + 25 m` where it is reached, else
 /// what is reached (docs/benchmarks.md).
-const STEP_LIMITS: [(&str, f64); 10] = [
+const STEP_LIMITS: [(&str, f64); 16] = [
     ("a/f32", 495.0),
     ("b/f32", 1270.0),
     ("c/f32", 976.0),
@@ -137,7 +138,67 @@ const STEP_LIMITS: [(&str, f64); 10] = [
     ("c/f32-sections", 2860.0),
     ("d/f32-sections", 1130.0),
     ("demo/f32-sections", 1340.0),
+    ("switched-a/f32", 525.0),
+    ("switched-b/f32", 600.0),
+    ("switched-c/f32", 890.0),
+    ("switched-a/f32-sections", 850.0),
+    ("switched-b/f32-sections", 1100.0),
+    ("switched-c/f32-sections", 1500.0),
 ];
+
+/// States per policy in the two searches below; `hpo bench --device --search` takes as many as wanted.
+const SEARCHED: usize = 500;
+
+/// The entries of a search as (name of the case, least, most, bound).
+fn searched(board: &str, filter: &str) -> Vec<(String, f64, f64, Option<f64>)> {
+    let entries = search(board, filter, SEARCHED, &mut |_| {}).unwrap();
+    let figure = |name: String| entries.iter().find(|e| e.name == name).map(|e| e.figure);
+    let cases = entries.iter().filter_map(|e| e.name.strip_suffix("/most"));
+    let cases = cases.map(|case| {
+        let of = |what: &str| figure(format!("{case}/{what}"));
+        // Hardly a state is refused.
+        assert!(of("decided").unwrap() > 0.9 * SEARCHED as f64, "{case}");
+        (
+            case.to_owned(),
+            of("least").unwrap(),
+            of("most").unwrap(),
+            of("bound"),
+        )
+    });
+    cases.collect()
+}
+
+#[test]
+fn with_an_fpu_no_state_takes_longer_than_another() {
+    // M33 and M55 run 8-bit networks in portable code, which varies by a little.
+    for (board, filter, cases) in [("mps2-an386", "", 30), ("mps2-an505", "f32", 16)] {
+        let found = searched(board, filter);
+        assert_eq!(found.len(), cases, "{board}");
+        for (case, least, most, bound) in found {
+            assert!(
+                least == most && most > 1_000.0,
+                "{board} {case}: {least} to {most}"
+            );
+            assert_eq!(bound, None);
+        }
+    }
+}
+
+#[test]
+fn without_an_fpu_no_state_takes_longer_than_the_bound() {
+    for board in ["microbit", "mps2-an385"] {
+        for filter in ["d/f32", "demo/f32"] {
+            for (case, least, most, bound) in searched(board, filter) {
+                let bound = bound.unwrap();
+                // A bound that nothing comes near would say nothing.
+                assert!(
+                    least < most && most <= bound && most > 0.25 * bound,
+                    "{board} {case}: {least} to {most} of {bound}"
+                );
+            }
+        }
+    }
+}
 
 /// The limits of issue 5, on the firmware that ships; and no state takes longer than another.
 #[test]

@@ -278,6 +278,12 @@ impl Case {
             control: self.m,
             modes: self.modes,
             choice_modes: (0..self.modes * self.laws).map(|c| c / self.laws).collect(),
+            factors: vec![self.modes * self.laws],
+            law_offset: vec![0.0; self.m],
+            law_scale: vec![1.0; self.m],
+            regions: None,
+            value_scale: 1.0,
+            critic_forms: true,
             input: if self.unit_norm {
                 InputKind::UnitNorm
             } else {

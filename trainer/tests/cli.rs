@@ -6,6 +6,8 @@ mod arguments;
 mod compare;
 #[path = "cli/documents.rs"]
 mod documents;
+#[path = "cli/flashing.rs"]
+mod flashing;
 #[path = "cli/interruption.rs"]
 mod interruption;
 #[path = "cli/json.rs"]

@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::ptr;
 
-use policy_format::{Block, Bounds, Kernels};
+use policy_format::{Block, Bounds, FloatNetwork, Kernels};
 #[cfg(hpo_dsp)]
 use policy_format::{INT8_TANH, Int8Block, int8_words};
 
@@ -59,21 +59,39 @@ impl Kernels for CortexM {
         }
     }
 
+    // One comparison for all layers.
     #[inline(always)]
-    fn dense_tanh(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
-        if fits(block.bias().len(), block.columns(), x, y) {
-            // SAFETY: as in `dense`.
-            unsafe {
-                hpo_dense_tanh_f32(
-                    block.bias().as_ptr(),
-                    block.panels().as_ptr(),
-                    x.as_ptr(),
-                    y.as_mut_ptr(),
-                    block.columns(),
-                    block.bias().len(),
-                );
-            }
+    fn network(
+        network: &FloatNetwork<'_>,
+        head: usize,
+        input: &[f32],
+        buffers: &mut [f32],
+    ) -> bool {
+        let (heads, half) = (network.heads(), buffers.len() / 2);
+        if head >= heads.count() || half < network.width() || input.len() < network.inputs() {
+            return false;
         }
+        let buffers = buffers.as_mut_ptr();
+        // Where the next result comes to: so that the last of hidden().len() + 1 comes to the front.
+        let mut at = network.hidden().len() % 2 * half;
+        let mut from = input.as_ptr();
+        // SAFETY: a `FloatNetwork`'s layers follow each other, the first with as many columns as it has inputs and every output block
+        // with the last layer's rows; none has more rows than its width, which `input` and both halves were compared with. The halves
+        // do not overlap, nor does `input`. Output block `head` is below their count, so `Blocks` holds it whole, bias first.
+        unsafe {
+            for layer in network.hidden() {
+                let to = buffers.add(at);
+                let (bias, weights) = (layer.bias(), layer.panels().as_ptr());
+                let (columns, rows) = (layer.columns(), bias.len());
+                hpo_dense_tanh_f32(bias.as_ptr(), weights, from, to, columns, rows);
+                from = to;
+                at = half - at;
+            }
+            let (rows, columns) = (heads.padded(), heads.columns());
+            let bias = heads.floats().as_ptr().add(head * heads.length());
+            hpo_dense_f32(bias, bias.add(rows), from, buffers, columns, rows);
+        }
+        true
     }
 
     #[inline(always)]

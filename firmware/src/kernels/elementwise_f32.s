@@ -64,12 +64,14 @@ hpo_finite_f32:
     vmla.f32 s15, s3, s14
     subs r1, #4
     bhs 1b
-2:  adds r1, #4
-    beq 4f
-3:  vldmia r0!, {s0}
+2:  lsls r1, r1, #31            @ carry: two more, negative: one
+    bcc 3f
+    vldmia r0!, {s0-s1}
     vmla.f32 s15, s0, s14
-    subs r1, #1
-    bne 3b
+    vmla.f32 s15, s1, s14
+3:  bpl 4f
+    vldmia r0, {s0}
+    vmla.f32 s15, s0, s14
 4:  vmov r0, s15
     bx lr
     .size hpo_finite_f32, . - hpo_finite_f32
@@ -102,17 +104,26 @@ hpo_scale_f32:
     vstmia r3!, {s0-s3}
     subs.w r12, r12, #4
     bhs 1b
-2:  adds.w r12, r12, #4
-    beq 4f
-3:  vldmia r0!, {s0}
-    vldmia r1!, {s4}
-    vldmia r2!, {s8}
+2:  lsls.w r12, r12, #31        @ carry: two more, negative: one (also of what is a four too low)
+    bcc 3f
+    vldmia r0!, {s0-s1}
+    vldmia r1!, {s4-s5}
+    vldmia r2!, {s8-s9}
+    vsub.f32 s0, s0, s4
+    vsub.f32 s1, s1, s5
+    vmul.f32 s0, s0, s8
+    vmul.f32 s1, s1, s9
+    vmla.f32 s15, s0, s14
+    vmla.f32 s15, s1, s14
+    vstmia r3!, {s0-s1}
+3:  bpl 4f
+    vldmia r0, {s0}
+    vldmia r1, {s4}
+    vldmia r2, {s8}
     vsub.f32 s0, s0, s4
     vmul.f32 s0, s0, s8
     vmla.f32 s15, s0, s14
-    vstmia r3!, {s0}
-    subs.w r12, r12, #1
-    bne 3b
+    vstmia r3, {s0}
 4:  vmov r0, s15
     bx lr
     .size hpo_scale_f32, . - hpo_scale_f32
@@ -148,17 +159,25 @@ hpo_inside_f32:
     movhi.w r12, #1
     subs r3, #4
     bhs 1b
-2:  adds r3, #4
-    beq 4f
-3:  vldmia r0!, {s0}
-    vldmia r1!, {s4}
-    vldmia r2!, {s8}
+2:  lsls r3, r3, #30            @ two more: negative
+    bpl 3f
+    vldmia r0!, {s0-s1}
+    vldmia r1!, {s4-s5}
+    vldmia r2!, {s8-s9}
+    cmp.w r12, #0
+    hpo_both s0, s4, s8
+    hpo_both s1, s5, s9
+    it hi
+    movhi.w r12, #1
+3:  lsls r3, r3, #1             @ one more: negative
+    bpl 4f
+    vldmia r0, {s0}
+    vldmia r1, {s4}
+    vldmia r2, {s8}
     cmp.w r12, #0
     hpo_both s0, s4, s8
     it hi
     movhi.w r12, #1
-    subs r3, #1
-    bne 3b
 4:  mov r0, r12
     bx lr
     .size hpo_inside_f32, . - hpo_inside_f32
@@ -194,13 +213,16 @@ hpo_greatest_f32:
     adds r3, #4
     subs r1, #4
     bhs 1b
-2:  adds r1, #4
-    beq 4f
-3:  vldmia r0!, {s0}
+2:  lsls r1, r1, #30            @ two more: negative
+    bpl 3f
+    vldmia r0!, {s0-s1}
     hpo_look s0, 0
-    adds r3, #1
-    subs r1, #1
-    bne 3b
+    hpo_look s1, 1
+    adds r3, #2
+3:  lsls r1, r1, #1             @ one more: negative
+    bpl 4f
+    vldmia r0, {s0}
+    hpo_look s0, 0
 4:  mov r0, r2
     vmov r1, s15
     bx lr
@@ -224,12 +246,14 @@ hpo_admit_f32:
     vmla.f32 s15, s3, s14
     subs.w r12, r12, #4
     bhs 1b
-2:  adds.w r12, r12, #4
-    beq 4f
-3:  vldmia r0!, {s0}
+2:  lsls.w r12, r12, #31        @ carry: two more, negative: one
+    bcc 3f
+    vldmia r0!, {s0-s1}
     vmla.f32 s15, s0, s14
-    subs.w r12, r12, #1
-    bne 3b
+    vmla.f32 s15, s1, s14
+3:  bpl 4f
+    vldmia r0!, {s0}
+    vmla.f32 s15, s0, s14
 4:  vmov r12, s15
     sub.w r0, r0, r5, lsl #2
     cmp.w r12, #0

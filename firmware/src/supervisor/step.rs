@@ -137,11 +137,14 @@ fn supervise<'s>(
         .monitor
         .check(policy, supervision, observation, policy_acts);
     let typical = check.unwrap_or(false);
-    if !policy_acts || check.is_err() {
+    let policy_acts = if policy_acts && check.is_ok() {
+        true
+    } else {
         let check = check.map(|_| ());
         state.phase = state.phase.observed(check, recover_after());
-    }
-    if state.phase == Phase::Policy {
+        state.phase == Phase::Policy
+    };
+    if policy_acts {
         let (history, rules) = (state.history, safety.mode_rules.as_ref());
         let decision = if rules.is_none() && rate.is_none() {
             decide(policy, history, control, None, scratch)

@@ -157,6 +157,7 @@ impl OwnedPolicy {
             control: control
                 .as_ref()
                 .map(|(hidden, heads)| ControlSpec { hidden, heads }),
+            regions: None,
             bounds: self
                 .bounds
                 .as_ref()

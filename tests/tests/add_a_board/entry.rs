@@ -11,4 +11,5 @@ Board {
         icount: "shift=7,sleep=off",
         ticks_per_instruction: 256.0 * 1.6,
     }),
+    probe: None,
 }

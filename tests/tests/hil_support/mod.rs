@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use object::{Object, ObjectSection, ObjectSymbol};
 use trainer::device::board::{self, Board};
-use trainer::device::build::{Firmware, build_firmware};
+use trainer::device::build::{Firmware, Variant, build_firmware, build_variant};
 use trainer::device::hil::{HilConfig, HilReport, run_hil, start};
 use trainer::device::plant_loop::PlantLoop;
 use trainer::device::qemu::LinkKind;
@@ -40,6 +40,15 @@ pub fn the_firmware() -> &'static Firmware {
 /// The firmware of a board; compiled once, whoever asks.
 pub fn firmware_of(board: &Board) -> Firmware {
     build_firmware(board, class(), &|line| eprintln!("{line}")).unwrap()
+}
+
+/// The firmware of a board that also runs policies with regions.
+pub fn firmware_with_regions(board: &Board) -> Firmware {
+    let variant = Variant {
+        regions: true,
+        ..Variant::default()
+    };
+    build_variant(board, class(), &variant, &|line| eprintln!("{line}")).unwrap()
 }
 
 pub fn config(link: LinkKind) -> HilConfig {

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::bench::device::device_bench;
+use crate::bench::device::search::search;
 use crate::bench::{BenchConfig, Entry, bench};
 use crate::error::Result;
 
@@ -17,8 +18,17 @@ pub struct BenchArgs {
     /// In place of training: instructions of a control step of networks a to d on an emulated board.
     #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
     pub device: Option<String>,
+    /// With --device: in place of the logged steps, search so many states of each policy for the fewest and the most instructions.
+    #[arg(
+        long,
+        value_name = "STATES",
+        requires = "device",
+        allow_negative_numbers = true
+    )]
+    pub search: Option<std::num::NonZeroU32>,
     /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8,
-    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections; verification: what checking a signature takes at a boot.
+    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections, switched-a/f32 to switched-c/int8-sections; verification: what
+    /// checking a signature takes at a boot.
     #[arg(
         long,
         value_name = "NAME",
@@ -78,10 +88,14 @@ pub struct DeviceBenchReport {
 
 fn device(board: &str, args: &BenchArgs) -> Result<()> {
     let bar = indicatif::ProgressBar::new_spinner();
-    let entries = device_bench(board, &args.filter, &mut |name| {
+    let mut progress = |name: &str| {
         bar.set_message(format!("measuring {name}"));
         bar.tick();
-    });
+    };
+    let entries = match args.search {
+        Some(states) => search(board, &args.filter, states.get() as usize, &mut progress),
+        None => device_bench(board, &args.filter, &mut progress),
+    };
     bar.finish_and_clear();
     let report = DeviceBenchReport {
         board: board.to_owned(),

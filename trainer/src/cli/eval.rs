@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::compare::table::number;
 use crate::error::{Error, Result};
+use crate::evaluate::audit::Violations;
 use crate::evaluate::closed_loop::{Evaluation, Selection, policy_episodes};
 use crate::evaluate::perturb::{Perturbation, Trial};
 use crate::evaluate::reference::{
-    BaselineCost, ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference,
+    CERTIFIED_PERCENT, ReferenceCache, ReferenceReport, compute_cached, gap_percent, is_reference,
     named, simulate_trial,
 };
 use crate::evaluate::robustness::{
@@ -22,6 +23,8 @@ use crate::plant::{PlantModel, load_plant, read_states};
 
 /// Greatest number of steps of an episode.
 const MAX_STEPS: usize = 100_000_000;
+/// Greatest number of episodes that are drawn.
+const MAX_EPISODES: usize = 1_000_000;
 /// Evaluation states where the plant ships none.
 const DRAWN_STATES: usize = 1024;
 /// Steps of all episodes together that runs beyond the horizon make by default, and the least number of episodes.
@@ -42,6 +45,9 @@ pub struct EvalArgs {
     /// episodes beyond the horizon].
     #[arg(long, value_name = "CSV")]
     pub states: Option<PathBuf>,
+    /// This many initial states drawn by seed, in place of the plant's test states.
+    #[arg(long, value_name = "N", conflicts_with = "states", value_parser = super::count, allow_negative_numbers = true)]
+    pub episodes: Option<usize>,
     /// Steps per episode [default: the plant's horizon].
     #[arg(long, value_parser = super::count, allow_negative_numbers = true)]
     pub steps: Option<usize>,
@@ -55,6 +61,10 @@ pub struct EvalArgs {
     /// A setting of the plant, such as seed=3 or horizon=30.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub sets: Vec<(String, String)>,
+    /// Exit with 1 unless the plant accepts the policy: the margin to the classical controller that its file states, and no
+    /// limit passed.
+    #[arg(long)]
+    pub accept: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -89,6 +99,8 @@ pub struct EvalReport {
     pub clamped_episodes: usize,
     /// Steps in which the fallback law acted.
     pub fallback_steps: u64,
+    /// How often bounds, rate limits, dwell times, masks or the envelope were passed.
+    pub violations: Violations,
     /// Best upper bound of the optimal cost; null where none is valid.
     pub reference_cost: Option<f64>,
     /// Gap to it in percent; may be negative.
@@ -101,6 +113,10 @@ pub struct EvalReport {
     pub baseline_cost: Option<f64>,
     /// By how many percent the policy costs more than it; may be negative.
     pub baseline_gap_percent: Option<f64>,
+    /// By how many percent the policy must cost less than the baseline, where the plant file says so.
+    pub accept_percent: Option<f64>,
+    /// Whether it does, without a violation; null where the plant file states no margin or there is no baseline here.
+    pub accepted: Option<bool>,
     /// Why there is no gap, and what the references beside it are worth; empty in the usual case.
     pub notes: Vec<String>,
     /// The policy and the references on the same episodes with the same draws, where the episodes are perturbed or
@@ -121,13 +137,33 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             "--steps: found {steps}; allowed: 1 to {MAX_STEPS}"
         )));
     }
+    let margin = plant.accept_percent();
+    if args.accept && (margin.is_none() || args.perturb.is_some() || steps != plant.horizon()) {
+        return Err(Error::Usage(format!(
+            "--accept: found plant {} {}; allowed: a plant whose file states accept_percent, without --perturb, over its horizon",
+            plant.name(),
+            if margin.is_none() {
+                "without a margin"
+            } else {
+                "in another setting"
+            }
+        )));
+    }
     let all = args.perturb.as_deref() == Some(SUITE);
     let perturbation = match args.perturb.as_deref() {
         Some(text) if !all => text.parse()?,
         _ => Perturbation::NONE,
     };
-    let mut states = states(&plant, args.states.as_deref(), args.seed)?;
-    if args.states.is_none() && steps > plant.horizon() {
+    let mut states = match args.episodes {
+        None => states(&plant, args.states.as_deref(), args.seed)?,
+        Some(count @ 1..=MAX_EPISODES) => plant.draw_states(args.seed, Purpose::Evaluation, count),
+        Some(count) => {
+            return Err(Error::Usage(format!(
+                "--episodes: found {count}; allowed: 1 to {MAX_EPISODES}"
+            )));
+        }
+    };
+    if args.states.is_none() && args.episodes.is_none() && steps > plant.horizon() {
         states.truncate((LONG_STEPS / steps).max(LONG_EPISODES));
     }
     let nominal = Trial::nominal(&plant, &states, steps, args.seed);
@@ -157,6 +193,12 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             .next()
             .map(|rows| rows.controllers);
     }
+    let difference = baseline
+        .as_ref()
+        .and_then(|(_, cost)| gap_percent(evaluation.mean_cost, *cost));
+    let accepted = margin
+        .zip(difference)
+        .map(|(margin, gap)| gap <= -margin && evaluation.violations.total() == 0);
     let report = EvalReport {
         plant: plant.name().to_owned(),
         policy: args.policy.clone(),
@@ -171,27 +213,34 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         clamped_steps: evaluation.clamped_steps,
         clamped_episodes: evaluation.clamped_episodes,
         fallback_steps: evaluation.fallback_steps,
+        violations: evaluation.violations,
         reference_cost: reference.upper,
         gap_percent: reference.gap_percent(evaluation.mean_cost),
         gap_percent_certified: reference.gap_percent_certified(evaluation.mean_cost),
-        baseline_gap_percent: baseline
-            .as_ref()
-            .and_then(|best| gap_percent(evaluation.mean_cost, best.mean_cost)),
-        baseline_cost: baseline.as_ref().map(|best| best.mean_cost),
-        baseline: baseline.map(|best| best.name),
+        baseline_gap_percent: difference,
+        accept_percent: margin,
+        accepted,
+        baseline_cost: baseline.as_ref().map(|(_, cost)| *cost),
+        baseline: baseline.map(|(name, _)| name),
         notes,
         controllers,
     };
     if args.json {
-        super::output::print_json(&report)
+        super::output::print_json(&report)?;
     } else {
         print(&report);
-        Ok(())
     }
+    if args.accept && report.accepted != Some(true) {
+        return Err(Error::Negative(format!(
+            "{} is not accepted on plant {}",
+            report.policy, report.plant
+        )));
+    }
+    Ok(())
 }
 
 /// The plant's reference and its cheapest classical controller for a trial; where it has none, why.
-fn valid_reference(trial: &Trial<'_>) -> (Reference, Option<BaselineCost>, Vec<String>) {
+fn valid_reference(trial: &Trial<'_>) -> (Reference, Option<(String, f64)>, Vec<String>) {
     let none = Reference {
         upper: None,
         lower: None,
@@ -222,7 +271,17 @@ fn valid_reference(trial: &Trial<'_>) -> (Reference, Option<BaselineCost>, Vec<S
     if reference.upper == Some(0.0) {
         notes.push("no gap: the best known cost is 0, of which no cost is a percentage".to_owned());
     }
-    (reference, report.best_baseline().cloned(), notes)
+    (reference, baseline(plant, &report), notes)
+}
+
+/// Name and mean cost of the cheapest classical controller: of the family, or averaged Riccati where the plant file asks for a
+/// margin to it.
+fn baseline(plant: &PlantModel, report: &ReferenceReport) -> Option<(String, f64)> {
+    if let Some(best) = report.best_baseline() {
+        return Some((best.name.clone(), best.mean_cost));
+    }
+    plant.accept_percent()?;
+    Some(("averaged-riccati".to_owned(), report.averaged_riccati_cost?))
 }
 
 /// The robustness table of what `policy` names.
@@ -283,6 +342,21 @@ fn print(report: &EvalReport) {
         report.clamped_episodes,
         report.fallback_steps
     );
+    let Violations {
+        states,
+        controls,
+        rates,
+        dwell,
+        masks,
+    } = report.violations;
+    println!(
+        "violations  {} (states {states}, controls {controls}, rates {rates}, dwell {dwell}, masks {masks})",
+        report.violations.total()
+    );
+    if let (Some(margin), Some(accepted)) = (report.accept_percent, report.accepted) {
+        let word = if accepted { "met" } else { "not met" };
+        println!("acceptance  {word}: at least {margin} % below the baseline, without violations");
+    }
     if let Some(rows) = &report.controllers {
         println!("");
         print_header();
@@ -448,6 +522,15 @@ impl Reference {
     #[must_use]
     pub fn gap_percent(&self, cost: f64) -> Option<f64> {
         self.upper.and_then(|upper| gap_percent(cost, upper))
+    }
+
+    /// Whether the best known cost is proved to be the optimum, to within [`CERTIFIED_PERCENT`].
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        let width = self
+            .upper
+            .and_then(|upper| self.gap_percent_certified(upper));
+        width.is_some_and(|width| width <= CERTIFIED_PERCENT)
     }
 
     /// Gap of `cost` to the lower bound in percent; `None` where there is none or it is 0.

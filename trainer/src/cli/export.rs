@@ -7,6 +7,10 @@ use firmware::signature::key_id;
 use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
+use crate::device::board;
+use crate::device::build::{Variant, build_variant};
+use crate::device::flash::admit_bytes;
+use crate::device::image::{Image, ImageFormat};
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8_report::{Int8Report, int8_with_report};
@@ -46,9 +50,18 @@ pub struct ExportArgs {
     /// The anti-rollback counter to sign: a device refuses it below that of the policy it confirmed last.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "sign")]
     pub security_counter: u32,
-    /// The file to write.
-    #[arg(short, long, default_value = "policy.hpo")]
-    pub output: PathBuf,
+    /// The file to write [default: policy.hpo, of an image policy.bin, policy.hex or policy.uf2].
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Write an image of the board's policy slot in place of the policy file, for tools that write flash.
+    #[arg(long, value_enum, requires = "board")]
+    pub image: Option<ImageFormat>,
+    /// The board of the image.
+    #[arg(long, requires = "image")]
+    pub board: Option<String>,
+    /// Put the board's firmware into the image as well, built for the policy's target class.
+    #[arg(long, requires = "image")]
+    pub firmware: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -61,12 +74,29 @@ pub struct ExportReport {
     pub output: String,
     /// Arithmetic of the networks.
     pub precision: Precision,
-    /// Bytes of the file.
+    /// Bytes of the policy.
     pub bytes: usize,
     /// Id of the key that signed it; null without `--sign`.
     pub key_id: Option<String>,
+    /// The image that was written; null where the policy itself was.
+    pub image: Option<ImageReport>,
     /// What 8 bits cost; null for f32.
     pub int8: Option<Int8Report>,
+}
+
+/// The image that was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageReport {
+    /// Its format.
+    pub format: ImageFormat,
+    /// The board.
+    pub board: String,
+    /// Address of its first byte.
+    pub address: u64,
+    /// Bytes of the file.
+    pub bytes: usize,
+    /// Whether it holds the firmware.
+    pub firmware: bool,
 }
 
 /// Runs `hpo export`.
@@ -95,18 +125,38 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Some(key) => sign(&policy, key, args.security_counter)
             .map_err(|error| Error::input(&args.run, "sections", error, "room for a signature"))?,
     };
-    write_atomically(&args.output, policy.bytes())?;
+    let (file, image) = match image(args, policy.bytes())? {
+        Some((file, image)) => (file, Some(image)),
+        None => (policy.bytes().to_vec(), None),
+    };
+    let output = args.output.clone().unwrap_or_else(|| {
+        let extension = args.image.map_or("hpo", ImageFormat::extension);
+        PathBuf::from("policy").with_extension(extension)
+    });
+    write_atomically(&output, &file)?;
     let report = ExportReport {
-        output: args.output.display().to_string(),
+        output: output.display().to_string(),
         precision: args.precision,
         bytes: policy.bytes().len(),
         key_id: key.map(|key| hex(&key_id(&public_of(&key)))),
+        image,
         int8,
     };
     if args.json {
         return super::output::print_json(&report);
     }
-    println!("{} ({} bytes)", report.output, report.bytes);
+    match &report.image {
+        None => println!("{} ({} bytes)", report.output, report.bytes),
+        Some(image) => println!(
+            "{} ({} bytes): for {} from {:#010x}, policy of {} bytes{}",
+            report.output,
+            image.bytes,
+            image.board,
+            image.address,
+            report.bytes,
+            if image.firmware { " and firmware" } else { "" }
+        ),
+    }
     if let Some(key) = &report.key_id {
         println!(
             "signed with key {key}, security counter {}",
@@ -117,6 +167,31 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         print(&int8);
     }
     Ok(())
+}
+
+/// The image that is asked for, if one is: the file and what to say about it.
+fn image(args: &ExportArgs, policy: &[u8]) -> Result<Option<(Vec<u8>, ImageReport)>> {
+    let (Some(format), Some(name)) = (args.image, &args.board) else {
+        return Ok(None);
+    };
+    let board = board::find(name)?;
+    let admitted = admit_bytes(&args.run, policy, board, None)?;
+    let mut image = Image::of_policy(board, policy)?;
+    if args.firmware {
+        let progress = super::output::show_progress;
+        let variant = Variant::for_policy(admitted.policy.bytes());
+        let firmware = build_variant(board, admitted.target_class, &variant, &progress)?;
+        image = image.with_firmware(&firmware.elf)?;
+    }
+    let file = image.encode(format)?;
+    let report = ImageReport {
+        format,
+        board: board.name.to_owned(),
+        address: image.address(),
+        bytes: file.len(),
+        firmware: args.firmware,
+    };
+    Ok(Some((file, report)))
 }
 
 /// The plant of the run, or the one named.

@@ -26,6 +26,9 @@ pub struct FirmwareArgs {
     /// Two policy slots with trial, confirmation and revert; on real boards.
     #[arg(long)]
     pub slots: bool,
+    /// Run policies whose control keeps to regions (of plants with jumps) as well; other firmware refuses them.
+    #[arg(long)]
+    pub regions: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -50,7 +53,7 @@ struct All {
 
 impl Report {
     fn build(board: &Board, target_class: u32, variant: &Variant) -> Result<Self> {
-        let budget = Budget::of(board)?;
+        let budget = Budget::of_variant(board, variant)?;
         let build = |variant: &Variant| {
             build_variant(board, target_class, variant, &super::output::show_progress)
         };
@@ -59,7 +62,7 @@ impl Report {
         } else {
             let without = Variant {
                 keys: Vec::new(),
-                slots: variant.slots,
+                ..variant.clone()
             };
             Some(build(&without)?.sizes.flash_bytes.cast_signed())
         };
@@ -67,7 +70,7 @@ impl Report {
         let signature_bytes =
             signature_bytes.map(|without| firmware.sizes.flash_bytes.cast_signed() - without);
         // The budget is that of firmware without signatures and slots.
-        let over_budget = if *variant == Variant::default() {
+        let over_budget = if variant.keys.is_empty() && !variant.slots {
             budget.over_memory(&firmware.sizes)
         } else {
             Vec::new()
@@ -98,6 +101,7 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
             .map(|path| read_public(path))
             .collect::<Result<_>>()?,
         slots: args.slots,
+        regions: args.regions,
     };
     if args.board == "all" {
         return all(args, &variant);

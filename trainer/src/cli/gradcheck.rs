@@ -42,14 +42,20 @@ pub fn run(args: &GradcheckArgs) -> Result<()> {
     if args.json {
         super::output::print_json(&report)?;
     } else {
-        print(&report);
+        print(&report, plant.horizon());
     }
     report.verdict()
 }
 
-fn print(report: &GradcheckReport) {
+/// The report for people; `horizon` is the plant's.
+fn print(report: &GradcheckReport, horizon: usize) {
+    let of = if report.horizon < horizon {
+        format!(" of {horizon} (as many as can be listed)")
+    } else {
+        String::new()
+    };
     println!(
-        "{}: {} steps, {} choice sequences listed, {} parameters, {} sampled trajectories or more",
+        "{}: {} steps{of}, {} choice sequences listed, {} parameters, {} sampled trajectories or more",
         report.plant, report.horizon, report.sequences, report.parameters, report.samples
     );
     print_case(

@@ -66,15 +66,7 @@ pub fn run(args: &HilArgs) -> Result<()> {
     let board = board::find(&args.board)?;
     let model = load_plant(&args.plant, &[])?;
     let policy = super::train::read_policy(&args.policy)?;
-    let timeout = Duration::try_from_secs_f64(args.timeout)
-        .ok()
-        .filter(|timeout| !timeout.is_zero() && timeout.as_secs() <= 86_400)
-        .ok_or_else(|| {
-            Error::Usage(format!(
-                "timeout: found {}; allowed: more than 0 seconds, up to a day (86400)",
-                args.timeout
-            ))
-        })?;
+    let timeout = seconds(args.timeout)?;
     let config = HilConfig {
         board,
         link: args.link,
@@ -114,6 +106,18 @@ pub fn run(args: &HilArgs) -> Result<()> {
         Some(path) => stamp(path, policy.bytes(), board, &report),
         None => Ok(()),
     }
+}
+
+/// The time limit of an option `--timeout`.
+pub(super) fn seconds(timeout: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(timeout)
+        .ok()
+        .filter(|timeout| !timeout.is_zero() && timeout.as_secs() <= 86_400)
+        .ok_or_else(|| {
+            Error::Usage(format!(
+                "timeout: found {timeout}; allowed: more than 0 seconds, up to a day (86400)"
+            ))
+        })
 }
 
 /// Writes `policy` to `path` with what the run needed as its budget for the board's class of cores; records

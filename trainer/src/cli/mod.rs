@@ -1,5 +1,7 @@
 //! The command line `hpo`: one file per command, arguments and output only.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
@@ -16,6 +18,7 @@ pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod firmware;
+pub mod flash;
 pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
@@ -73,8 +76,22 @@ pub enum Command {
     Firmware(firmware::FirmwareArgs),
     /// Run a policy on an emulated board, in closed loop, and compare every action with the host's.
     Hil(hil::HilArgs),
+    /// Write a policy into a board's slot, read it back and compare.
+    Flash(flash::FlashArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
+}
+
+/// The whole program: the process's arguments in, exit code out. For `hpo` itself and for programs that add plants of their own to it.
+#[must_use]
+pub fn start() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
 }
 
 /// Runs the command.
@@ -98,6 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Keygen(args) => keygen::run(args),
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
+        Command::Flash(args) => flash::run(args),
         Command::Setup(args) => setup::run(args),
     }
 }
@@ -131,7 +149,7 @@ fn only_plant_keys(sets: &[(String, String)]) -> Result<()> {
     {
         None => Ok(()),
         Some((key, _)) => Err(Error::Usage(format!(
-            "--set: found {key}; allowed here: seed, horizon, state_clamp"
+            "--set: found {key}; allowed here: seed, horizon, state_clamp, jumps"
         ))),
     }
 }

@@ -1,12 +1,13 @@
 //! `hpo reference`: the optimum with certified bounds, and what simple controllers reach.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Result;
-use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute, gap_percent};
+use crate::evaluate::reference::{ReferenceEvent, ReferenceReport, compute_within, gap_percent};
 use crate::numeric::Purpose;
 use crate::plant::{PlantModel, load_plant, read_states};
 
@@ -30,9 +31,21 @@ pub struct ReferenceArgs {
     /// Replaces a value of the plant: seed (generated plants), horizon, state_clamp.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::key_value)]
     sets: Vec<(String, String)>,
+    /// Most time for the certified lower bound in seconds; what is not certified then is said. Without it work is limited by counts.
+    #[arg(long, value_name = "S", value_parser = certify_time)]
+    certify_seconds: Option<Duration>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
+}
+
+/// A time of 0 to one day.
+fn certify_time(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let seconds = seconds.filter(|s| (0.0..=86_400.0).contains(s));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "allowed: 0 to 86400".into())
 }
 
 /// Runs the command; progress goes to stderr.
@@ -48,7 +61,8 @@ pub fn run(args: &ReferenceArgs) -> Result<()> {
         bar.set_style(style);
     }
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    let report = compute(&model, &states, args.seed, &|event| {
+    let limit = args.certify_seconds;
+    let report = compute_within(&model, &states, args.seed, limit, &|event| {
         bar.set_message(match event {
             ReferenceEvent::Sweep { done, total } => {
                 format!("switched Riccati: step {done} of {total}")
@@ -164,7 +178,7 @@ mod tests {
         let message = run(&args).unwrap_err().to_string();
         assert_eq!(
             message,
-            "--set: found epochs; allowed here: seed, horizon, state_clamp"
+            "--set: found epochs; allowed here: seed, horizon, state_clamp, jumps"
         );
     }
 

@@ -84,6 +84,8 @@ pub struct TrainSummary {
     pub gap_percent: Option<f64>,
     /// The same gap before the first epoch.
     pub gap_percent_start: Option<f64>,
+    /// Whether the gaps are to an optimum that is proved, and not to a best known cost alone.
+    pub certified: bool,
     /// Share of that gap that training removed, in percent; null where there was none.
     pub gap_removed_percent: Option<f64>,
     /// Seconds of training in this session.
@@ -254,6 +256,7 @@ fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary>
         mean_cost,
         gap_percent: gap,
         gap_percent_start: gap_start,
+        certified: reference.is_certified(),
         gap_removed_percent: gap
             .zip(gap_start.filter(|&start| start > 0.0))
             .map(|(gap, start)| 100.0 * (1.0 - gap / start)),
@@ -268,7 +271,8 @@ fn summarise(config: &TrainConfig, report: &TrainReport) -> Result<TrainSummary>
 
 fn print(report: &TrainReport, summary: &TrainSummary) {
     let percent = |gap: Option<f64>| match gap {
-        Some(gap) => format!("{gap:+.3} % over the optimum"),
+        Some(gap) if summary.certified => format!("{gap:+.3} % over the optimum"),
+        Some(gap) => format!("{gap:+.3} % over the best known cost"),
         None => "no valid reference".to_owned(),
     };
     println!("run        {}", report.out.display());
@@ -293,6 +297,12 @@ fn print(report: &TrainReport, summary: &TrainSummary) {
         summary.start,
         percent(summary.gap_percent_start)
     );
+    if let Some(last) = report.last_cost.filter(|&last| last > report.start_cost) {
+        println!(
+            "warning    the last epoch's validated cost, {last:.4}, is above the start's, {:.4}: steps too great for this plant?",
+            report.start_cost
+        );
+    }
     println!(
         "training   {:.1} s, {} simulator calls, {:.2e} per second",
         report.seconds, report.env_steps, summary.env_steps_per_second

@@ -23,6 +23,20 @@ pub struct Board {
     pub slot_bytes: usize,
     /// How QEMU runs it; `None` for a real board, which is built here and cannot be run.
     pub emulator: Option<Emulator>,
+    /// How a real board is flashed; `None` for an emulated one.
+    pub probe: Option<Probe>,
+}
+
+/// How a real board is flashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The chip's name in probe-rs's registry (`probe-rs chip list`).
+    pub chip: &'static str,
+    /// Its family in UF2 images: the public list in github.com/microsoft/uf2, and for RP2350 section 5.5.3 of its datasheet.
+    pub uf2_family: u32,
+    /// Whether a UF2 image can hold the firmware: the boot ROM of RP2350 writes all of the flash, while the UF2
+    /// bootloaders of the other chips lie where this firmware starts.
+    pub uf2_firmware: bool,
 }
 
 /// How QEMU runs a board. The number of bytes loaded into the slot goes to the word behind the slot.
@@ -99,6 +113,7 @@ pub const BOARDS: &[Board] = &[
             icount: "shift=6,sleep=off",
             ticks_per_instruction: 256.0 * 1.024,
         }),
+        probe: None,
     },
     mps2(
         "mps2-an385",
@@ -123,6 +138,7 @@ pub const BOARDS: &[Board] = &[
             icount: "shift=3,sleep=off",
             ticks_per_instruction: 256.0 * 1.344,
         }),
+        probe: None,
     },
     mps2(
         "mps2-an500",
@@ -142,6 +158,7 @@ pub const BOARDS: &[Board] = &[
             icount: "shift=6,sleep=off",
             ticks_per_instruction: 256.0 * 1.28,
         }),
+        probe: None,
     },
     Board {
         name: "mps3-an547",
@@ -156,6 +173,7 @@ pub const BOARDS: &[Board] = &[
             icount: "shift=6,sleep=off",
             ticks_per_instruction: 256.0 * 2.048,
         }),
+        probe: None,
     },
     Board {
         name: "stm32f405",
@@ -166,6 +184,11 @@ pub const BOARDS: &[Board] = &[
         policy_address: 0x0808_0000,
         slot_bytes: 512 << 10,
         emulator: None,
+        probe: Some(Probe {
+            chip: "STM32F405RGTx",
+            uf2_family: 0x5775_5A57,
+            uf2_firmware: false,
+        }),
     },
     Board {
         name: "stm32f407",
@@ -176,6 +199,11 @@ pub const BOARDS: &[Board] = &[
         policy_address: 0x0808_0000,
         slot_bytes: 512 << 10,
         emulator: None,
+        probe: Some(Probe {
+            chip: "STM32F407VGTx",
+            uf2_family: 0x5775_5A57,
+            uf2_firmware: false,
+        }),
     },
     Board {
         name: "nrf52840",
@@ -186,6 +214,11 @@ pub const BOARDS: &[Board] = &[
         policy_address: 0x0008_0000,
         slot_bytes: 512 << 10,
         emulator: None,
+        probe: Some(Probe {
+            chip: "nRF52840_xxAA",
+            uf2_family: 0xADA5_2840,
+            uf2_firmware: false,
+        }),
     },
     Board {
         name: "rp2350",
@@ -196,6 +229,11 @@ pub const BOARDS: &[Board] = &[
         policy_address: 0x1010_0000,
         slot_bytes: 1 << 20,
         emulator: None,
+        probe: Some(Probe {
+            chip: "RP235x",
+            uf2_family: 0xE48B_FF59,
+            uf2_firmware: true,
+        }),
     },
 ];
 
@@ -214,6 +252,7 @@ const fn mps2(name: &'static str, description: &'static str, core: Core) -> Boar
             icount: "shift=6,sleep=off",
             ticks_per_instruction: 256.0 * 1.6,
         }),
+        probe: None,
     }
 }
 
@@ -266,6 +305,19 @@ mod tests {
         for board in BOARDS {
             assert!(TARGETS.contains(&board.core.target()), "{}", board.name);
             assert_eq!(find(board.name).unwrap(), board);
+        }
+    }
+
+    #[test]
+    fn a_board_is_either_emulated_or_real() {
+        for board in BOARDS {
+            assert_ne!(
+                board.emulator.is_some(),
+                board.probe.is_some(),
+                "{}",
+                board.name
+            );
+            assert_eq!(board.policy_address % 16, 0, "{}", board.name);
         }
     }
 

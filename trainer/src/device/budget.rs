@@ -5,8 +5,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::board::Board;
-use super::build::{Sizes, folder, project_root};
+use super::build::{Sizes, Variant, folder, project_root};
 use crate::{Error, Result};
+
+/// Flash that regions may take beside what a board's file allows its default firmware: on every core the map and the checks of its section.
+const REGIONS_FLASH_BYTES: u64 = 1536;
 
 /// Greatest figures of a firmware and of the policy on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -41,6 +44,18 @@ impl Budget {
     /// [`Error::Input`] if it is not a budget.
     pub fn of(board: &Board) -> Result<Self> {
         Self::read(&folder(&project_root()?, board).join("budget.toml"))
+    }
+
+    /// The budget of a variant of the board's firmware: what it does more may take more flash.
+    ///
+    /// # Errors
+    /// As [`Budget::of`].
+    pub fn of_variant(board: &Board, variant: &Variant) -> Result<Self> {
+        let mut budget = Self::of(board)?;
+        if variant.regions {
+            budget.flash_bytes += REGIONS_FLASH_BYTES;
+        }
+        Ok(budget)
     }
 
     /// Reads a budget file.

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use firmware::{Offer, PublicKey};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
+use policy_format::{RawPolicy, SectionId};
 use serde::Serialize;
 
 use super::board::Board;
@@ -24,7 +25,7 @@ pub struct Firmware {
     pub board: String,
     /// Plant and actuator set it is built for.
     pub target_class: u32,
-    /// The ELF; only builds for the same board and class ever replace it, by renaming.
+    /// The ELF; only builds of the same variant for the same board and class ever replace it, by renaming.
     pub elf: PathBuf,
     /// What it takes of the board's memory.
     #[serde(flatten)]
@@ -40,9 +41,11 @@ pub struct Sizes {
     pub ram_bytes: u64,
 }
 
-/// What a firmware is built to do beside running any policy in its slot.
+/// What a firmware is built to do beside running any policy without regions in its slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
+    /// It runs policies whose control keeps to regions (section REGIONS) as well.
+    pub regions: bool,
     /// Public keys: it runs signed policies only. Empty: it runs any.
     pub keys: Vec<PublicKey>,
     /// Two slots with trial, confirmation and revert; on real boards only.
@@ -50,12 +53,23 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// The least that runs the policy in `bytes`, whoever signed it; the default one for bytes that are no policy.
+    #[must_use]
+    pub fn for_policy(bytes: &[u8]) -> Self {
+        let has = |id| RawPolicy::parse(bytes).is_ok_and(|raw| raw.section(id).is_some());
+        Self {
+            regions: has(SectionId::REGIONS),
+            ..Self::default()
+        }
+    }
+
     /// What chooses the features of the board's crate, whose default is `unsigned`.
     fn arguments(&self, board: &Board) -> Vec<String> {
         let signed = !self.keys.is_empty();
         let features = [
             signed.then_some("signed"),
             self.slots.then_some("slots"),
+            self.regions.then_some("board-support/regions"),
             board.feature,
         ];
         let features = features
@@ -69,6 +83,9 @@ impl Variant {
     /// Tells the ELFs apart.
     fn suffix(&self) -> String {
         let mut suffix = String::new();
+        if self.regions {
+            suffix += "-regions";
+        }
         if let [first, ..] = self.keys.as_slice() {
             let id = firmware::signature::key_id(first);
             suffix += &format!("-signed-{}x{}", hex(&id), self.keys.len());
@@ -80,7 +97,7 @@ impl Variant {
     }
 }
 
-/// As [`build_variant`], for a firmware that runs any policy.
+/// As [`build_variant`], for a firmware that runs any policy without regions.
 ///
 /// # Errors
 /// As [`build_variant`].
@@ -137,10 +154,10 @@ pub fn build_variant(
         .join(board.core.target())
         .join("release")
         .join(crate_folder.file_name().unwrap_or_default());
-    let name = format!("{}-{target_class}{}", board.name, variant.suffix());
-    let elf = target_dir.join(format!("{name}.elf"));
+    let suffix = variant.suffix();
+    let elf = firmware_path(board, target_class, variant)?;
     // Renamed into place: an emulator that has the old file open keeps it whole.
-    let fresh = target_dir.join(format!("{name}.new"));
+    let fresh = target_dir.join(format!("{}-{target_class}{suffix}.new", board.name));
     std::fs::copy(&built, &fresh).map_err(|e| Error::io(&built, "cannot copy", e))?;
     std::fs::rename(&fresh, &elf).map_err(|e| Error::io(&elf, "cannot rename to", e))?;
     let sizes = sizes_of(&elf)?;
@@ -151,6 +168,16 @@ pub fn build_variant(
         elf,
         sizes,
     })
+}
+
+/// Where [`build_variant`] leaves the ELF of `board` for `target_class`.
+///
+/// # Errors
+/// [`Error::Usage`] without the project's folder, [`Error::Io`] if its target folder cannot be made.
+pub fn firmware_path(board: &Board, target_class: u32, variant: &Variant) -> Result<PathBuf> {
+    let folder = target_dir(&project_root()?)?;
+    let suffix = variant.suffix();
+    Ok(folder.join(format!("{}-{target_class}{suffix}.elf", board.name)))
 }
 
 /// Compiles the libraries that run on devices, each alone, for the smallest core there is.
@@ -168,11 +195,19 @@ pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
     let _lock = lock_exclusively(&target_dir.join("lock"))?;
     for library in ["policy-format", "firmware"] {
         progress(&format!("check {library} for {TARGET}"));
-        let mut command = cargo(&toolchain, TARGET, &target_dir);
-        command
-            .current_dir(&root)
-            .args(["check", "--release", "--lib", "-p", library]);
-        run(command)?;
+        // Both with and without what the boards leave out.
+        for features in ["--no-default-features", "--features=regions"] {
+            let mut command = cargo(&toolchain, TARGET, &target_dir);
+            command.current_dir(&root).args([
+                "check",
+                "--release",
+                "--lib",
+                "-p",
+                library,
+                features,
+            ]);
+            run(command)?;
+        }
     }
     Ok(())
 }

@@ -3,40 +3,59 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::board::Board;
 use super::build::{cargo, project_root, run, target_dir};
 use super::c_compiler::c_compiler;
 use super::setup::{lock_exclusively, set_up};
 use crate::{Error, Result};
 
-/// The core of mps2-an386, which all guests run on.
+/// The core of mps2-an386, which the C guest runs on.
 const TARGET: &str = "thumbv7em-none-eabihf";
 
-/// Builds the crate `firmware/guest/<name>` and gives the path of its artefact.
+/// Builds the control loop on bare metal (`firmware/guest/bare-metal`) for an emulated board with a watchdog and gives the ELF's path:
+/// `mps2-an385`, `-an386`, `-an500`, `-an505` or `mps3-an547`. QEMU has no watchdog of the other two.
 ///
 /// # Errors
-/// As [`super::build::build_firmware`].
-pub fn build_guest(name: &str, artefact: &str, progress: &dyn Fn(&str)) -> Result<PathBuf> {
+/// As [`super::build::build_firmware`]; cargo's words for a board that the crate has no feature for.
+pub fn build_bare_metal(board: &Board, progress: &dyn Fn(&str)) -> Result<PathBuf> {
+    let (name, target) = ("bare-metal", board.core.target());
+    let elf = build_guest(name, target, &["--features", board.name], name, progress)?;
+    // The next board's comes to the same path.
+    let copy = elf.with_file_name(format!("{name}-{}", board.name));
+    std::fs::copy(&elf, &copy).map_err(|e| Error::io(&copy, "cannot write", e))?;
+    Ok(copy)
+}
+
+/// Builds the crate `firmware/guest/<name>` and gives the path of its artefact.
+fn build_guest(
+    name: &str,
+    target: &str,
+    features: &[&str],
+    artefact: &str,
+    progress: &dyn Fn(&str),
+) -> Result<PathBuf> {
     let toolchain = set_up(progress)?.toolchain;
     let root = project_root()?;
     let folder = target_dir(&root)?;
     let _lock = lock_exclusively(&folder.join("lock"))?;
     progress(&format!("build {name}"));
-    let mut command = cargo(&toolchain, TARGET, &folder);
+    let mut command = cargo(&toolchain, target, &folder);
     command
         .current_dir(root.join("firmware/guest").join(name))
-        .args(["build", "--release"]);
+        .args(["build", "--release"])
+        .args(features);
     run(command)?;
-    Ok(folder.join(TARGET).join("release").join(artefact))
+    Ok(folder.join(target).join("release").join(artefact))
 }
 
 /// Builds the static library and compiles `firmware/guest/c/example/main.c` against it with `arm-none-eabi-gcc`, to
 /// `elf`.
 ///
 /// # Errors
-/// As [`build_guest`] and [`c_compiler`]; [`Error::Environment`] with the compiler's words if it refuses.
+/// As [`build_bare_metal`] and [`c_compiler`]; [`Error::Environment`] with the compiler's words if it refuses.
 pub fn build_c_example(elf: &Path, progress: &dyn Fn(&str)) -> Result<()> {
     let compiler = c_compiler(progress)?;
-    let library = build_guest("c", "libhpo_control.a", progress)?;
+    let library = build_guest("c", TARGET, &[], "libhpo_control.a", progress)?;
     let folder = project_root()?.join("firmware/guest/c");
     let output = Command::new(&compiler)
         .args(["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard"])

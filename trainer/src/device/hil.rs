@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::board::Board;
 use super::budget::{self, Budget, Over};
-use super::build::{build_firmware, offer_of, sizes_of};
+use super::build::{Variant, build_variant, offer_of, sizes_of};
 use super::hostile::{Arena, HostileReport};
 use super::qemu::{LinkKind, Qemu, QemuConfig};
 use super::session::Session;
@@ -58,7 +58,7 @@ pub struct HilConfig {
     pub target_class: u32,
     /// Longest wait for one answer of the device.
     pub timeout: Duration,
-    /// Firmware to run in place of the one that is built for board and class.
+    /// Firmware to run in place of the one that is built for board, class and policy.
     pub elf: Option<PathBuf>,
 }
 
@@ -195,12 +195,13 @@ pub fn run_hil(
             return Err(Error::Usage(format!("{name}: found 0; allowed: 1 or more")));
         }
     }
+    let variant = Variant::for_policy(policy);
     let elf = match &config.elf {
         Some(elf) => elf.clone(),
-        None => build_firmware(config.board, config.target_class, progress)?.elf,
+        None => build_variant(config.board, config.target_class, &variant, progress)?.elf,
     };
     let sizes = sizes_of(&elf)?;
-    let budget = Budget::of(config.board)?;
+    let budget = Budget::of_variant(config.board, &variant)?;
     let offer = offer_of(&elf, config.board)?;
     progress(&format!(
         "start {} over {}",

@@ -3,7 +3,8 @@
 //! Half of them are states the plant visits under the device's own actions, a quarter lie within 2 units in the
 //! last place of a place where the controller's answer changes (found by bisection on its outcome, whatever
 //! the cause: a tie of scores, a bound, the range of a float), a quarter are raw bit patterns. Every input has a time, and
-//! one in sixteen one that a monitor must refuse (`hostile_times.rs`).
+//! one in sixteen one that a monitor must refuse (`hostile_times.rs`). Where the policy watches for a sensor that is frozen, a visited
+//! state is repeated now and then until its monitor must say so.
 
 use firmware::{
     Controller, ControllerState, Fault, Observation, Outcome, SCRATCH_LEN, control_step, supervisor,
@@ -28,9 +29,11 @@ pub struct HostileReport {
     pub at_thresholds: u64,
     /// Valid states with a time that a monitor must refuse: stale, later than now, back, at rest, past the deadline.
     pub bad_times: u64,
+    /// Times that a visited state was repeated, bit for bit, until a monitor must say that the sensor is frozen.
+    pub frozen: u64,
     /// Actions that were not finite, beyond the bounds, or of a mode, choice or length that does not exist.
     pub inadmissible: u64,
-    /// Inputs that were not finite and were answered without a fault, and bad times without theirs.
+    /// Inputs that were not finite and were answered without a fault, bad times and frozen sensors without theirs.
     pub missed_faults: u64,
     /// Actions that differed from the host's.
     pub mismatches: u64,
@@ -64,6 +67,10 @@ impl HostileReport {
     }
 }
 
+/// Inputs from one frozen sensor to the next, and the longest one that is waited for, so that most inputs are others.
+const FREEZE_EVERY: u64 = 512;
+const LONGEST_FREEZE: u32 = 64;
+
 /// Where the inputs go and who knows the right answer.
 pub(super) struct Arena<'a, 'p> {
     pub session: &'a mut Session,
@@ -90,13 +97,26 @@ impl Arena<'_, '_> {
         let mut state = ControllerState::new();
         let supervision = self.host.as_ref().ok();
         let supervision = supervision.and_then(|armed| armed.policy().safety().supervision);
-        let mut times = HostileTimes::new(&supervision.unwrap_or_default());
+        let supervision = supervision.unwrap_or_default();
+        let mut times = HostileTimes::new(&supervision);
+        // Repetitions of the visited state left; the last one is due for a fault.
+        let mut repeats = 0;
         let (mut episode, mut step) = (0, 0);
         self.plant.reset(episode);
         self.session.reset()?;
         for index in 0..inputs {
             let visited: Vec<f32> = self.plant.state().iter().map(|&x| x as f32).collect();
+            if index % FREEZE_EVERY == 0 && (2..=LONGEST_FREEZE).contains(&supervision.frozen_after)
+            {
+                self.session.reset()?;
+                state = ControllerState::new();
+                times.forget();
+                repeats = supervision.frozen_after;
+            }
+            let frozen = repeats > 0;
+            repeats = repeats.saturating_sub(1);
             let measured = match index % 4 {
+                _ if frozen => visited,
                 0 | 2 => visited,
                 1 => self.beside_a_threshold(visited, &mut stream, &mut report),
                 _ => (0..dims.state)
@@ -104,7 +124,9 @@ impl Arena<'_, '_> {
                     .collect(),
             };
             let latched_before = state.latched().is_some();
-            let bad = if index % 16 == 0 {
+            let bad = if frozen {
+                (repeats == 0).then(|| (times.in_order(), Fault::SENSOR_FROZEN))
+            } else if index % 16 == 0 {
                 times.bad(stream.below(5))
             } else {
                 None
@@ -133,7 +155,11 @@ impl Arena<'_, '_> {
             }
             report.inputs += 1;
             if let Some(fault) = due.filter(|_| !latched_before) {
-                report.bad_times += 1;
+                if frozen {
+                    report.frozen += 1;
+                } else {
+                    report.bad_times += 1;
+                }
                 if action.fault != fault.code() {
                     report.missed_faults += 1;
                     report.first_failure.get_or_insert_with(|| {
@@ -147,7 +173,7 @@ impl Arena<'_, '_> {
                 counted.add(count);
             }
             let admissible = self.judge(&mut report, &measured, &action, &outcome, &expected);
-            if index % 2 == 0 && admissible {
+            if index % 2 == 0 && admissible && !frozen {
                 self.plant.step(action.mode.into(), &action.control);
                 step += 1;
             }
@@ -157,6 +183,8 @@ impl Arena<'_, '_> {
                 self.plant.reset(episode);
             }
             if (state.latched().is_some() && stream.below(8) != 0) || times.are_late() {
+                // Another fault than the one that is waited for.
+                repeats = 0;
                 self.session.reset()?;
                 state = ControllerState::new();
                 times.forget();
@@ -181,9 +209,17 @@ impl Arena<'_, '_> {
             failures.push(difference);
         }
         let dims = self.plant.dims();
-        let bounds = self.host.as_ref().ok().and_then(|a| a.policy().bounds());
+        let policy = self.host.as_ref().ok().map(|armed| armed.policy());
+        let bounds = policy.and_then(|policy| policy.bounds());
+        // The regions of the choice that was made; a fallback law keeps to those of its own.
+        let regions = policy.filter(|_| action.fault == 0);
+        let regions = regions.and_then(|policy| policy.regions());
+        let first = usize::from(action.choice) * dims.control;
         let inside = |(i, u): (usize, &f32)| {
-            u.is_finite() && bounds.is_none_or(|b| b.lower[i] <= *u && *u <= b.upper[i])
+            let region = regions.and_then(|regions| regions.get(first + i));
+            u.is_finite()
+                && bounds.is_none_or(|b| b.lower[i] <= *u && *u <= b.upper[i])
+                && region.is_none_or(|region| region.lower <= *u && *u <= region.upper)
         };
         let admissible = action.control.len() == dims.control
             && usize::from(action.mode) < dims.modes

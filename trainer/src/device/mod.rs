@@ -2,6 +2,7 @@
 //!
 //! [`setup`] finds or installs the cross toolchain and QEMU, [`build`] is the one door to firmware
 //! builds, [`board`] the table of boards, [`qemu`] the emulator process with its [`link`],
+//! [`flash`] writes slots, by probe-rs or through [`gdb`]'s debug stubs, [`image`] makes files of them,
 //! [`session`] the protocol with a running device, and [`hil`] closes the loop with a plant
 //! ([`plant_loop`] makes one from a plant file).
 
@@ -9,10 +10,13 @@ pub mod board;
 pub mod budget;
 pub mod build;
 pub mod c_compiler;
+pub mod flash;
+pub mod gdb;
 pub mod guest;
 pub mod hil;
 pub mod hostile;
 mod hostile_times;
+pub mod image;
 pub mod link;
 pub mod plant_loop;
 pub mod qemu;

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
 use serde::Serialize;
 
-use super::board::Board;
+use super::board::{Board, Emulator};
 use super::link::{HostLink, Received};
 use super::setup::QEMU;
 use crate::{Error, Result};
@@ -94,36 +94,13 @@ impl Qemu {
             .prefix("hpo-qemu-")
             .tempdir()
             .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
-        let mut command = Command::new(QEMU);
+        let mut command = command(&config, emulator);
         command
             .current_dir(folder.path())
-            .args(["-machine", emulator.machine, "-display", "none"])
-            .args(["-monitor", "none", "-kernel"])
-            .arg(config.elf)
-            .args([
-                "-semihosting-config",
-                &format!(
-                    "enable=on,target=native,arg=firmware,arg={}",
-                    config.link.name()
-                ),
-            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        // Both as files: data on the command line would be written as by the core, and flash ignores that.
-        let length = (config.policy.len() as u32).to_le_bytes();
-        let behind = board.policy_address + board.slot_bytes as u64;
-        for (name, bytes, address) in [
-            ("policy.bin", config.policy, board.policy_address),
-            ("length.bin", &length, behind),
-        ] {
-            if bytes.is_empty() {
-                continue;
-            }
-            write(&folder.path().join(name), bytes)?;
-            command.args([
-                "-device",
-                &format!("loader,file={name},addr={address:#x},force-raw=on"),
-            ]);
+        for (name, bytes, _) in loaded(&config) {
+            write(&folder.path().join(name), &bytes)?;
         }
         command.args(more);
         let errors = folder.path().join("stderr");
@@ -132,7 +109,6 @@ impl Qemu {
         command.stderr(stderr);
         match config.link {
             LinkKind::Semihosting => {
-                command.args(["-serial", "null", "-icount", emulator.icount]);
                 let link = fifos(folder.path())?;
                 Ok(Self {
                     child: spawn(command)?,
@@ -145,12 +121,38 @@ impl Qemu {
                 let path = folder.path().join("uart");
                 let listener =
                     UnixListener::bind(&path).map_err(|e| Error::io(&path, "cannot bind", e))?;
-                command
-                    .args(["-chardev", "socket,id=uart,path=uart"])
-                    .args(["-serial", "chardev:uart"]);
                 let child = spawn(command)?;
                 connect(child, &listener, folder, config.timeout)
             }
+        }
+    }
+
+    /// The command of [`Qemu::start_with`] as a line for a shell; file names are those in the emulator's folder.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a board that QEMU does not run.
+    pub fn command_line(config: &QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<String> {
+        let mut command = command(config, config.board.emulator()?);
+        command.args(more);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        Ok(words.join(" "))
+    }
+
+    /// The emulator's folder, in which it runs; it goes when this value does.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `Ok` while the emulator runs.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] with its words once it has ended.
+    pub fn is_running(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            _ => Err(self.gone("ended")),
         }
     }
 
@@ -263,6 +265,54 @@ impl Drop for Qemu {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The emulator's program and arguments, without those of the caller.
+fn command(config: &QemuConfig<'_>, emulator: Emulator) -> Command {
+    let mut command = Command::new(QEMU);
+    command
+        .args(["-machine", emulator.machine, "-display", "none"])
+        .args(["-monitor", "none", "-kernel"])
+        .arg(config.elf)
+        .args([
+            "-semihosting-config",
+            &format!(
+                "enable=on,target=native,arg=firmware,arg={}",
+                config.link.name()
+            ),
+        ]);
+    for (name, _, address) in loaded(config) {
+        command.args([
+            "-device",
+            &format!("loader,file={name},addr={address:#x},force-raw=on"),
+        ]);
+    }
+    match config.link {
+        LinkKind::Semihosting => {
+            command.args(["-serial", "null", "-icount", emulator.icount]);
+        }
+        LinkKind::Uart => {
+            command
+                .args(["-chardev", "socket,id=uart,path=uart"])
+                .args(["-serial", "chardev:uart"]);
+        }
+    }
+    command
+}
+
+/// File, bytes and address of what QEMU loads beside the firmware: the policy, and behind the slot its length. As
+/// files: data on the command line would be written as by the core, and flash ignores that. An empty slot needs neither.
+fn loaded(config: &QemuConfig<'_>) -> Vec<(&'static str, Vec<u8>, u64)> {
+    if config.policy.is_empty() {
+        return Vec::new();
+    }
+    let board = config.board;
+    let length = (config.policy.len() as u32).to_le_bytes();
+    let behind = board.policy_address + board.slot_bytes as u64;
+    vec![
+        ("policy.bin", config.policy.to_vec(), board.policy_address),
+        ("length.bin", length.to_vec(), behind),
+    ]
 }
 
 fn spawn(mut command: Command) -> Result<Child> {

@@ -6,6 +6,7 @@ use firmware::{Controller, ControllerState, Fault, Observation, SCRATCH_LEN, con
 use policy_format::{Capacity, Policy, RawPolicy, Safety};
 use rayon::prelude::*;
 
+use super::audit::Violations;
 use super::episode::{Action, Episode, run_episode};
 use super::perturb::{Link, Trial};
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub struct Evaluation {
     pub clamped_episodes: usize,
     /// Steps in which the fallback law acted, over all episodes.
     pub fallback_steps: u64,
+    /// Limits of the plant file that were passed, over all episodes.
+    pub violations: Violations,
 }
 
 impl Evaluation {
@@ -60,6 +63,7 @@ impl Evaluation {
             clamped_steps: episodes.iter().map(|e| u64::from(e.clamped)).sum(),
             clamped_episodes: episodes.iter().filter(|e| e.clamped > 0).count(),
             fallback_steps: episodes.iter().map(|e| u64::from(e.fallback)).sum(),
+            violations: episodes.iter().map(|e| e.violations).sum(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The closed loop itself: one episode of any controller, nominal or perturbed.
 
+use super::audit::{Audit, Violations};
 use super::perturb::Link;
 use crate::numeric::Stream;
-use crate::plant::{Disturbance, Plant};
+use crate::plant::{Disturbance, Plant, PlantModel};
 
 /// What one episode came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Episode {
     pub limited: u32,
     /// Steps in which a policy's fallback law acted.
     pub fallback: u32,
+    /// Limits of the plant file that were passed.
+    pub violations: Violations,
 }
 
 /// What a controller decided in one step, beside the control.
@@ -27,8 +30,10 @@ pub(super) struct Action {
     pub(super) fallback: bool,
 }
 
-/// Random numbers of one episode, and which of its costs count.
+/// Random numbers of one episode, which of its costs count, and what it is held against.
 pub(super) struct Setting<'a> {
+    /// The nominal plant with its limits.
+    pub(super) model: &'a PlantModel,
     pub(super) disturbance: &'a Disturbance,
     /// Stream that the disturbance is drawn from.
     pub(super) noise: Stream,
@@ -55,13 +60,16 @@ pub(super) fn run_episode<P: Plant<f64>>(
     let mut episode = Episode::default();
     let mut action = Action::default();
     let mut previous = None;
+    let mut audit = Audit::new(setting.model);
     for t in 0..steps {
         visit(t, &x);
+        audit.state(&x);
         // Where nothing arrives, mode and control stay what they were.
         if let Some(measured) = link.measure(t, &x) {
             action = act(t, measured, &mut u);
             episode.limited += action.limited;
         }
+        audit.step(action.mode, &u);
         setting.disturbance.draw(&mut setting.noise, &mut w);
         let cost = plant.step(action.mode, &x, &u, &w, &mut next);
         if t >= setting.cost_from {
@@ -76,5 +84,7 @@ pub(super) fn run_episode<P: Plant<f64>>(
         previous = Some(action.mode);
         std::mem::swap(&mut x, &mut next);
     }
+    audit.state(&x);
+    episode.violations = audit.found();
     episode
 }

@@ -231,7 +231,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The plants of the episodes.
-    pub(super) fn world(&self) -> World {
+    pub(super) fn world(&self) -> World<'a> {
         let mut family = self.plant.family().clone();
         if self.perturbation.noise > 0.0 {
             let std = vec![self.perturbation.noise; family.dims().state];
@@ -239,7 +239,8 @@ impl<'a> Trial<'a> {
             debug_assert!(taken, "Trial::perturbed refuses other plants");
         }
         World {
-            shared: family.build(),
+            shared: self.plant.build_with(&family),
+            model: self.plant,
             disturbance: family.disturbance(),
             family,
             cost_from: self.plant.cost_from(),
@@ -250,7 +251,8 @@ impl<'a> Trial<'a> {
 }
 
 /// The true plant of every episode.
-pub(super) struct World {
+pub(super) struct World<'a> {
+    model: &'a PlantModel,
     family: FamilyData,
     /// Without mismatch all episodes share one plant.
     shared: BuiltPlant<f64>,
@@ -260,13 +262,13 @@ pub(super) struct World {
     seed: u64,
 }
 
-impl World {
+impl World<'_> {
     /// The plant of one episode.
     pub(super) fn plant(&self, episode: u64) -> Cow<'_, BuiltPlant<f64>> {
         if self.spread == 0.0 {
             return Cow::Borrowed(&self.shared);
         }
-        Cow::Owned(self.mismatched(episode).build())
+        Cow::Owned(self.model.build_with(&self.mismatched(episode)))
     }
 
     /// The numbers of one episode's plant: a factor of its own on each.
@@ -280,6 +282,7 @@ impl World {
     /// Random numbers and counted costs of one episode.
     pub(super) fn setting(&self, episode: u64) -> Setting<'_> {
         Setting {
+            model: self.model,
             disturbance: &self.disturbance,
             noise: Stream::new(self.seed, Purpose::Noise, episode),
             cost_from: self.cost_from,

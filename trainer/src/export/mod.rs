@@ -2,8 +2,8 @@
 
 use policy_format::{
     BlockSpec, Bounds, Capacity, ControlSpec, EncodeError, FallbackSpec, GainsSpec, GoldenVector,
-    InputKind as FormatInput, NameKind, NameRecord, PolicySpec, RawPolicy, encode_supervised,
-    supervised_len,
+    InputKind as FormatInput, NameKind, NameRecord, PolicySpec, RawPolicy, Regions,
+    encode_supervised, supervised_len,
 };
 
 use crate::error::{Error, Result};
@@ -89,6 +89,7 @@ struct Parts<'a> {
     scale: Vec<f32>,
     offsets: Vec<f32>,
     gains: Vec<f32>,
+    regions: Option<[Vec<f32>; 3]>,
     bounds: Option<(Vec<f32>, Vec<f32>)>,
     fallback: Fallback,
 }
@@ -132,6 +133,13 @@ impl<'a> Parts<'a> {
             scale: single(&shape.input_scale),
             offsets,
             gains,
+            regions: shape.regions.as_ref().map(|regions| {
+                [
+                    single(&regions.lower),
+                    single(&regions.upper),
+                    single(&regions.corner),
+                ]
+            }),
             bounds: shape
                 .bounds
                 .as_ref()
@@ -187,7 +195,11 @@ impl<'a> Parts<'a> {
                 shape.choices()
             ))
         };
-        let factors = [u16::try_from(shape.choices()).map_err(too_large)?];
+        let factors: Vec<u16> = shape
+            .factors
+            .iter()
+            .map(|&size| u16::try_from(size).map_err(too_large))
+            .collect::<Result<_>>()?;
         let spec = PolicySpec {
             target_class: plant.target_class(),
             state_dim: u16::try_from(shape.state).map_err(too_large)?,
@@ -212,6 +224,11 @@ impl<'a> Parts<'a> {
             control: shape.control_hidden.is_some().then_some(ControlSpec {
                 hidden: &hidden,
                 heads: &heads,
+            }),
+            regions: self.regions.as_ref().map(|[lower, upper, corner]| Regions {
+                lower,
+                upper,
+                corner,
             }),
             bounds: self
                 .bounds

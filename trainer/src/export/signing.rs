@@ -1,4 +1,4 @@
-//! Key files and signatures of policy files: Ed25519, as `docs/policy-format.md` section 9 has it.
+//! Key files and signatures of policy files: Ed25519, as `docs/policy-format.md` section 10 has it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

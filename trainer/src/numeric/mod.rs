@@ -5,10 +5,13 @@
 
 pub mod arch;
 pub mod dense;
+pub mod dual;
 pub mod elementary;
+pub mod object;
 pub mod random;
 pub mod scalar;
 
 pub use arch::arch;
+pub use dual::Dual;
 pub use random::{Purpose, Stream};
 pub use scalar::{LANES, Lanes, Real, Scalar};

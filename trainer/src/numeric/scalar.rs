@@ -7,6 +7,8 @@ use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
 use pulp::Simd;
 
+use super::object::{Adjoint, Calls, Object, Point};
+
 /// Trajectories processed side by side in one [`Lanes`] value.
 pub const LANES: usize = 16;
 
@@ -48,6 +50,8 @@ pub trait Real:
     fn abs(self) -> Self;
     /// Whether the value is neither NaN nor infinite.
     fn is_finite(self) -> bool;
+    /// The entries of `object` for this type.
+    fn calls(object: &dyn Object) -> &dyn Calls<Self>;
 
     /// A vector register of the instruction set `S`: 1 to [`LANES`] numbers, a power of two.
     type Register<S: Simd>: Copy;
@@ -91,8 +95,24 @@ pub trait Scalar<T>:
     fn clamp(self, lower: T, upper: T) -> Self;
     /// 1 where `lower < self < upper`, else 0 (the derivative of [`Scalar::clamp`]; 0 at equality).
     fn gate(self, lower: T, upper: T) -> Self;
+    /// `value(self)`, lane by lane, for a function whose derivative is `slope`: division, roots, sines. Only types that
+    /// carry derivatives call `slope`.
+    fn chain(self, value: impl Fn(T) -> T, slope: impl Fn(T) -> T) -> Self;
     /// Number of lanes in which `self` lies outside `[lower, upper]`.
     fn count_outside(self, lower: T, upper: T) -> u32;
+    /// Step of a plant that is known as an object alone.
+    fn step_of(plant: &dyn Calls<T>, at: Point<'_, Self>, next: &mut [Self]) -> Self
+    where
+        T: Real;
+    /// Vector-Jacobian product of a plant that is known as an object alone.
+    fn vjp_of(
+        plant: &dyn Calls<T>,
+        at: Point<'_, Self>,
+        back: Adjoint<'_, Self>,
+        d_x: &mut [Self],
+        d_u: &mut [Self],
+    ) where
+        T: Real;
 }
 
 macro_rules! real {
@@ -134,6 +154,9 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
+            }
+            fn calls(object: &dyn Object) -> &dyn Calls<Self> {
+                object
             }
 
             type Register<S: Simd> = S::$register;
@@ -187,8 +210,24 @@ macro_rules! real {
                 }
             }
             #[inline(always)]
+            fn chain(self, value: impl Fn($t) -> $t, _slope: impl Fn($t) -> $t) -> Self {
+                value(self)
+            }
+            #[inline(always)]
             fn count_outside(self, lower: $t, upper: $t) -> u32 {
                 u32::from(self < lower || self > upper)
+            }
+            fn step_of(plant: &dyn Calls<$t>, at: Point<'_, Self>, next: &mut [Self]) -> Self {
+                plant.step_one(at, next)
+            }
+            fn vjp_of(
+                plant: &dyn Calls<$t>,
+                at: Point<'_, Self>,
+                back: Adjoint<'_, Self>,
+                d_x: &mut [Self],
+                d_u: &mut [Self],
+            ) {
+                plant.vjp_one(at, back, d_x, d_u);
             }
         }
     };
@@ -329,12 +368,28 @@ impl<T: Real> Scalar<T> for Lanes<T> {
         self.map(|a| a.gate(lower, upper))
     }
     #[inline(always)]
+    fn chain(self, value: impl Fn(T) -> T, _slope: impl Fn(T) -> T) -> Self {
+        self.map(value)
+    }
+    #[inline(always)]
     fn count_outside(self, lower: T, upper: T) -> u32 {
         let mut outside = 0;
         for lane in 0..LANES {
             outside += self.0[lane].count_outside(lower, upper);
         }
         outside
+    }
+    fn step_of(plant: &dyn Calls<T>, at: Point<'_, Self>, next: &mut [Self]) -> Self {
+        plant.step_lanes(at, next)
+    }
+    fn vjp_of(
+        plant: &dyn Calls<T>,
+        at: Point<'_, Self>,
+        back: Adjoint<'_, Self>,
+        d_x: &mut [Self],
+        d_u: &mut [Self],
+    ) {
+        plant.vjp_lanes(at, back, d_x, d_u);
     }
 }
 

@@ -87,6 +87,13 @@ pub(super) struct LimitsTable {
     start: Option<Value>,
 }
 
+impl LimitsTable {
+    /// Whether the table limits the rate of a control.
+    pub(super) fn has_rate(&self) -> bool {
+        self.rate.is_some()
+    }
+}
+
 /// `[dwell]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

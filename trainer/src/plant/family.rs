@@ -11,10 +11,14 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::dynamics::Origin;
+use super::inventory::InventoryData;
 use super::model::{ControlBounds, InitialBox};
+use super::own::{self, OwnData};
+use super::recast::Jumps;
+use super::sampled::{BuckBoost, GearedCar, SampledData, SatelliteAxis, ThreeTank};
 use super::switched_lqr::SwitchedLqrData;
 use super::values::Place;
-use super::{Baseline, Dims, Disturbance, Plant};
+use super::{Baseline, Constraints, Dims, Disturbance, Plant};
 use crate::Result;
 use crate::numeric::{Real, Scalar};
 
@@ -25,17 +29,23 @@ pub struct Scaling {
     pub shift: Vec<f64>,
     /// Factor of each shifted state, greater than 0.
     pub scale: Vec<f64>,
+    /// Typical value of each of the m controls: where the laws begin.
+    pub control_offset: Vec<f64>,
+    /// Typical magnitude of each of the m controls, greater than 0: what a step of training is relative to.
+    pub control_scale: Vec<f64>,
     /// Typical stage cost, greater than 0.
     pub stage_cost: f64,
 }
 
 impl Scaling {
-    /// States and costs as they are.
+    /// States, controls and costs as they are.
     #[must_use]
-    pub fn none(states: usize) -> Self {
+    pub fn none(dims: Dims) -> Self {
         Self {
-            shift: vec![0.0; states],
-            scale: vec![1.0; states],
+            shift: vec![0.0; dims.state],
+            scale: vec![1.0; dims.state],
+            control_offset: vec![0.0; dims.control],
+            control_scale: vec![1.0; dims.control],
             stage_cost: 1.0,
         }
     }
@@ -50,6 +60,18 @@ pub struct SafeLaw {
     pub gain: Vec<f64>,
     /// Length m.
     pub offset: Vec<f64>,
+}
+
+impl SafeLaw {
+    /// Control 0 in mode 0.
+    #[must_use]
+    pub fn nothing(dims: Dims) -> Self {
+        Self {
+            mode: 0,
+            gain: vec![0.0; dims.control * dims.state],
+            offset: vec![0.0; dims.control],
+        }
+    }
 }
 
 /// Names and units that a family gives its states, controls and modes where the plant file does not.
@@ -109,6 +131,10 @@ pub struct BaselineSetting<'a> {
     pub initial: &'a InitialBox,
     /// Bounds on the controls.
     pub bounds: Option<&'a ControlBounds>,
+    /// Rate limits and mode rules.
+    pub constraints: &'a Constraints,
+    /// Jumps of the control.
+    pub jumps: Option<&'a Jumps>,
     /// Time between two steps, in seconds.
     pub sample_time_s: f64,
 }
@@ -131,6 +157,10 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// The plant over coefficients of type `T`.
     type Simulator<T: Real>: Plant<T> + Clone + Debug;
 
+    /// Value of `dynamics.kind` in this plant's file.
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
     /// Reads and checks the `[dynamics]` table (without `kind`).
     ///
     /// # Errors
@@ -143,6 +173,13 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// Rounds the data to `T` and lays it out for fast steps.
     fn build<T: Real>(&self) -> Self::Simulator<T>;
 
+    /// Checks what depends on the horizon; `at` names the file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] that names the key of `[dynamics]`.
+    fn check_horizon(&self, _horizon: usize, _at: &Path) -> Result<()> {
+        Ok(())
+    }
     /// Distribution of the noise vector, as long as [`Dims::noise`].
     fn disturbance(&self) -> Disturbance {
         Disturbance::Normal(self.dims().noise)
@@ -155,6 +192,8 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     fn noise_std(&self) -> &[f64] {
         &[]
     }
+    /// Tells the family the time between two steps in seconds, greater than 0; of no interest to equations in discrete time.
+    fn set_sample_time(&mut self, _seconds: f64) {}
     /// Sets the greatest absolute value of a state coordinate; false if this family has no such clamp.
     fn set_state_clamp(&mut self, _clamp: f64) -> bool {
         false
@@ -179,7 +218,7 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     }
     /// Typical magnitudes.
     fn scaling(&self) -> Scaling {
-        Scaling::none(self.dims().state)
+        Scaling::none(self.dims())
     }
     /// Names and units of the family's own.
     fn names(&self) -> FamilyNames {
@@ -188,12 +227,7 @@ pub trait Family: Clone + Debug + PartialEq + Send + Sync {
     /// The safe law of the family, where it is not computed from [`PlantModel::lqr_data`](super::PlantModel::lqr_data):
     /// mode 0 with control 0 by default.
     fn safe_law(&self) -> SafeLaw {
-        let dims = self.dims();
-        SafeLaw {
-            mode: 0,
-            gain: vec![0.0; dims.control * dims.state],
-            offset: vec![0.0; dims.control],
-        }
+        SafeLaw::nothing(self.dims())
     }
 }
 
@@ -230,13 +264,19 @@ macro_rules! families {
                         seed: loaded.seed,
                     }));
                 })+
-                None
+                own::read(kind, table, at).map(|read| {
+                    read.map(|loaded| Loaded {
+                        data: Self::Own(loaded.data),
+                        horizon: loaded.horizon,
+                        seed: loaded.seed,
+                    })
+                })
             }
 
             /// Value of `dynamics.kind` in a plant file.
             #[must_use]
             pub fn kind(&self) -> &'static str {
-                match self { $(Self::$variant(_) => <$data as Family>::KIND),+ }
+                match self { $(Self::$variant(data) => Family::kind(data)),+ }
             }
 
             /// Sizes.
@@ -255,6 +295,10 @@ macro_rules! families {
                 match self { $(Self::$variant(data) => Family::to_table(data)),+ }
             }
 
+            pub(super) fn check_horizon(&self, horizon: usize, at: &Path) -> Result<()> {
+                match self { $(Self::$variant(data) => Family::check_horizon(data, horizon, at)),+ }
+            }
+
             /// Distribution of the noise vector.
             #[must_use]
             pub fn disturbance(&self) -> Disturbance {
@@ -270,6 +314,10 @@ macro_rules! families {
             #[must_use]
             pub fn noise_std(&self) -> &[f64] {
                 match self { $(Self::$variant(data) => Family::noise_std(data)),+ }
+            }
+
+            pub(crate) fn set_sample_time(&mut self, seconds: f64) {
+                match self { $(Self::$variant(data) => Family::set_sample_time(data, seconds)),+ }
             }
 
             pub(crate) fn set_state_clamp(&mut self, clamp: f64) -> bool {
@@ -371,4 +419,10 @@ macro_rules! families {
 
 families! {
     SwitchedLqr(SwitchedLqrData),
+    Inventory(InventoryData),
+    Own(OwnData),
+    SatelliteAxis(SampledData<SatelliteAxis<f64>>),
+    BuckBoost(SampledData<BuckBoost<f64>>),
+    ThreeTank(SampledData<ThreeTank<f64>>),
+    GearedCar(SampledData<GearedCar<f64>>),
 }

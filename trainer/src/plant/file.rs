@@ -12,7 +12,10 @@ use super::dynamics::Origin;
 use super::family::{Family, FamilyData, FamilyNames, KINDS, ReadAt};
 use super::generator;
 use super::model::{InitialBox, Names, PlantModel, default_target_class};
+use super::own::{self, OwnData};
+use super::recast::{self, JumpTable, Jumps, RecastTable};
 use super::states::parse_states;
+use super::units;
 use super::values::Place;
 use super::{ControlBounds, Dims, SwitchedLqrData};
 use crate::{Error, Result};
@@ -39,7 +42,11 @@ struct PlantFile {
     noise: Option<Value>,
     dynamics: Table,
     cost_from: Option<i64>,
+    accept_percent: Option<f64>,
     bounds: Option<BoundsTable>,
+    #[serde(default)]
+    jump: Vec<Table>,
+    recast: Option<Table>,
     limits: Option<LimitsTable>,
     dwell: Option<DwellTable>,
     masks: Option<MasksTable>,
@@ -91,6 +98,7 @@ pub(super) struct Overrides {
     pub(super) seed: Option<u64>,
     pub(super) horizon: Option<i64>,
     pub(super) state_clamp: Option<f64>,
+    pub(super) jumps: Option<String>,
 }
 
 /// Reads the text of a plant file.
@@ -118,6 +126,7 @@ pub(super) fn parse_plant(
         let allowed = format!("1 to {MAX_HORIZON} steps");
         return Err(place("horizon").error(horizon, allowed));
     }
+    family.check_horizon(horizon as usize, file)?;
     let discount = raw.discount.unwrap_or(1.0);
     if !(discount > 0.0 && discount <= 1.0) {
         return Err(place("discount").error(discount, "greater than 0, at most 1"));
@@ -133,6 +142,7 @@ pub(super) fn parse_plant(
         }
     }
     let sample_time_s = positive(raw.sample_time_s.unwrap_or(0.01), &place("sample_time_s"))?;
+    family.set_sample_time(sample_time_s);
 
     if let Some(value) = &raw.noise {
         let std = place("noise").vector(value, n)?;
@@ -155,16 +165,47 @@ pub(super) fn parse_plant(
         let allowed = format!("0 to {}, less than the horizon", horizon - 1);
         return Err(place("cost_from").error(cost_from, allowed));
     }
-    let dims = family.dims();
+    if let Some(percent) = raw.accept_percent
+        && !(percent > 0.0 && percent < 100.0)
+    {
+        let allowed = "greater than 0, less than 100 (percent of the baseline's cost)";
+        return Err(place("accept_percent").error(percent, allowed));
+    }
+    let own = family.dims();
     let mut bounds = None;
     if let Some(table) = &raw.bounds {
-        bounds = Some(read_bounds(table, dims.control, file)?);
+        bounds = Some(read_bounds(table, own.control, file)?);
     }
     if let Some(limits) = &raw.limits
-        && let Some(limits) = constraints::bounds(limits, dims.control, bounds.is_some(), file)?
+        && let Some(limits) = constraints::bounds(limits, own.control, bounds.is_some(), file)?
     {
         bounds = Some(limits);
     }
+    let names = read_names(&raw, own, &family.names(), file)?;
+    let scaling = family.scaling();
+    let (jumps, recast_table) = read_jumps(
+        &raw,
+        overrides.jumps.as_deref(),
+        &recast::Surroundings {
+            dims: own,
+            bounds: bounds.as_ref(),
+            control_units: &names.control_units,
+            control_scale: &scaling.control_scale,
+            rate_limits: raw.limits.as_ref().is_some_and(LimitsTable::has_rate),
+            mode_rules: raw.dwell.is_some() || raw.masks.is_some(),
+            file,
+        },
+    )?;
+    let (dims, names) = match &jumps {
+        None => (own, names),
+        Some(jumps) => (
+            jumps.dims(own),
+            Names {
+                modes: jumps.mode_names(&names.modes),
+                ..names
+            },
+        ),
+    };
     let tables = constraints::Tables {
         limits: raw.limits.as_ref(),
         dwell: raw.dwell.as_ref(),
@@ -179,7 +220,6 @@ pub(super) fn parse_plant(
         bounds: bounds.as_ref(),
     };
     let constraints = constraints::read(&tables, &setting, file)?;
-    let names = read_names(&raw, dims, &family.names(), file)?;
     let target_class = match raw.target_class {
         Some(class) => u32::try_from(class)
             .map_err(|_| place("target_class").error(class, format!("0 to {}", u32::MAX)))?,
@@ -206,7 +246,11 @@ pub(super) fn parse_plant(
         names,
         disturbance: family.disturbance(),
         family,
+        jumps,
+        jump_tables: raw.jump,
+        recast_table,
         cost_from: cost_from as usize,
+        accept_percent: raw.accept_percent,
         bounds,
         constraints,
         watch,
@@ -214,6 +258,46 @@ pub(super) fn parse_plant(
         test_states,
         source_text: text.to_owned(),
     })
+}
+
+/// The jumps, and the table `[recast]` that says what has become of them.
+fn read_jumps(
+    raw: &PlantFile,
+    treatment: Option<&str>,
+    at: &recast::Surroundings<'_>,
+) -> Result<(Option<Jumps>, Option<Table>)> {
+    fn table<S: serde::de::DeserializeOwned>(table: &Table, place: &Place<'_>) -> Result<S> {
+        let read = Value::Table(table.clone()).try_into();
+        read.map_err(|error: toml::de::Error| {
+            let message = error.message().trim().replace('\n', "; ");
+            let (found, allowed) = match message.split_once(", expected ") {
+                Some((found, allowed)) => (found.to_owned(), allowed.to_owned()),
+                None => (
+                    message,
+                    "the keys of this table in docs/plant-file.md".to_owned(),
+                ),
+            };
+            place.error(found, allowed)
+        })
+    }
+    let place = |field: String| Place::new(at.file, field);
+    let mut recast: Option<RecastTable> = None;
+    if let Some(given) = &raw.recast {
+        recast = Some(table(given, &place("recast".into()))?);
+    }
+    let jumps: Vec<JumpTable> = raw
+        .jump
+        .iter()
+        .enumerate()
+        .map(|(index, given)| table(given, &place(format!("jump[{index}]"))))
+        .collect::<Result<_>>()?;
+    let jumps = recast::read(recast.as_ref(), &jumps, treatment, at)?;
+    let mut kept = raw.recast.clone();
+    if let Some(word) = treatment {
+        kept.get_or_insert_default()
+            .insert("treatment".into(), word.into());
+    }
+    Ok((jumps, kept))
 }
 
 /// Reads `[dynamics]` as the family that its `kind` names; without one it is a switched linear-quadratic plant.
@@ -232,7 +316,9 @@ fn read_family(
         Some(other) => return Err(place.error(other, "a text")),
     };
     FamilyData::read(&kind, table, &at).unwrap_or_else(|| {
-        let allowed = format!("one of {}", KINDS.join(", "));
+        let known = KINDS.iter().filter(|known| **known != OwnData::KIND);
+        let known: Vec<&str> = known.copied().chain(own::kinds()).collect();
+        let allowed = format!("one of {}", known.join(", "));
         Err(place.error(format!("\"{kind}\""), allowed))
     })
 }
@@ -309,13 +395,39 @@ fn read_names(raw: &PlantFile, dims: Dims, own: &FamilyNames, file: &Path) -> Re
     } else {
         own.modes.clone()
     };
-    Ok(Names {
+    let check_units = |field: &str, list: &Option<Vec<String>>, own: &[(String, String)]| {
+        let own = own
+            .iter()
+            .map(|(_, unit)| Some(unit))
+            .chain(std::iter::repeat(None));
+        for (i, (unit, own)) in list.iter().flatten().zip(own).enumerate() {
+            let place = Place::new(file, field).at(i);
+            match own {
+                // Numbers and equations of the kind are made for this unit.
+                Some(own) if own != unit => {
+                    return Err(place.error(
+                        format!("\"{unit}\""),
+                        format!("\"{own}\", the unit in which this kind of plant computes"),
+                    ));
+                }
+                None if !units::is_known(unit) => {
+                    return Err(place.error(format!("\"{unit}\""), units::ALLOWED));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let names = Names {
         state: read("names.state", &raw.names.state, state)?,
         control: read("names.control", &raw.names.control, control)?,
         modes: read("names.modes", &raw.names.modes, modes)?,
         state_units: read("units.state", &raw.units.state, state_units)?,
         control_units: read("units.control", &raw.units.control, control_units)?,
-    })
+    };
+    check_units("units.state", &raw.units.state, &own.state)?;
+    check_units("units.control", &raw.units.control, &own.control)?;
+    Ok(names)
 }
 
 /// The paper's box where the file gives no half width.

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::family::{BaselineSetting, FamilyData, FamilyPlant, SafeLaw, Scaling};
-use super::{Baseline, Constraints, Dims, Disturbance, SwitchedLqrData, Watch};
+use super::recast::{Jumping, Jumps};
+use super::{Baseline, Constraints, Dims, Disturbance, Plant, SwitchedLqrData, Watch};
 use crate::Result;
-use crate::numeric::{Purpose, Real, Stream};
+use crate::numeric::{Purpose, Real, Scalar, Stream};
+use crate::policy::ControlRegions;
 
 /// Names and units of states, controls and modes, for reports and for the policy file.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +43,58 @@ pub struct InitialBox {
 }
 
 /// What [`PlantModel::build`] makes.
-pub type BuiltPlant<T> = FamilyPlant<T>;
+#[derive(Clone, Debug)]
+pub enum BuiltPlant<T: Real> {
+    /// A plant without jumps.
+    Smooth(FamilyPlant<T>),
+    /// A plant with jumps in its control, in one of their treatments.
+    Jumping(Jumping<T, FamilyPlant<T>>),
+}
+
+impl<T: Real> Plant<T> for BuiltPlant<T> {
+    #[inline(always)]
+    fn dims(&self) -> Dims {
+        match self {
+            Self::Smooth(plant) => plant.dims(),
+            Self::Jumping(plant) => plant.dims(),
+        }
+    }
+
+    #[inline(always)]
+    fn step<S: Scalar<T>>(&self, mode: usize, x: &[S], u: &[S], noise: &[S], next: &mut [S]) -> S {
+        match self {
+            Self::Smooth(plant) => plant.step(mode, x, u, noise, next),
+            Self::Jumping(plant) => plant.step(mode, x, u, noise, next),
+        }
+    }
+
+    #[inline(always)]
+    fn vjp<S: Scalar<T>>(
+        &self,
+        mode: usize,
+        x: &[S],
+        u: &[S],
+        noise: &[S],
+        next: &[S],
+        d_next: &[S],
+        d_cost: S,
+        d_x: &mut [S],
+        d_u: &mut [S],
+    ) {
+        match self {
+            Self::Smooth(plant) => plant.vjp(mode, x, u, noise, next, d_next, d_cost, d_x, d_u),
+            Self::Jumping(plant) => plant.vjp(mode, x, u, noise, next, d_next, d_cost, d_x, d_u),
+        }
+    }
+
+    #[inline(always)]
+    fn count_clamped<S: Scalar<T>>(&self, next: &[S]) -> u32 {
+        match self {
+            Self::Smooth(plant) => plant.count_clamped(next),
+            Self::Jumping(plant) => plant.count_clamped(next),
+        }
+    }
+}
 
 /// A plant that has been read and checked; made by [`super::load_plant`].
 #[derive(Clone, Debug)]
@@ -55,9 +108,14 @@ pub struct PlantModel {
     pub(super) target_class: u32,
     pub(super) names: Names,
     pub(super) family: FamilyData,
+    pub(super) jumps: Option<Jumps>,
+    /// The tables of the jumps as they stand in the plant file.
+    pub(super) jump_tables: Vec<toml::Table>,
+    pub(super) recast_table: Option<toml::Table>,
     pub(super) disturbance: Disturbance,
     /// Costs before this step do not count.
     pub(super) cost_from: usize,
+    pub(super) accept_percent: Option<f64>,
     pub(super) bounds: Option<ControlBounds>,
     pub(super) constraints: Constraints,
     pub(super) watch: Watch,
@@ -88,7 +146,8 @@ impl PlantModel {
     /// Sizes n, m, M and the length of the noise vector.
     #[must_use]
     pub fn dims(&self) -> Dims {
-        self.family.dims()
+        let own = self.family.dims();
+        self.jumps.as_ref().map_or(own, |jumps| jumps.dims(own))
     }
 
     /// Number of steps T of an episode, at least 1.
@@ -129,19 +188,50 @@ impl PlantModel {
         &self.family
     }
 
-    /// The matrices in `f64` of a switched linear-quadratic plant; `None` for every other kind, to which nothing that is
+    /// The matrices in `f64` of a switched linear-quadratic plant; `None` for every other kind and with jumps, to which nothing that is
     /// derived from them applies.
     #[must_use]
     pub fn lqr_data(&self) -> Option<&SwitchedLqrData> {
         match &self.family {
-            FamilyData::SwitchedLqr(data) => Some(data),
+            FamilyData::SwitchedLqr(data) if self.jumps.is_none() => Some(data),
+            _ => None,
         }
     }
 
     /// The plant over coefficients of type `T`, for simulation.
     #[must_use]
     pub fn build<T: Real>(&self) -> BuiltPlant<T> {
-        self.family.build()
+        self.build_with(&self.family)
+    }
+
+    /// This plant with other numbers of the same family.
+    pub(crate) fn build_with<T: Real>(&self, family: &FamilyData) -> BuiltPlant<T> {
+        match &self.jumps {
+            None => BuiltPlant::Smooth(family.build()),
+            Some(jumps) => BuiltPlant::Jumping(Jumping::new(family.build(), jumps)),
+        }
+    }
+
+    /// Jumps of the control, with their treatment.
+    #[must_use]
+    pub fn jumps(&self) -> Option<&Jumps> {
+        self.jumps.as_ref()
+    }
+
+    /// Sizes of the independent factors that a mode is made of, the first one most significant; their product is M.
+    #[must_use]
+    pub fn factors(&self) -> Vec<usize> {
+        let modes = self.family.dims().modes;
+        self.jumps
+            .as_ref()
+            .map_or_else(|| vec![modes], |jumps| jumps.factors(modes))
+    }
+
+    /// Regions of the control by mode, where its jumps are recast.
+    #[must_use]
+    pub fn control_regions(&self) -> Option<ControlRegions> {
+        let jumps = self.jumps.as_ref()?;
+        jumps.control_regions(self.family.dims(), self.bounds.as_ref())
     }
 
     /// Distribution of the noise vector of a step.
@@ -161,6 +251,13 @@ impl PlantModel {
     #[must_use]
     pub fn cost_from(&self) -> usize {
         self.cost_from
+    }
+
+    /// By how many percent a trained policy must cost less than the best classical controller to be accepted, where the
+    /// plant states it; in (0, 100).
+    #[must_use]
+    pub fn accept_percent(&self) -> Option<f64> {
+        self.accept_percent
     }
 
     /// Number of an episode's steps whose cost counts, for an episode of `steps` steps.
@@ -186,6 +283,8 @@ impl PlantModel {
             cost_from: self.cost_from,
             initial: &self.initial,
             bounds: self.bounds.as_ref(),
+            constraints: &self.constraints,
+            jumps: self.jumps.as_ref(),
             sample_time_s: self.sample_time_s,
         };
         self.family.baseline(name, &setting)
@@ -197,10 +296,47 @@ impl PlantModel {
         self.family.scaling()
     }
 
-    /// The family's safe law, before bounds.
+    /// Steps whose costs a value is the sum of, about: the horizon, or less with a discount.
+    #[must_use]
+    pub fn value_steps(&self) -> f64 {
+        if self.lqr_data().is_some() {
+            // States of such a plant go to 0 within a few steps.
+            return 1.0;
+        }
+        (self.horizon as f64).min(1.0 / (1.0 - self.discount).max(1e-9))
+    }
+
+    /// The family's safe law, before bounds. Of a recast plant its mode is the one, with the law's own mode where one has it, whose
+    /// regions lie nearest to the offset (the first of several), and the offset is moved into them.
     #[must_use]
     pub fn safe_law(&self) -> SafeLaw {
-        self.family.safe_law()
+        let mut law = self.family.safe_law();
+        let (Some(jumps), Some(regions)) = (&self.jumps, self.control_regions()) else {
+            return law;
+        };
+        let own = self.family.dims();
+        let moved = |mode: usize| -> Vec<f64> {
+            let offset = law.offset.iter().enumerate();
+            offset
+                .map(|(i, u)| {
+                    let entry = mode * own.control + i;
+                    u.clamp(regions.lower[entry], regions.upper[entry])
+                })
+                .collect()
+        };
+        let distance = |mode: usize| {
+            let other_mode = jumps.decode(mode, own.modes).0 != law.mode;
+            let far = moved(mode).into_iter().zip(&law.offset);
+            (other_mode, far.map(|(a, b)| (a - b).abs()).sum::<f64>())
+        };
+        let nearest = (0..jumps.dims(own).modes).min_by(|&a, &b| {
+            let (a, b) = (distance(a), distance(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        let mode = nearest.unwrap_or(0);
+        law.offset = moved(mode);
+        law.mode = mode;
+        law
     }
 
     /// Bounds that a policy must apply to the controls.

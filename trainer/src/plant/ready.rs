@@ -40,7 +40,7 @@ macro_rules! ready {
     };
 }
 
-static READY: [Ready; 7] = [
+static READY: [Ready; 20] = [
     ready!("switched-lqr-3-2", "lqr_n3_m2.json", "x0_test_n3.csv"),
     ready!("switched-lqr-8-2", "lqr_n8_m2.json", "x0_test_n8.csv"),
     // The archive holds the same numbers as the JSON file: the ready plants exercise both readers.
@@ -49,6 +49,19 @@ static READY: [Ready; 7] = [
     ready!("switched-lqr-32-8", "lqr_n32_m8.json", "x0_test_n32.csv"),
     ready!("switched-lqr-48-8", "lqr_n48_m8.json", "x0_test_n48.csv"),
     ready!("textbook-pair"),
+    ready!("satellite-axis"),
+    ready!("buck-boost"),
+    ready!("three-tank"),
+    ready!("geared-car"),
+    ready!("inventory-1"),
+    ready!("inventory-3"),
+    ready!("inventory-5"),
+    ready!("inventory-7"),
+    ready!("inventory-10"),
+    ready!("inventory-20"),
+    ready!("inventory-30"),
+    ready!("inventory-50"),
+    ready!("actuator-jump"),
 ];
 
 /// Names of the ready plants: the paper's, smallest first, then the others. Beside them, `switched-lqr-N-M` names a generated
@@ -58,10 +71,10 @@ pub fn ready_names() -> Vec<&'static str> {
     READY.iter().map(|plant| plant.name).collect()
 }
 
-/// Whether a key of `--set` belongs to the plant: `seed`, `horizon` or `state_clamp`.
+/// Whether a key of `--set` belongs to the plant: `seed`, `horizon`, `state_clamp` or `jumps`.
 #[must_use]
 pub fn is_plant_key(key: &str) -> bool {
-    matches!(key, "seed" | "horizon" | "state_clamp")
+    matches!(key, "seed" | "horizon" | "state_clamp" | "jumps")
 }
 
 /// The plant called `name_or_path`: a ready plant, `switched-lqr-N-M` for one by the generator, or
@@ -149,6 +162,7 @@ fn read_overrides(sets: &[(String, String)]) -> Result<Overrides> {
             "state_clamp" => {
                 overrides.state_clamp = parse(key, value, "a number greater than 0")?;
             }
+            "jumps" => overrides.jumps = Some(value.clone()),
             _ => {}
         }
     }

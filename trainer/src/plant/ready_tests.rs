@@ -15,6 +15,62 @@ fn paper_names() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
+fn ready_inventories_are_what_their_names_say() {
+    let names = ready_names().into_iter();
+    let mut sizes = Vec::new();
+    for name in names.filter(|name| name.starts_with("inventory-")) {
+        let plant = load_plant(name, &[]).unwrap();
+        let products: usize = name.trim_start_matches("inventory-").parse().unwrap();
+        let dims = plant.dims();
+        assert_eq!(
+            (dims.state, dims.control, dims.modes, dims.noise),
+            (2 * products, products, 2, products)
+        );
+        assert_eq!(
+            (plant.horizon(), plant.cost_from(), plant.counted_steps(100)),
+            (100, 16, 84)
+        );
+        let jumps = &plant.jumps().unwrap().list;
+        assert_eq!(jumps.len(), 1);
+        assert_eq!(jumps[0].regions[1].cost, 64.0 * products as f64);
+        assert!(plant.lqr_data().is_none() && plant.test_states().is_none());
+        assert_eq!(plant.baseline_names().len(), 4);
+        sizes.push(products);
+    }
+    assert_eq!(sizes, [1, 3, 5, 7, 10, 20, 30, 50]);
+}
+
+/// What stands in for a policy on the device keeps to the regions of its mode, else no policy of the plant could be exported.
+#[test]
+fn safe_laws_of_recast_plants_lie_in_a_region() {
+    let mut seen = 0;
+    for name in ready_names() {
+        let plant = load_plant(name, &[]).unwrap();
+        let Some(regions) = plant.control_regions() else {
+            continue;
+        };
+        seen += 1;
+        let (law, m) = (plant.safe_law(), plant.dims().control);
+        for (i, u) in law.offset.iter().enumerate() {
+            let region = regions.get::<f64>(law.mode * m + i);
+            assert!(
+                region.lower <= *u && *u <= region.upper,
+                "{name}: {u} in {region:?}"
+            );
+        }
+        // Rest for the actuator, an order for an inventory.
+        let expected = if name == "actuator-jump" {
+            "off"
+        } else {
+            "some"
+        };
+        let mode = &plant.names().modes[law.mode];
+        assert!(mode.ends_with(expected), "{name}: {mode}");
+    }
+    assert_eq!(seen, 9);
+}
+
+#[test]
 fn ready_plants_load_with_their_states() {
     for name in paper_names() {
         let plant = load_plant(name, &[]).unwrap();
@@ -172,7 +228,14 @@ fn initial_draws_stay_in_the_box_and_depend_on_the_stream_alone() {
 #[test]
 fn target_classes_are_pinned() {
     // Policies in the field carry these numbers: they may not change.
-    let classes: Vec<u32> = paper_names()
+    let pinned = |name: &&str| {
+        ["switched-lqr-", "inventory-", "actuator-jump"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    let classes: Vec<u32> = ready_names()
+        .into_iter()
+        .filter(pinned)
         .map(|name| load_plant(name, &[]).unwrap().target_class())
         .collect();
     assert_eq!(
@@ -183,7 +246,16 @@ fn target_classes_are_pinned() {
             4_244_343_991,
             2_553_620_720,
             3_972_180_905,
-            2_832_084_787
+            2_832_084_787,
+            2_787_254_465,
+            4_242_269_666,
+            3_175_737_992,
+            2_683_054_089,
+            2_876_156_970,
+            687_957_125,
+            3_249_848_173,
+            87_549_830,
+            3_784_560_076
         ]
     );
 }

@@ -25,6 +25,9 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
     if model.cost_from > 0 {
         put("cost_from", Value::Integer(model.cost_from as i64));
     }
+    if let Some(percent) = model.accept_percent {
+        put("accept_percent", Value::Float(percent));
+    }
     if let Some(clamp) = model.family.state_clamp() {
         put("state_clamp", Value::Float(clamp));
     }
@@ -55,12 +58,19 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
         ]),
     );
     let names = &model.names;
+    // With jumps the modes are named by their regions.
+    let own_modes = match model.jumps {
+        None => names.modes.clone(),
+        Some(_) => (0..model.family.dims().modes)
+            .map(|d| format!("mode{d}"))
+            .collect(),
+    };
     put(
         "names",
         table([
             ("state", strings(&names.state)),
             ("control", strings(&names.control)),
-            ("modes", strings(&names.modes)),
+            ("modes", strings(&own_modes)),
         ]),
     );
     put(
@@ -74,6 +84,13 @@ pub(super) fn to_toml(model: &PlantModel) -> String {
         super::constraints::to_tables(&model.constraints, &model.watch, model.sample_time_s)
     {
         root.insert(key.to_owned(), Value::Table(table));
+    }
+    if !model.jump_tables.is_empty() {
+        let tables = model.jump_tables.iter().cloned().map(Value::Table);
+        root.insert("jump".into(), Value::Array(tables.collect()));
+    }
+    if let Some(recast) = &model.recast_table {
+        root.insert("recast".into(), Value::Table(recast.clone()));
     }
     root.to_string()
 }

@@ -6,6 +6,7 @@ use num_dual::Dual64;
 use proptest::prelude::*;
 
 use super::*;
+use crate::numeric::object::{Adjoint, Calls, Point};
 use crate::numeric::{LANES, Lanes, Purpose, Stream};
 
 /// A dual number as [`Scalar`]: the derivative of a clamp is that of its active branch.
@@ -61,8 +62,24 @@ impl Scalar<f64> for Dual {
     fn gate(self, lower: f64, upper: f64) -> Self {
         Self::constant(f64::from(self.0.re > lower && self.0.re < upper))
     }
+    fn chain(self, value: impl Fn(f64) -> f64, slope: impl Fn(f64) -> f64) -> Self {
+        let eps = self.0.eps * slope(self.0.re);
+        Self(Dual64::new(value(self.0.re), eps))
+    }
     fn count_outside(self, lower: f64, upper: f64) -> u32 {
         u32::from(self.0.re < lower || self.0.re > upper)
+    }
+    fn step_of(_: &dyn Calls<f64>, _: Point<'_, Self>, _: &mut [Self]) -> Self {
+        unreachable!("a switched plant is no object")
+    }
+    fn vjp_of(
+        _: &dyn Calls<f64>,
+        _: Point<'_, Self>,
+        _: Adjoint<'_, Self>,
+        _: &mut [Self],
+        _: &mut [Self],
+    ) {
+        unreachable!("a switched plant is no object")
     }
 }
 

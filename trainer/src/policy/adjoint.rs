@@ -41,11 +41,7 @@ impl Model {
 
         let d_law = tape.d_law.at_mut(t);
         d_law.copy_from_slice(d_applied);
-        if let Some((lower, upper)) = &self.shape.bounds {
-            for (i, (d, &u)) in d_law.iter_mut().zip(tape.law.at(t)).enumerate() {
-                *d = *d * u.gate(T::from_f64(lower[i]), T::from_f64(upper[i]));
-            }
-        }
+        self.region_adjoint(tape, t);
         let choices = tape.choice[t];
         let scale = self.head_scale(tape, t);
         if self.shape.heads() > 0 {

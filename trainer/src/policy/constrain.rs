@@ -8,7 +8,8 @@ use std::ops::Range;
 use policy_format::ModeHistory;
 use policy_format::constraint::{limit_rate, rate_is_active};
 
-use crate::numeric::{LANES, Lanes, Real};
+use crate::numeric::{LANES, Lanes, Real, Scalar};
+use crate::policy::tape::Choices;
 use crate::policy::{Model, Tape, Track};
 
 /// Logit of a choice that the mode rules forbid: its probability is exactly 0, and 0 times it is 0.
@@ -65,11 +66,26 @@ impl Model {
         }
     }
 
-    /// Bounds and rate limits on a control `[m]` that may be applied at step `t`, in place; `applied` holds what was applied
+    /// Regions of `choice` or bounds, and rate limits, on a control `[m]` that may be applied at step `t`, in place; `applied` holds what was applied
     /// before.
     #[inline(always)]
-    pub fn constrain<T: Real>(&self, applied: &Track<T>, t: usize, control: &mut [Lanes<T>]) {
-        self.bound(control);
+    pub fn constrain<T: Real>(
+        &self,
+        applied: &Track<T>,
+        t: usize,
+        choice: usize,
+        control: &mut [Lanes<T>],
+    ) {
+        match &self.shape.regions {
+            None => self.bound(control),
+            Some(regions) => {
+                let first = choice * control.len();
+                for (i, u) in control.iter_mut().enumerate() {
+                    let region = regions.get::<T>(first + i);
+                    *u = u.map(|u| region.onto(u));
+                }
+            }
+        }
         if self.has_rate_limits() {
             let before = t.checked_sub(1).map(|before| applied.at(before));
             self.limit(before, control);
@@ -78,8 +94,19 @@ impl Model {
 
     /// [`Model::constrain`] on the tape's applied control of step `t` itself.
     #[inline(always)]
-    pub fn constrain_applied<T: Real>(&self, applied: &mut Track<T>, t: usize) {
-        self.bound(applied.at_mut(t));
+    pub fn constrain_applied<T: Real>(&self, applied: &mut Track<T>, choices: &Choices, t: usize) {
+        match &self.shape.regions {
+            None => self.bound(applied.at_mut(t)),
+            Some(regions) => {
+                let control = applied.at_mut(t);
+                for lane in 0..LANES {
+                    let first = usize::from(choices[lane]) * control.len();
+                    for (i, u) in control.iter_mut().enumerate() {
+                        u.0[lane] = regions.get::<T>(first + i).onto(u.0[lane]);
+                    }
+                }
+            }
+        }
         if !self.has_rate_limits() {
             return;
         }
@@ -88,6 +115,27 @@ impl Model {
             Some(before) => {
                 let (before, control) = applied.pair(before);
                 self.limit(Some(before), control);
+            }
+        }
+    }
+
+    /// Adjoint of regions or bounds at step `t`: on entry `d_law` `[m]` is the loss derivative of the control that they give, on
+    /// exit that of the law.
+    #[inline(always)]
+    pub(super) fn region_adjoint<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
+        let (d_law, law) = (tape.d_law.at_mut(t), tape.law.at(t));
+        if let Some(regions) = &self.shape.regions {
+            let (zero, one) = (T::from_f64(0.0), T::from_f64(1.0));
+            for lane in 0..LANES {
+                let first = usize::from(tape.choice[t][lane]) * law.len();
+                for (i, (d, u)) in d_law.iter_mut().zip(law).enumerate() {
+                    let slope = regions.get::<T>(first + i).slope(u.0[lane], zero, one);
+                    d.0[lane] = d.0[lane] * slope;
+                }
+            }
+        } else if let Some((lower, upper)) = &self.shape.bounds {
+            for (i, (d, &u)) in d_law.iter_mut().zip(law).enumerate() {
+                *d = *d * u.gate(T::from_f64(lower[i]), T::from_f64(upper[i]));
             }
         }
     }

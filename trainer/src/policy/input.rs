@@ -72,9 +72,12 @@ pub fn unit_norm_adjoint<T: Real>(
     }
 }
 
-/// Products z_i z_k with i <= k, in the order (0,0), (0,1) .. (0,n-1), (1,1) ..
+/// Products z_i z_k with i <= k (none where `out` is empty), in the order (0,0), (0,1) .. (0,n-1), (1,1) ..
 #[inline(always)]
 pub fn monomials<T: Real>(z: &[Lanes<T>], out: &mut [Lanes<T>]) {
+    if out.is_empty() {
+        return;
+    }
     let mut k = 0;
     for i in 0..z.len() {
         for j in i..z.len() {
@@ -87,6 +90,9 @@ pub fn monomials<T: Real>(z: &[Lanes<T>], out: &mut [Lanes<T>]) {
 /// Adjoint of [`monomials`]: adds to `d_z`.
 #[inline(always)]
 pub fn monomials_adjoint<T: Real>(z: &[Lanes<T>], d_out: &[Lanes<T>], d_z: &mut [Lanes<T>]) {
+    if d_out.is_empty() {
+        return;
+    }
     let mut k = 0;
     for i in 0..z.len() {
         for j in i..z.len() {

@@ -12,5 +12,5 @@ pub mod shape;
 pub mod tape;
 
 pub use model::Model;
-pub use shape::{InputKind, PolicyShape};
+pub use shape::{ControlRegions, InputKind, PolicyShape};
 pub use tape::{Tape, Track};

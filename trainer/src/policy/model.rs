@@ -45,14 +45,15 @@ impl Model {
     #[must_use]
     pub fn new(shape: PolicyShape) -> Self {
         let (n, m, choices) = (shape.state, shape.control, shape.choices());
+        let logits = shape.logits();
         let mut at = 0;
         let scores = shape.scores.then(|| {
-            let layer = Network::new(at, shape.monomials(), &[choices], Output::Linear);
+            let layer = Network::new(at, shape.monomials(), &[logits], Output::Linear);
             at = layer.end();
             layer
         });
         let selector = shape.selector_hidden.as_ref().map(|hidden| {
-            let widths: Vec<usize> = hidden.iter().copied().chain([choices]).collect();
+            let widths: Vec<usize> = hidden.iter().copied().chain([logits]).collect();
             let network = Network::new(at, n, &widths, Output::Linear);
             at = network.end();
             network
@@ -116,7 +117,44 @@ impl Model {
         ]
     }
 
-    /// Score layer: `[C x K]` weights and `[C]` biases, where there is one.
+    /// The groups as [`Model::groups`] gives them, with the factor of their step sizes: what makes the law of each control belongs to
+    /// that control's typical magnitude.
+    #[must_use]
+    pub fn step_ranges(&self) -> Vec<(Group, Range<usize>, f64)> {
+        let whole = self
+            .groups()
+            .into_iter()
+            .map(|(group, range)| (group, range, 1.0));
+        let scales = &self.shape.law_scale;
+        if scales.iter().all(|&scale| scale == 1.0) {
+            return whole.collect();
+        }
+        let law = |group: &Group| matches!(group, Group::Gains | Group::Control);
+        let mut ranges: Vec<_> = whole.filter(|(group, ..)| !law(group)).collect();
+        let mut rows = |group: Group, weights: Range<usize>, bias: Range<usize>| {
+            let width = weights.len() / scales.len();
+            for (i, &scale) in scales.iter().enumerate() {
+                let start = weights.start + i * width;
+                ranges.push((group, start..start + width, scale));
+                if !bias.is_empty() {
+                    ranges.push((group, bias.start + i..bias.start + i + 1, scale));
+                }
+            }
+        };
+        for choice in 0..self.shape.choices() {
+            let (weights, offset) = self.gain(choice);
+            rows(Group::Gains, weights, offset);
+        }
+        for head in 0..self.shape.heads() {
+            if let Some((weights, bias)) = self.head(head) {
+                rows(Group::Control, weights, bias);
+            }
+        }
+        ranges.push((Group::Control, self.gains.end..self.heads.start, 1.0));
+        ranges
+    }
+
+    /// Score layer: `[L x K]` weights and `[L]` biases, where there is one.
     #[must_use]
     pub fn scores(&self) -> Option<&Network> {
         self.scores.as_ref()
@@ -210,40 +248,61 @@ impl Model {
         for t in steps {
             let probabilities = tape.probability.at_mut(t);
             probabilities.copy_from_slice(tape.logit.at(t));
-            softmax(probabilities);
+            let mut rest = probabilities;
+            for &size in &self.shape.factors {
+                let (factor, behind) = rest.split_at_mut(size);
+                softmax(factor);
+                rest = behind;
+            }
         }
     }
 
-    /// Takes the choice with the greatest logit, the lowest index on ties.
+    /// Takes the choice with the greatest logit of each factor, the lowest index on ties.
     #[inline(always)]
     pub fn arg_max<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
-        let logits = tape.logit.at(t);
-        let mut best = logits[0];
         let mut choice = [0_u16; LANES];
-        for (index, logit) in logits.iter().enumerate().skip(1) {
-            for lane in 0..LANES {
-                if logit.0[lane] > best.0[lane] {
-                    best.0[lane] = logit.0[lane];
-                    choice[lane] = index as u16;
+        let mut first = 0;
+        for &size in &self.shape.factors {
+            let logits = &tape.logit.at(t)[first..first + size];
+            let mut best = logits[0];
+            let mut part = [0_u16; LANES];
+            for (index, logit) in logits.iter().enumerate().skip(1) {
+                for lane in 0..LANES {
+                    if logit.0[lane] > best.0[lane] {
+                        best.0[lane] = logit.0[lane];
+                        part[lane] = index as u16;
+                    }
                 }
             }
+            for lane in 0..LANES {
+                choice[lane] = choice[lane] * size as u16 + part[lane];
+            }
+            first += size;
         }
         tape.choice[t] = choice;
     }
 
-    /// Draws the choices of step `t` from its probabilities and uniform numbers.
+    /// Draws the choices of step `t` from its probabilities and uniform numbers, one per factor.
     #[inline(always)]
     pub fn draw<T: Real>(&self, tape: &mut Tape<T>, t: usize) {
-        let probabilities = tape.probability.at(t);
-        let uniform = tape.uniform.at(t)[0];
         let mut choice = [0_u16; LANES];
-        let mut cumulative = Lanes::<T>::default();
-        // The last choice takes what rounding leaves over.
-        for &p in &probabilities[..probabilities.len() - 1] {
-            cumulative = cumulative + p;
-            for lane in 0..LANES {
-                choice[lane] += u16::from(uniform.0[lane] >= cumulative.0[lane]);
+        let mut first = 0;
+        for (factor, &size) in self.shape.factors.iter().enumerate() {
+            let probabilities = &tape.probability.at(t)[first..first + size];
+            let uniform = tape.uniform.at(t)[factor];
+            let mut part = [0_u16; LANES];
+            let mut cumulative = Lanes::<T>::default();
+            // The last choice takes what rounding leaves over.
+            for &p in &probabilities[..size - 1] {
+                cumulative = cumulative + p;
+                for lane in 0..LANES {
+                    part[lane] += u16::from(uniform.0[lane] >= cumulative.0[lane]);
+                }
             }
+            for lane in 0..LANES {
+                choice[lane] = choice[lane] * size as u16 + part[lane];
+            }
+            first += size;
         }
         tape.choice[t] = choice;
         self.keep_draw_allowed(tape, t);
@@ -359,7 +418,7 @@ impl Model {
         }
         let applied = tape.applied.at_mut(t);
         applied.copy_from_slice(tape.law.at(t));
-        self.constrain_applied(&mut tape.applied, t);
+        self.constrain_applied(&mut tape.applied, &choices, t);
     }
 
     /// Applies the control bounds in place; does nothing where there are none.

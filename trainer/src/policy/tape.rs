@@ -105,14 +105,14 @@ pub fn blend<T: Real>(mask: Lanes<T>, new: Lanes<T>, old: Lanes<T>) -> Lanes<T> 
 
 /// Everything one rollout of [`LANES`] trajectories leaves behind.
 ///
-/// Sizes: n states, m controls, C choices, K monomials, `steps` = horizon; widths in brackets.
+/// Sizes: n states, m controls, L logits (the number of choices where the selector has one factor), K monomials, `steps` = horizon; widths in brackets.
 #[derive(Clone, Debug)]
 pub struct Tape<T> {
     /// States `[n]`, one more than steps.
     pub state: Track<T>,
     /// Noise that the plant is given `[noise]`.
     pub noise: Track<T>,
-    /// Uniform numbers in [0, 1) that draw the choices `[1]`.
+    /// Uniform numbers in [0, 1) that draw the choices, one per factor.
     pub uniform: Track<T>,
     /// Shifted and scaled input xi `[n]`.
     pub input: Track<T>,
@@ -124,9 +124,9 @@ pub struct Tape<T> {
     pub monomials: Track<T>,
     /// Activations of the selector network.
     pub selector: Track<T>,
-    /// Selector logits `[C]`.
+    /// Selector logits `[L]`, factor by factor.
     pub logit: Track<T>,
-    /// Selector probabilities `[C]`.
+    /// Selector probabilities `[L]`; those of a factor sum to 1.
     pub probability: Track<T>,
     /// Activations of the control network's hidden layers.
     pub control: Track<T>,
@@ -136,6 +136,8 @@ pub struct Tape<T> {
     pub law: Track<T>,
     /// Control as applied `[m]`.
     pub applied: Track<T>,
+    /// Sizes of the selector's factors.
+    pub factors: Vec<usize>,
     /// Sampled choice per lane.
     pub choice: Vec<Choices>,
     /// Modes up to each step, per lane; empty without mode rules.
@@ -167,32 +169,33 @@ impl<T: Real> Tape<T> {
     #[must_use]
     pub fn new(model: &Model, steps: usize, noise: usize) -> Self {
         let shape = model.shape();
-        let (n, m, choices) = (shape.state, shape.control, shape.choices());
+        let (n, m, logits) = (shape.state, shape.control, shape.logits());
         let track = |width| Track::new(steps, width);
         Self {
             state: Track::new(steps + 1, n),
             noise: track(noise),
-            uniform: track(1),
+            uniform: track(shape.factors.len()),
             input: track(n),
             direction: track(n),
             norm: track(2),
             monomials: track(shape.monomials()),
             selector: track(model.selector_activations()),
-            logit: track(choices),
-            probability: track(choices),
+            logit: track(logits),
+            probability: track(logits),
             control: track(model.control_activations()),
             head: track(m),
             law: track(m),
             applied: track(m),
+            factors: shape.factors.clone(),
             choice: vec![[0; LANES]; steps],
             history: match shape.constraints.modes {
                 Some(_) => vec![[ModeHistory::start(); LANES]; steps],
                 None => Vec::new(),
             },
             cost: track(1),
-            look_ahead: track(choices),
+            look_ahead: track(logits),
             successor_value: track(1),
-            d_logits: track(choices),
+            d_logits: track(logits),
             d_selector: track(model.selector_activations()),
             d_direction: track(n),
             d_control: track(model.control_activations()),
@@ -214,6 +217,20 @@ impl<T: Real> Tape<T> {
                 w.0[lane] = T::from_f64(value);
             }
         }
+    }
+
+    /// The range of the logits of factor `factor`, and each lane's index in it under `choices`.
+    #[inline(always)]
+    #[must_use]
+    pub fn part(&self, choices: &Choices, factor: usize) -> (Range<usize>, Choices) {
+        let size = self.factors[factor];
+        let start: usize = self.factors[..factor].iter().sum();
+        if self.factors.len() == 1 {
+            return (start..start + size, *choices);
+        }
+        let stride: usize = self.factors[factor + 1..].iter().product();
+        let part = choices.map(|choice| (usize::from(choice) / stride % size) as u16);
+        (start..start + size, part)
     }
 
     /// Number of steps.

@@ -14,6 +14,7 @@ use crate::evaluate::reference::{
     ReferenceCache, ReferencePolicy, ReferenceReport, compute_cached, gap_percent, named,
 };
 use crate::evaluate::robustness::{RobustnessTable, Scenario, Subject, robustness, standard_suite};
+use crate::export::PolicyBuffer;
 use crate::plant::PlantModel;
 
 /// Initial states whose episodes are shown.
@@ -77,6 +78,8 @@ pub struct Figures {
     pub evaluation: Evaluation,
     /// Its mean cost with sampled choices.
     pub sampled_cost: f64,
+    /// Mean cost of the arg-max policy before the first epoch, where the run kept it.
+    pub start_cost: Option<f64>,
     /// References and their validity.
     pub references: ReferenceReport,
     /// Name of the controller that stands beside the policy in episodes and maps, where there is one.
@@ -127,10 +130,15 @@ pub fn compute(
     }
     let states = test_states(plant);
     progress(ReportStage::Evaluation);
-    let evaluate =
-        |selection| evaluate_policy(plant, run.policy.bytes(), &states, horizon, seed, selection);
-    let evaluation = evaluate(Selection::ArgMax)?;
-    let sampled_cost = evaluate(Selection::Sampled)?.mean_cost;
+    let evaluate = |policy: &PolicyBuffer, selection| {
+        evaluate_policy(plant, policy.bytes(), &states, horizon, seed, selection)
+    };
+    let evaluation = evaluate(&run.policy, Selection::ArgMax)?;
+    let sampled_cost = evaluate(&run.policy, Selection::Sampled)?.mean_cost;
+    let start_cost = match &run.start {
+        Some(start) => Some(evaluate(start, Selection::ArgMax)?.mean_cost),
+        None => None,
+    };
     progress(ReportStage::References);
     let cache = ReferenceCache::of_user();
     let references = compute_cached(cache.as_ref(), plant, &states, seed, &|_| {});
@@ -192,6 +200,7 @@ pub fn compute(
         states: (states.len(), plant.test_states().is_some()),
         evaluation,
         sampled_cost,
+        start_cost,
         references,
         beside,
         pairs,

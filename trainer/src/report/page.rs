@@ -212,6 +212,14 @@ fn comparison(run: &RunRecord, figures: &Figures) -> String {
             false,
         ),
         (
+            format!(
+                "start ({}), before the first epoch",
+                run.settings.train.start
+            ),
+            figures.start_cost,
+            false,
+        ),
+        (
             "averaged Riccati, one-step look-ahead".into(),
             references.averaged_riccati_cost,
             false,

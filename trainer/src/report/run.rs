@@ -9,7 +9,7 @@ use crate::compare::cell::settings_difference;
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::plant::{PlantModel, load_plant};
-use crate::train::run::plant_traits;
+use crate::train::run::{START_FILE, plant_traits};
 use crate::train::settings::Settings;
 use crate::train::start::Start;
 
@@ -56,6 +56,8 @@ pub struct RunRecord {
     pub epochs: Vec<Epoch>,
     /// The best policy.
     pub policy: PolicyBuffer,
+    /// The policy before the first epoch; `None` in runs of a version that did not keep it.
+    pub start: Option<PolicyBuffer>,
 }
 
 impl RunRecord {
@@ -121,6 +123,9 @@ impl RunRecord {
             version: version.into_iter().flatten().collect::<Vec<_>>().join(", "),
             epochs,
             policy: PolicyBuffer::read(&path.join("policy.hpo"))?,
+            start: (path.join(START_FILE).is_file())
+                .then(|| PolicyBuffer::read(&path.join(START_FILE)))
+                .transpose()?,
         })
     }
 

@@ -197,9 +197,11 @@ impl Chart {
         );
         let _ = write!(
             out,
-            "<text transform=\"translate(13 {:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"11.5\" \
+            "<text transform=\"translate(13 {:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"{:.1}\" \
              fill=\"#374151\">{}</text>",
             frame.top + frame.height / 2.0,
+            // Smaller where it would run into the legend.
+            (frame.height / (self.y.label.chars().count().max(1) as f64 * CHARACTER)).min(11.5),
             escape(&self.y.label)
         );
         for series in &self.series {

@@ -6,7 +6,6 @@
 
 use crate::numeric::dense::splat;
 use crate::numeric::{LANES, Lanes, Real};
-use crate::policy::Model;
 use crate::policy::tape::{Choices, Tape, Track};
 use crate::train::critic::{Critic, CriticMemory};
 use crate::train::settings::ChoiceWeight;
@@ -83,7 +82,7 @@ impl<T: Real> Advantages<T> {
         let mut to_go = Lanes::default();
         for t in (0..tape.steps()).rev() {
             to_go = to_go.mul_add(splat(discount), tape.cost.at(t)[0]);
-            let taken = taken(tape.look_ahead.at(t), &tape.choice[t]);
+            let taken = taken_value(tape, t);
             self.advantage.at_mut(t)[0] = (to_go - taken) * power(discount, t);
         }
     }
@@ -113,7 +112,7 @@ impl<T: Real> Advantages<T> {
                     inverse.map(|v| if v > T::default() { one } else { T::default() }),
                 )
             } else {
-                (target, splat(one))
+                (target * T::from_f64(1.0 / critic.scale()), splat(one))
             };
             memory.target.at_mut(t)[0] = relative;
             memory.weight.at_mut(t)[0] = weight;
@@ -145,14 +144,49 @@ pub fn sample_weight<T: Real>(norms: &[Lanes<T>], weight: ChoiceWeight) -> Lanes
     }
 }
 
-/// Each lane's entry of `values` `[C]` at its own choice.
+/// Each lane's entry of `values` at its own index.
 #[inline(always)]
-pub fn taken<T: Real>(values: &[Lanes<T>], choices: &Choices) -> Lanes<T> {
+fn pick<T: Real>(values: &[Lanes<T>], index: &Choices) -> Lanes<T> {
     let mut out = Lanes::default();
     for lane in 0..LANES {
-        out.0[lane] = values[usize::from(choices[lane])].0[lane];
+        out.0[lane] = values[usize::from(index[lane])].0[lane];
     }
     out
+}
+
+/// Probability of each lane's choice under `probabilities` `[L]`: the product over the factors.
+#[inline(always)]
+pub fn taken<T: Real>(tape: &Tape<T>, probabilities: &[Lanes<T>], t: usize) -> Lanes<T> {
+    let (range, part) = tape.part(&tape.choice[t], 0);
+    let mut product = pick(&probabilities[range], &part);
+    for factor in 1..tape.factors.len() {
+        let (range, part) = tape.part(&tape.choice[t], factor);
+        product = product * pick(&probabilities[range], &part);
+    }
+    product
+}
+
+/// Look-ahead value of each lane's choice: the same in every factor's entry.
+#[inline(always)]
+pub fn taken_value<T: Real>(tape: &Tape<T>, t: usize) -> Lanes<T> {
+    let (range, part) = tape.part(&tape.choice[t], 0);
+    pick(&tape.look_ahead.at(t)[range], &part)
+}
+
+/// What the taken choice costs above the selector's mean, by the look-ahead, summed over the factors.
+#[inline(always)]
+pub fn taken_excess<T: Real>(tape: &Tape<T>, t: usize) -> Lanes<T> {
+    let mut excess = Lanes::default();
+    for factor in 0..tape.factors.len() {
+        let (range, part) = tape.part(&tape.choice[t], factor);
+        let values = &tape.look_ahead.at(t)[range.clone()];
+        let mut mean = Lanes::default();
+        for (&p, &q) in tape.probability.at(t)[range].iter().zip(values) {
+            mean = p.mul_add(q, mean);
+        }
+        excess = excess + (pick(values, &part) - mean);
+    }
+    excess
 }
 
 /// gamma^t by repeated multiplication.
@@ -165,103 +199,110 @@ pub fn power<T: Real>(discount: T, t: usize) -> T {
     power
 }
 
-/// Adds `weight A (1[k = c] - pi_k)` to the logits' derivative at step `t`.
+/// Adds `weight A (1[k = c] - pi_k)` to the logits' derivative at step `t`, factor by factor: log pi is the sum.
 #[inline(always)]
 pub fn add_sampled<T: Real>(tape: &mut Tape<T>, t: usize, advantage: Lanes<T>) {
-    let choices = tape.choice[t];
-    for (k, (d, &p)) in tape
-        .d_logits
-        .at_mut(t)
-        .iter_mut()
-        .zip(tape.probability.at(t))
-        .enumerate()
-    {
-        *d = *d - p * advantage;
-        for lane in 0..LANES {
-            if usize::from(choices[lane]) == k {
-                d.0[lane] += advantage.0[lane];
+    for factor in 0..tape.factors.len() {
+        let (range, part) = tape.part(&tape.choice[t], factor);
+        let probabilities = &tape.probability.at(t)[range.clone()];
+        let d_logits = &mut tape.d_logits.at_mut(t)[range];
+        for (k, (d, &p)) in d_logits.iter_mut().zip(probabilities).enumerate() {
+            *d = *d - p * advantage;
+            for lane in 0..LANES {
+                if usize::from(part[lane]) == k {
+                    d.0[lane] += advantage.0[lane];
+                }
             }
         }
     }
 }
 
-/// Adds the derivative of `weight sum_c pi_c Q_c` (Q: the tape's look-ahead) at step `t`.
+/// Adds the derivative of `weight sum_c pi_c Q_c` (Q: the tape's look-ahead) at step `t`; with several factors of
+/// `weight sum_f sum_k pi_fk Q(c with factor f at k)`, the other factors as they were sampled.
 #[inline(always)]
 pub fn add_expected<T: Real>(tape: &mut Tape<T>, t: usize, weight: Lanes<T>) {
-    let probabilities = tape.probability.at(t);
-    let values = tape.look_ahead.at(t);
-    let mut mean = Lanes::default();
-    for (&p, &q) in probabilities.iter().zip(values) {
-        mean = p.mul_add(q, mean);
-    }
-    for ((d, &p), &q) in tape
-        .d_logits
-        .at_mut(t)
-        .iter_mut()
-        .zip(probabilities)
-        .zip(values)
-    {
-        *d = (p * weight).mul_add(q - mean, *d);
+    for factor in 0..tape.factors.len() {
+        let (range, _) = tape.part(&tape.choice[t], factor);
+        let probabilities = &tape.probability.at(t)[range.clone()];
+        let values = &tape.look_ahead.at(t)[range.clone()];
+        let mut mean = Lanes::default();
+        for (&p, &q) in probabilities.iter().zip(values) {
+            mean = p.mul_add(q, mean);
+        }
+        let d_logits = &mut tape.d_logits.at_mut(t)[range];
+        for ((d, &p), &q) in d_logits.iter_mut().zip(probabilities).zip(values) {
+            *d = (p * weight).mul_add(q - mean, *d);
+        }
     }
 }
 
-/// Adds the derivative of `-beta H` at step `t`.
+/// Adds the derivative of `-beta H` at step `t`; H is the sum of the factors' entropies.
 #[inline(always)]
 pub fn add_entropy<T: Real>(tape: &mut Tape<T>, t: usize, beta: T) {
-    let (probabilities, logits) = (tape.probability.at(t), tape.logit.at(t));
-    let mut mean = Lanes::default();
-    for (&p, &logit) in probabilities.iter().zip(logits) {
-        mean = p.mul_add(logit, mean);
-    }
-    for ((d, &p), &logit) in tape
-        .d_logits
-        .at_mut(t)
-        .iter_mut()
-        .zip(probabilities)
-        .zip(logits)
-    {
-        *d = (p * beta).mul_add(logit - mean, *d);
+    for factor in 0..tape.factors.len() {
+        let (range, _) = tape.part(&tape.choice[t], factor);
+        let probabilities = &tape.probability.at(t)[range.clone()];
+        let logits = &tape.logit.at(t)[range.clone()];
+        let mut mean = Lanes::default();
+        for (&p, &logit) in probabilities.iter().zip(logits) {
+            mean = p.mul_add(logit, mean);
+        }
+        let d_logits = &mut tape.d_logits.at_mut(t)[range];
+        for ((d, &p), &logit) in d_logits.iter_mut().zip(probabilities).zip(logits) {
+            *d = (p * beta).mul_add(logit - mean, *d);
+        }
     }
 }
 
-/// Spread of the look-ahead values of step `t` over the choices: mean over choices of
-/// `(weight (Q_c - mean Q))^2`, lane by lane. The weight goes in before the square, because its own square may
-/// leave the range of `f32` where the product does not.
+/// Spread of the look-ahead values of step `t` over the choices: mean over the choices of a factor of
+/// `(weight (Q_c - mean Q))^2`, summed over the factors, lane by lane. The weight goes in before the square, because its own
+/// square may leave the range of `f32` where the product does not.
 #[inline(always)]
-pub fn spread<T: Real>(model: &Model, tape: &Tape<T>, t: usize, weight: Lanes<T>) -> Lanes<T> {
-    let values = tape.look_ahead.at(t);
-    let inverse = T::from_f64(1.0 / model.shape().choices() as f64);
-    let mut mean = Lanes::default();
-    for &q in values {
-        mean = mean + q;
+pub fn spread<T: Real>(tape: &Tape<T>, t: usize, weight: Lanes<T>) -> Lanes<T> {
+    let mut total = Lanes::default();
+    for factor in 0..tape.factors.len() {
+        let (range, _) = tape.part(&tape.choice[t], factor);
+        let values = &tape.look_ahead.at(t)[range];
+        let inverse = T::from_f64(1.0 / values.len() as f64);
+        let mut mean = Lanes::default();
+        for &q in values {
+            mean = mean + q;
+        }
+        mean = mean * inverse;
+        let mut sum = Lanes::default();
+        for &q in values {
+            let d = (q - mean) * weight;
+            sum = d.mul_add(d, sum);
+        }
+        total = total + sum * inverse;
     }
-    mean = mean * inverse;
-    let mut sum = Lanes::default();
-    for &q in values {
-        let d = (q - mean) * weight;
-        sum = d.mul_add(d, sum);
-    }
-    sum * inverse
+    total
 }
 
-/// Entropy of the selector at step `t` in nats: log sum exp(logits) - sum_c pi_c logit_c.
+/// Entropy of the selector at step `t` in nats: log sum exp(logits) - sum_c pi_c logit_c, summed over the factors.
 #[inline(always)]
 pub fn entropy<T: Real>(tape: &Tape<T>, t: usize) -> Lanes<T> {
-    let (probabilities, logits) = (tape.probability.at(t), tape.logit.at(t));
-    // The first choice's logit and probability give the log of the normaliser without a sum of
-    // exponentials; the greatest probability is used, since it cannot vanish.
-    let (mut top, mut top_logit) = (probabilities[0], logits[0]);
-    let mut mean = Lanes::default();
-    for (&p, &logit) in probabilities.iter().zip(logits) {
-        for lane in 0..LANES {
-            if p.0[lane] > top.0[lane] {
-                top.0[lane] = p.0[lane];
-                top_logit.0[lane] = logit.0[lane];
+    let mut total = Lanes::default();
+    for factor in 0..tape.factors.len() {
+        let (range, _) = tape.part(&tape.choice[t], factor);
+        let probabilities = &tape.probability.at(t)[range.clone()];
+        let logits = &tape.logit.at(t)[range];
+        // The first choice's logit and probability give the log of the normaliser without a sum of
+        // exponentials; the greatest probability is used, since it cannot vanish.
+        let (mut top, mut top_logit) = (probabilities[0], logits[0]);
+        let mut mean = Lanes::default();
+        for (&p, &logit) in probabilities.iter().zip(logits) {
+            for lane in 0..LANES {
+                if p.0[lane] > top.0[lane] {
+                    top.0[lane] = p.0[lane];
+                    top_logit.0[lane] = logit.0[lane];
+                }
             }
+            mean = p.mul_add(logit, mean);
         }
-        mean = p.mul_add(logit, mean);
+        total = total + (top_logit - top.map(T::ln) - mean);
     }
-    top_logit - top.map(T::ln) - mean
+    total
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::train::settings::CriticSettings;
 ///
 /// With unit-norm input V = |xi|^2 (min_k p_k . q + net(q)): homogeneous of degree two and even by
 /// construction, as the optimal value of an unconstrained linear-quadratic switched plant is, which is a least of
-/// quadratic forms. With affine input V = min_k p_k . q + r . z + net(z).
+/// quadratic forms. With affine input V = scale (min_k p_k . q + r . z + net(z)), scale a typical value.
 #[derive(Clone, Debug)]
 pub struct Critic {
     /// One output per form p_k.
@@ -18,6 +18,10 @@ pub struct Critic {
     linear: Option<Network>,
     network: Option<Network>,
     homogeneous: bool,
+    /// Whether there are quadratic forms; without them their one output is 0 and nothing is computed.
+    has_forms: bool,
+    /// Unit of values where they are not relative to |xi|^2.
+    scale: f64,
 }
 
 /// Working memory of [`Critic::value_at`].
@@ -35,7 +39,7 @@ impl Critic {
     pub fn new(shape: &PolicyShape, settings: &CriticSettings) -> Self {
         let CriticSettings { forms, hidden } = settings;
         let homogeneous = shape.input == InputKind::UnitNorm;
-        let quadratic = Network::new(0, shape.monomials(), &[*forms], Output::Linear);
+        let quadratic = Network::new(0, shape.monomials(), &[(*forms).max(1)], Output::Linear);
         let linear = (!homogeneous)
             .then(|| Network::new(quadratic.end(), shape.state, &[1], Output::Linear));
         let network = (!hidden.is_empty()).then(|| {
@@ -53,6 +57,8 @@ impl Critic {
             linear,
             network,
             homogeneous,
+            has_forms: shape.has_monomials(),
+            scale: if homogeneous { 1.0 } else { shape.value_scale },
         }
     }
 
@@ -134,7 +140,11 @@ impl Critic {
         activations: &mut [Lanes<T>],
     ) -> Lanes<T> {
         let (forms, activations) = activations.split_at_mut(self.forms());
-        self.quadratic.forward(parameters, monomials, forms);
+        if self.has_forms {
+            self.quadratic.forward(parameters, monomials, forms);
+        } else {
+            forms.fill(Lanes::default());
+        }
         let mut value = [least(forms).0];
         if let Some(linear) = &self.linear {
             let mut part = [Lanes::default()];
@@ -184,8 +194,14 @@ impl Critic {
         if self.homogeneous {
             value * (norm * norm)
         } else {
-            value
+            value * T::from_f64(self.scale)
         }
+    }
+
+    /// Unit of values where they are not relative to |xi|^2, else 1.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// [`Critic::relative_value`] at every step of `steps`, with the same bits, to `memory.error`.
@@ -198,8 +214,15 @@ impl Critic {
         memory: &mut CriticMemory<T>,
     ) {
         let (monomials, direction) = (tape.monomials.all(), tape.direction.all());
-        self.quadratic
-            .forward_steps(parameters, monomials, &mut memory.forms, steps.clone());
+        if self.has_forms {
+            self.quadratic
+                .forward_steps(parameters, monomials, &mut memory.forms, steps.clone());
+        } else {
+            // Errors of the last regression stand there.
+            for t in steps.clone() {
+                memory.forms.at_mut(t).fill(Lanes::default());
+            }
+        }
         for t in steps.clone() {
             let (value, which) = least(memory.forms.at(t));
             memory.error.at_mut(t)[0] = value;
@@ -261,13 +284,15 @@ impl Critic {
             network.backward_steps(parameters, activations, deltas, None, steps.clone());
         }
         let monomials = tape.monomials.all();
-        self.quadratic.gradient(
-            steps.clone(),
-            monomials,
-            &memory.forms,
-            &memory.forms,
-            gradient,
-        );
+        if self.has_forms {
+            self.quadratic.gradient(
+                steps.clone(),
+                monomials,
+                &memory.forms,
+                &memory.forms,
+                gradient,
+            );
+        }
         if let Some(linear) = &self.linear {
             linear.gradient(
                 steps.clone(),

@@ -77,6 +77,12 @@ pub fn objective<T: Real>(train: &TrainSettings, discount: T, share: f64) -> Obj
         Variant::Exact => share,
         Variant::Practical => train.pathwise_weight * share,
     };
+    // Reported costs are undiscounted, and so are the pathwise costs of the practical variant: there the discount
+    // belongs to critic and advantages.
+    let discount = match train.variant {
+        Variant::Exact => discount,
+        Variant::Practical => T::from_f64(1.0),
+    };
     Objective {
         cost_weight: splat(T::from_f64(weight)),
         discount,
@@ -103,16 +109,11 @@ fn clip<T: Real>(
     old_probability: &[Lanes<T>],
     t: usize,
 ) -> u32 {
-    let choices = &tape.choice[t];
-    let new = advantage::taken(tape.probability.at(t), choices);
-    let old = advantage::taken(old_probability, choices);
+    let new = advantage::taken(tape, tape.probability.at(t), t);
+    let old = advantage::taken(tape, old_probability, t);
     let look_ahead = train.advantage == Advantage::LookAhead;
     let advantage = if look_ahead {
-        let mut mean = Lanes::default();
-        for (&p, &q) in tape.probability.at(t).iter().zip(tape.look_ahead.at(t)) {
-            mean = p.mul_add(q, mean);
-        }
-        advantage::taken(tape.look_ahead.at(t), choices) - mean
+        advantage::taken_excess(tape, t)
     } else {
         advantages.advantage.at(t)[0]
     };

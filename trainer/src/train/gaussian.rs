@@ -97,8 +97,8 @@ pub fn rollout<T: Real, P: Plant<T>>(
             log_stds += log_std[i];
         }
         tape.applied.at_mut(t).copy_from_slice(control);
-        model.constrain_applied(&mut tape.applied, t);
-        let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
+        model.constrain_applied(&mut tape.applied, &tape.choice[t], t);
+        let choice = advantage::taken(tape, tape.probability.at(t), t);
         memory.log_probability.at_mut(t)[0] = log_probability(choice, square, log_stds);
         worker.step_chosen(plant, model, t);
         worker.tape.clamped += plant.count_clamped(worker.tape.state.at(t + 1));
@@ -237,7 +237,7 @@ pub fn surrogate<T: Real>(
             square = z.mul_add(*z, square);
             tape.d_law.at_mut(t)[i] = *z * per_std;
         }
-        let choice = advantage::taken(tape.probability.at(t), &tape.choice[t]);
+        let choice = advantage::taken(tape, tape.probability.at(t), t);
         let log_ratio = log_probability(choice, square, log_stds) - memory.log_probability.at(t)[0];
         // Far beyond any clip, and short of overflow.
         let log_ratio = Scalar::clamp(log_ratio, T::from_f64(-20.0), T::from_f64(20.0));

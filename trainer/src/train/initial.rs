@@ -7,7 +7,8 @@ use crate::train::critic::Critic;
 
 /// Scores are drawn with standard deviation `score_spread`, which tells the laws of one mode
 /// apart; networks as Glorot and Bengio (2010) with output layers scaled to a hundredth, so that
-/// the policy starts from its linear part; gains and biases are zero. No number of a plant enters.
+/// the policy starts from its linear part; gains and biases are zero, offsets of the laws the plant's typical control, inside the region of their choice.
+/// No matrix of a plant enters.
 #[must_use]
 pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
     let mut parameters = vec![0.0; model.parameters()];
@@ -25,10 +26,21 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
     if let Some(trunk) = model.trunk() {
         network(trunk, &mut stream, 1.0, &mut parameters);
     }
+    for choice in 0..model.shape().choices() {
+        let (_, offset) = model.gain(choice);
+        for (place, value) in parameters[offset].iter_mut().zip(offsets(model, choice)) {
+            *place = value as f32;
+        }
+    }
     if let Some((head, _)) = model.head(0) {
         let width = head.len() / model.shape().control;
         for choice in 0..model.shape().heads() {
-            if let Some((weights, _)) = model.head(choice) {
+            if let Some((weights, bias)) = model.head(choice) {
+                if !model.shape().gain_offsets() {
+                    for (place, value) in parameters[bias].iter_mut().zip(offsets(model, choice)) {
+                        *place = value as f32;
+                    }
+                }
                 fill(
                     &mut parameters[weights],
                     width,
@@ -40,6 +52,23 @@ pub fn policy(model: &Model, seed: u64, score_spread: f64) -> Vec<f32> {
         }
     }
     parameters
+}
+
+/// Where the laws of `choice` start: at the plant's typical control, moved to where the map onto the choice's region is the
+/// identity. Beyond its region a law has the slope 0 and would never learn.
+fn offsets(model: &Model, choice: usize) -> impl Iterator<Item = f64> + '_ {
+    let shape = model.shape();
+    // One head for all choices starts where all laws do.
+    let own = shape.head_per_choice || shape.gain_offsets();
+    let regions = shape.regions.as_ref().filter(|_| own);
+    let first = choice * shape.control;
+    shape.law_offset.iter().enumerate().map(move |(i, &value)| {
+        let Some(region) = regions.map(|regions| regions.get::<f64>(first + i)) else {
+            return value;
+        };
+        let lowest = region.lower + region.corner;
+        value.max(lowest).min(region.upper - region.corner)
+    })
 }
 
 /// Standard deviation of the critic's initial coefficients where it has several forms.

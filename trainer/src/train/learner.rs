@@ -324,10 +324,13 @@ impl<P: Plant<f32>> Batch<'_, P> {
         state.adam.step(
             &mut state.parameters,
             &gradient,
-            groups
+            self.model
+                .step_ranges()
                 .into_iter()
-                .filter(|(group, _)| laws || matches!(group, Group::Scores | Group::Selector))
-                .map(|(group, range)| (range, factor * train.step_size(group) as f32)),
+                .filter(|(group, ..)| laws || matches!(group, Group::Scores | Group::Selector))
+                .map(|(group, range, scale)| {
+                    (range, factor * (train.step_size(group) * scale) as f32)
+                }),
         );
         self.shards[first].gradient = gradient;
         self.lap(Phase::Step);

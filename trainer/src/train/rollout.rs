@@ -164,7 +164,7 @@ impl<T: Real> Worker<T> {
         let law = &mut self.law;
         model.law(parameters, tape, t, choice, &mut law.head, &mut law.law);
         self.applied.copy_from_slice(&law.law);
-        model.constrain(&tape.applied, t, &mut self.applied);
+        model.constrain(&tape.applied, t, choice, &mut self.applied);
         plant.step(
             model.shape().choice_modes[choice],
             tape.state.at(t),
@@ -191,7 +191,8 @@ impl<T: Real> Worker<T> {
             let value =
                 look.critic
                     .value_at(model.shape(), look.parameters, &self.next, &mut self.critic);
-            tape.look_ahead.at_mut(t)[choice] = value.mul_add(splat(look.discount), cost);
+            let worth = value.mul_add(splat(look.discount), cost);
+            keep_look_ahead(tape, t, &choices, choice, worth);
             let Some(mask) = mask::<T>(&choices, choice) else {
                 continue;
             };
@@ -430,6 +431,36 @@ pub struct Objective<T> {
     pub discount: T,
     /// 1: the score function's total derivative; 0: without the cross term.
     pub cross_term: T,
+}
+
+/// Writes what `choice` is worth to the entries that it stands for: in a lane, that of factor f where the choice differs from the
+/// lane's own in no other factor.
+#[inline(always)]
+fn keep_look_ahead<T: Real>(
+    tape: &mut Tape<T>,
+    t: usize,
+    own: &Choices,
+    choice: usize,
+    worth: Lanes<T>,
+) {
+    let factors = tape.factors.len();
+    if factors == 1 {
+        tape.look_ahead.at_mut(t)[choice] = worth;
+        return;
+    }
+    let all = [choice as u16; LANES];
+    for factor in 0..factors {
+        let (range, index) = tape.part(&all, factor);
+        let (_, part) = tape.part(own, factor);
+        let stride: usize = tape.factors[factor + 1..].iter().product();
+        let entry = &mut tape.look_ahead.at_mut(t)[range.start + usize::from(index[0])];
+        for lane in 0..LANES {
+            let rest = usize::from(own[lane]) - usize::from(part[lane]) * stride;
+            if rest + usize::from(index[0]) * stride == choice {
+                entry.0[lane] = worth.0[lane];
+            }
+        }
+    }
 }
 
 /// Plant mode of each lane's choice.

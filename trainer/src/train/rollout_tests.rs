@@ -27,7 +27,7 @@ impl Weights {
         let mut value = case.cost(&worker) * self.cost;
         for (t, &weight) in self.choice.iter().enumerate() {
             let tape = &worker.tape;
-            let taken = crate::train::advantage::taken(tape.probability.at(t), &tape.choice[t]);
+            let taken = crate::train::advantage::taken(tape, tape.probability.at(t), t);
             value = value + weight * taken.map(f64::ln);
         }
         value.sum()
@@ -146,8 +146,7 @@ fn look_ahead_walks_the_same_path() {
             assert_eq!(plain.tape.law.at(t), look.tape.law.at(t));
             assert_eq!(plain.tape.state.at(t + 1), look.tape.state.at(t + 1));
             // The taken choice's value is its own cost and the critic of where it really went.
-            let taken =
-                crate::train::advantage::taken(look.tape.look_ahead.at(t), &look.tape.choice[t]);
+            let taken = crate::train::advantage::taken_value(&look.tape, t);
             let mut scratch = case.critic.scratch(case.model.shape());
             let value = case.critic.value_at(
                 case.model.shape(),

@@ -86,6 +86,8 @@ pub struct TrainReport {
     pub validation_cost: f64,
     /// Validation cost before the first epoch.
     pub start_cost: f64,
+    /// Cost of the last validation of this session; `None` if it had none.
+    pub last_cost: Option<f64>,
     /// Simulator calls, look-ahead branches included.
     pub env_steps: u64,
     /// Simulator calls of this session alone.
@@ -100,13 +102,31 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
     let dims = plant.dims();
     let policy = &settings.policy;
     let scaling = plant.scaling();
+    let mut factors = plant.factors();
+    if let [modes] = factors.as_mut_slice() {
+        *modes *= policy.laws_per_mode;
+    }
+    let laws = if factors.len() == 1 {
+        policy.laws_per_mode
+    } else {
+        1
+    };
     PolicyShape {
         state: dims.state,
         control: dims.control,
         modes: dims.modes,
-        choice_modes: (0..dims.modes * policy.laws_per_mode)
-            .map(|choice| choice / policy.laws_per_mode)
-            .collect(),
+        choice_modes: (0..dims.modes * laws).map(|choice| choice / laws).collect(),
+        factors,
+        critic_forms: settings.critic.forms > 0,
+        value_scale: scaling.stage_cost * plant.value_steps(),
+        law_offset: match policy.law_start {
+            Some(start) => vec![start; dims.control],
+            None => scaling.control_offset,
+        },
+        law_scale: scaling.control_scale,
+        regions: plant
+            .control_regions()
+            .map(|regions| regions.repeated(dims.control, laws)),
         input: policy.input,
         input_shift: scaling.shift,
         input_scale: scaling.scale,
@@ -128,10 +148,14 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
     let data = plant.lqr_data();
     PlantTraits {
         modes: plant.dims().modes,
+        states: plant.dims().state,
+        factors: plant.factors().len(),
+        linear: data.is_some(),
         homogeneous: plant.bounds().is_none()
             && plant.constraints().rate.is_none()
             && data.is_some_and(|data| data.affine.is_empty() && data.noise_std.is_empty()),
         horizon: plant.horizon(),
+        jumps: plant.jumps().is_some(),
     }
 }
 
@@ -213,6 +237,7 @@ pub fn train(
     let first_env_steps = progress.state.env_steps;
     let start = Instant::now();
     let mut saved = Instant::now();
+    let mut last_cost = None;
     while progress.state.epoch < train.epochs {
         if interrupted.load(Ordering::Relaxed) {
             metrics.sync()?;
@@ -255,6 +280,7 @@ pub fn train(
                 parameters: state.parameters.clone(),
             };
         }
+        last_cost = cost.or(last_cost);
         let event = TrainEvent::Epoch {
             epoch: progress.state.epoch,
             metrics: epoch,
@@ -278,6 +304,7 @@ pub fn train(
         best_epoch: progress.best.epoch,
         validation_cost: progress.best.cost,
         start_cost: progress.start_cost,
+        last_cost,
         env_steps: progress.state.env_steps,
         session_env_steps: progress.state.env_steps - first_env_steps,
         seconds: start.elapsed().as_secs_f64(),
@@ -290,7 +317,7 @@ fn check_memory(config: &TrainConfig, model: &Model, critic: &Critic) -> Result<
     let networks =
         model.selector_activations() + model.control_activations() + critic.activations();
     let lanes =
-        8 * (shape.state + shape.control + shape.choices()) + 2 * (shape.monomials() + networks);
+        8 * (shape.state + shape.control + shape.logits()) + 2 * (shape.monomials() + networks);
     let workers = (train.batch + train.validation_states).div_ceil(LANES);
     let bytes = [config.plant.horizon(), lanes, LANES * size_of::<f32>()]
         .into_iter()

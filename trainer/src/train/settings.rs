@@ -55,6 +55,17 @@ pub enum Structure {
 }
 
 impl Structure {
+    /// The default on a plant: quadratic where quadratics are what the optimum is made of, networks beside gains on a nonlinear plant. On one
+    /// whose control jumps, or with a single mode, the quadratic one too, whose presets are made for it.
+    #[must_use]
+    pub fn of_choice(plant: PlantTraits) -> Self {
+        if plant.linear || plant.jumps || plant.modes == 1 {
+            Self::Quadratic
+        } else {
+            Self::Structured
+        }
+    }
+
     /// Its name on the command line and in files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -272,6 +283,9 @@ pub struct PolicySettings {
     pub head_per_choice: bool,
     /// Standard deviation of the initial scores, >= 0.
     pub score_spread: f64,
+    /// Value of every law before the first epoch, where it has an offset; absent: the plant's typical control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub law_start: Option<f64>,
 }
 
 impl Default for PolicySettings {
@@ -286,6 +300,7 @@ impl Default for PolicySettings {
             control_hidden: None,
             head_per_choice: true,
             score_spread: 0.3,
+            law_start: None,
         }
     }
 }
@@ -297,7 +312,7 @@ pub(super) const MOST_FORMS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CriticSettings {
-    /// Quadratic forms, of which the least counts, 1 to 256: the optimal value of an unconstrained switched
+    /// Quadratic forms, of which the least counts, 1 to 256, or 0 (no quadratic part) where the input is affine: the optimal value of an unconstrained switched
     /// linear-quadratic plant is a least of quadratic forms.
     #[serde(skip_serializing_if = "is_one")]
     pub forms: usize,
@@ -360,10 +375,18 @@ impl TrainSettings {
 pub struct PlantTraits {
     /// Number of modes.
     pub modes: usize,
+    /// Number of states.
+    pub states: usize,
+    /// Factors that a mode is made of.
+    pub factors: usize,
+    /// Whether the plant is a switched linear-quadratic one without jumps.
+    pub linear: bool,
     /// Whether the best mode depends on the direction of the state alone: no bounds, affine terms or noise.
     pub homogeneous: bool,
     /// Steps of an episode.
     pub horizon: usize,
+    /// Whether cost or transition jump in the control.
+    pub jumps: bool,
 }
 
 #[cfg(test)]

@@ -4,14 +4,22 @@ use super::*;
 use crate::error::{Error, Result};
 
 const SMOOTH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: true,
     horizon: 20,
+    jumps: false,
 };
 const ROUGH: PlantTraits = PlantTraits {
+    states: 4,
+    factors: 1,
+    linear: true,
     modes: 4,
     homogeneous: false,
     horizon: 20,
+    jumps: false,
 };
 
 fn resolve(plant: PlantTraits, sets: &[(&str, &str)]) -> Result<Settings> {
@@ -324,5 +332,33 @@ fn combinations_of_algorithms_are_checked() {
     ];
     for (sets, part) in cases {
         assert_names(&refusal(SMOOTH, sets), &["allowed", part]);
+    }
+}
+
+#[test]
+fn nonlinear_plants_have_networks_and_gains_by_default() {
+    let nonlinear = PlantTraits {
+        linear: false,
+        ..ROUGH
+    };
+    let settings = resolve(nonlinear, &[]).unwrap();
+    assert_eq!(settings.policy.structure, Structure::Structured);
+    assert_eq!(settings.policy.laws_per_mode, 1);
+    assert!(settings.policy.gains && settings.policy.control_hidden.is_some());
+    assert_eq!(settings.train.advantage, Advantage::LookAhead);
+    assert_eq!(settings.train.gradient_norm, 10.0);
+    for other in [
+        ROUGH,
+        PlantTraits {
+            jumps: true,
+            ..nonlinear
+        },
+        PlantTraits {
+            modes: 1,
+            ..nonlinear
+        },
+    ] {
+        let settings = resolve(other, &[]).unwrap();
+        assert_eq!(settings.policy.structure, Structure::Quadratic);
     }
 }

@@ -68,7 +68,7 @@ impl Shard {
             worker: Worker::new(model, critic, horizon, noise),
             advantages: Advantages::new(critic, horizon),
             regression: CriticMemory::new(critic, horizon),
-            old_probability: Track::new(horizon, model.shape().choices()),
+            old_probability: Track::new(horizon, model.shape().logits()),
             gradient: vec![0.0; model.parameters()],
             critic_gradient: vec![0.0; critic.parameters()],
             calls: 0,
@@ -96,7 +96,9 @@ impl Shard {
             }
             let mut stream = Stream::new(seed, Purpose::Choice, trajectory);
             for t in 0..tape.steps() {
-                tape.uniform.at_mut(t)[0].0[lane] = stream.uniform() as f32;
+                for uniform in tape.uniform.at_mut(t) {
+                    uniform.0[lane] = stream.uniform() as f32;
+                }
             }
             if !self.gaussian.perturbation.at(0).is_empty() {
                 let mut stream = Stream::new(seed, Purpose::Exploration, trajectory);
@@ -185,7 +187,7 @@ impl<P: Plant<f32>> WithSimd for RollOut<'_, P> {
             entropy = entropy + advantage::entropy(tape, t);
             let weight = advantage::sample_weight(tape.norm.at(t), train.choice_weight);
             let square = if look.is_some() {
-                advantage::spread(model, tape, t, weight)
+                advantage::spread(tape, t, weight)
             } else {
                 let a = advantages.advantage.at(t)[0] * weight;
                 a * a

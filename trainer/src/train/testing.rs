@@ -191,6 +191,16 @@ pub(crate) struct Case {
 
 impl Case {
     pub fn new(structure: &Structure, sizes: Sizes, seed: u64) -> Self {
+        Self::factored(structure, sizes, &[sizes.modes * sizes.laws], seed)
+    }
+
+    /// A case whose selector has factors of these sizes; their product is the number of choices.
+    pub fn factored(structure: &Structure, sizes: Sizes, factors: &[usize], seed: u64) -> Self {
+        assert_eq!(
+            factors.iter().product::<usize>(),
+            sizes.modes * sizes.laws,
+            "choices of {factors:?}"
+        );
         let mut stream = stream(seed);
         let data = plant(&mut stream, sizes, structure.rough);
         let (n, m) = (sizes.state, sizes.control);
@@ -203,6 +213,12 @@ impl Case {
             choice_modes: (0..sizes.modes * sizes.laws)
                 .map(|choice| choice / sizes.laws)
                 .collect(),
+            factors: factors.to_vec(),
+            critic_forms: true,
+            value_scale: 1.0,
+            law_offset: vec![0.0; m],
+            law_scale: vec![1.0; m],
+            regions: None,
             input: structure.input,
             input_shift: vector(&mut stream, n, if affine { 0.3 } else { 0.0 }),
             input_scale: (0..n).map(|_| positive(&mut stream)).collect(),

@@ -81,7 +81,7 @@ fn settings_that_are_not_allowed() {
         hpo.refuses(&["train", PLANT, "--out", "run", "--set", set], parts);
     }
     // Evaluation and reference have no training settings.
-    let parts = ["--set: found train.epochs; allowed here: seed, horizon, state_clamp"];
+    let parts = ["--set: found train.epochs; allowed here: seed, horizon, state_clamp, jumps"];
     let set = ["--set", "train.epochs=5"];
     hpo.refuses(&[&["reference", PLANT], &set[..]].concat(), &parts);
     hpo.refuses(

@@ -339,12 +339,7 @@ fn a_cell_of_the_stored_comparison_is_reproduced() {
         "1",
     ]);
     assert_eq!(found["env_steps"], cell["env_steps"]);
+    assert_eq!(found["policy_sha256"], cell["policy_sha256"]);
     let gap = |line: &Value| line["gap_percent"].as_f64().unwrap();
-    assert!(
-        (gap(&found) - gap(cell)).abs() < 0.02,
-        "{} against {} in docs/results",
-        gap(&found),
-        gap(cell)
-    );
     assert!(gap(&found) < gap(stored("ppo")));
 }

@@ -121,6 +121,25 @@ fn every_key_of_a_plant_file_is_documented() {
     }
 }
 
+#[test]
+fn every_number_of_a_ready_plant_is_documented() {
+    let text = document("plant-file.md");
+    let plants = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plants");
+    let mut found = 0;
+    for name in ["satellite-axis", "buck-boost", "three-tank", "geared-car"] {
+        let plant = std::fs::read_to_string(plants.join(format!("{name}.toml"))).unwrap();
+        let plant: toml::Table = plant.parse().unwrap();
+        for key in plant["dynamics"].as_table().unwrap().keys() {
+            assert!(
+                text.contains(&format!("\n| `dynamics.{key}` |")),
+                "{name}: {key}"
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
+}
+
 /// Names of the commands in `hpo --help`.
 fn commands(hpo: &Hpo) -> Vec<String> {
     let help = hpo.done(&["--help"]);

@@ -272,6 +272,74 @@ fn drawn_states_are_the_same_in_eval_and_reference() {
     assert_ne!(eval["mean_cost"], other["mean_cost"]);
 }
 
+/// The margin to the classical controller that a plant file states decides, and `--accept` makes it the exit code.
+#[test]
+fn eval_says_whether_a_plant_accepts_a_policy() {
+    let hpo = Hpo::new();
+    let own = [
+        "eval",
+        "pd-rules",
+        "--plant",
+        "satellite-axis",
+        "--episodes",
+        "50",
+    ];
+    let report = hpo.json(&own);
+    assert_eq!(
+        (&report["episodes"], &report["accepted"]),
+        (&50.into(), &false.into())
+    );
+    assert_eq!(number(&report, "baseline_gap_percent"), 0.0);
+    assert!(number(&report, "accept_percent") > 0.0);
+    for limit in ["states", "controls", "rates", "dwell", "masks"] {
+        assert_eq!(report["violations"][limit], 0, "{limit}");
+    }
+    let refused = hpo.run(&[&own[..], &["--accept"]].concat());
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("pd-rules is not accepted on plant satellite-axis")
+    );
+    assert!(refused.stdout.contains("acceptance  not met"));
+    // Switched Riccati beats averaged Riccati by more than the textbook pair asks for.
+    let accepted = [
+        "eval",
+        "switched-riccati",
+        "--plant",
+        "textbook-pair",
+        "--accept",
+    ];
+    assert!(hpo.done(&accepted).contains("acceptance  met"));
+    hpo.refuses(
+        &["eval", "round-robin", "--plant", PLANT, "--accept"],
+        &["--accept: found plant switched-lqr-3-2 without a margin"],
+    );
+    hpo.refuses(
+        &[
+            "eval",
+            "pd-rules",
+            "--plant",
+            "satellite-axis",
+            "--accept",
+            "--steps",
+            "5",
+        ],
+        &["--accept: found plant satellite-axis in another setting"],
+    );
+    hpo.refuses(
+        &[
+            "eval",
+            "pd-rules",
+            "--plant",
+            "satellite-axis",
+            "--episodes",
+            "0",
+        ],
+        &["--episodes: found 0; allowed: 1 to 1000000"],
+    );
+}
+
 #[test]
 fn ready_plants_are_listed() {
     let hpo = Hpo::new();

@@ -1,4 +1,4 @@
-//! The board: clock, sensors, actuators, retained memory and watchdog of mps2-an386.
+//! The board: clock, sensors, actuators, retained memory and watchdog of the machine that the feature names.
 #![expect(
     unsafe_code,
     reason = "registers and retained words are reached through their addresses"
@@ -12,20 +12,30 @@ use firmware::supervisor::RECORD_WORDS;
 use firmware::{Actuators, Clock, Command, ResetCause, RetainedMemory, Sensors, Watchdog};
 use policy_format::RawPolicy;
 
-/// Timer 0 (CMSDK APB timer), counts down at 25 MHz: control, value, reload.
-const TIMER: [u32; 3] = [0x4000_0000, 0x4000_0004, 0x4000_0008];
-/// Watchdog (CMSDK APB watchdog), counts down at 25 MHz. Reaching 0 raises the NMI, reaching it once more resets.
-const WATCHDOG_LOAD: u32 = 0x4000_8000;
-const WATCHDOG_CONTROL: u32 = 0x4000_8008;
-const WATCHDOG_CLEAR: u32 = 0x4000_800C;
-const WATCHDOG_LOCK: u32 = 0x4000_8C00;
+/// Base of the CMSDK APB watchdog, which counts down: reaching 0 raises the NMI, reaching it once more resets. Ticks: 20 ms from a
+/// feed to the NMI, and 20 ms more to the reset.
+const WATCHDOG: (u32, u32) = if cfg!(feature = "mps2-an505") {
+    // The secure watchdog, at the system clock of 20 MHz.
+    (0x5008_1000, 400_000)
+} else if cfg!(feature = "mps3-an547") {
+    // The watchdog at the slow clock of 32,768 Hz; QEMU has no model of the two at the system clock.
+    (0x4802_E000, 655)
+} else {
+    // mps2-an385, an386 and an500, at 25 MHz.
+    (0x4000_8000, 500_000)
+};
+const WATCHDOG_LOAD: u32 = WATCHDOG.0;
+const WATCHDOG_CONTROL: u32 = WATCHDOG.0 + 0x08;
+const WATCHDOG_CLEAR: u32 = WATCHDOG.0 + 0x0C;
+const WATCHDOG_LOCK: u32 = WATCHDOG.0 + 0xC00;
 const WATCHDOG_KEY: u32 = 0x1ACC_E551;
-/// 20 ms from a feed to the NMI, and 20 ms more to the reset.
-const WATCHDOG_TICKS: u32 = 500_000;
+const WATCHDOG_TICKS: u32 = WATCHDOG.1;
 
-/// Where the policy is loaded to, how long the slot is, and the word behind it that says how many bytes were loaded.
-const SLOT: u32 = 0x0030_0000;
-const SLOT_BYTES: usize = 0x000F_FFF0;
+// Where the policy is loaded to (memory.x of the board); the word behind the slot says how many bytes were loaded.
+unsafe extern "C" {
+    static _policy_slot: u8;
+    static _policy_slot_end: u8;
+}
 
 /// One period.
 const PERIOD_US: u64 = 10_000;
@@ -106,10 +116,11 @@ pub fn forget_watchdog() {
 
 /// The loaded policy.
 pub fn slot() -> &'static [u8] {
-    let loaded = read(SLOT + SLOT_BYTES as u32) as usize;
+    let (start, end) = (&raw const _policy_slot, &raw const _policy_slot_end);
+    let loaded = read(end as u32) as usize;
     // SAFETY: the region is mapped, written by the emulator before the core starts, part of no section, and nothing here
     // writes to it; the length is at most the slot's.
-    unsafe { core::slice::from_raw_parts(SLOT as *const u8, loaded.min(SLOT_BYTES)) }
+    unsafe { core::slice::from_raw_parts(start, loaded.min(end as usize - start as usize)) }
 }
 
 /// This demonstration runs whatever policy it is given; firmware for a machine states its own class.
@@ -132,12 +143,8 @@ pub struct Board {
 }
 
 impl Board {
-    /// Starts the timer and reads the command line.
+    /// Reads the command line.
     pub fn take() -> Self {
-        write(TIMER[0], 0);
-        write(TIMER[2], u32::MAX);
-        write(TIMER[1], u32::MAX);
-        write(TIMER[0], 1);
         let mut text = [0_u8; 80];
         let mut block = [text.as_mut_ptr() as usize, text.len()];
         // SAFETY: GET_CMDLINE writes at most `block[1]` bytes to `text`, and the line's length to `block[1]`.

@@ -3,8 +3,10 @@
 //! The firmware that ships runs in the emulator one instruction at a time, and every executed instruction is logged. The
 //! count is exact and repeats; the cycles are an estimate.
 
+mod bound;
 mod cycles;
 pub mod networks;
+pub mod search;
 pub mod trace;
 mod verification;
 
@@ -25,7 +27,8 @@ use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
 /// Longest wait for an answer of a device that logs every instruction.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Instructions of networks a to d on `board`, in binary32 and in 8 bits, and of a policy of the demo's shape; each without the
+/// Instructions of networks a to d on `board`, in binary32 and in 8 bits, of a policy of the demo's shape, and of a to c as the
+/// policies of switched plants; each without the
 /// sections that constrain and supervise, and with all of them (`a/f32-sections`): `network` (its kernels, from the first
 /// instruction of each to its return), `step` (the whole control step, supervisor included, from decoded observation to checked
 /// action), `overhead` (the step without all kernels), `limit` (issue 5's for the overhead), `spread` and `step-spread`
@@ -54,10 +57,7 @@ pub fn device_bench(
         .filter(|case| case.name().contains(filter))
         .collect();
     if cases.is_empty() {
-        return Err(Error::Usage(format!(
-            "--filter: found {filter}; allowed with --device: a part of a/f32, a/int8, a/f32-sections, .., d/int8-sections, \
-             demo/f32, demo/f32-sections; or verification"
-        )));
+        return Err(unknown_filter(filter));
     }
     let mut entries = Vec::new();
     progress("firmware");
@@ -71,6 +71,13 @@ pub fn device_bench(
         entries.extend(link_figures(&name, &steps, &frames));
     }
     Ok(entries)
+}
+
+fn unknown_filter(filter: &str) -> Error {
+    Error::Usage(format!(
+        "--filter: found {filter}; allowed with --device: a part of a/f32, a/int8, a/f32-sections, .., d/int8-sections, \
+         demo/f32, demo/f32-sections, switched-a/f32, .., switched-c/int8-sections; or verification"
+    ))
 }
 
 /// What is measured at once.

@@ -11,10 +11,10 @@ use crate::export::PolicyBuffer;
 use crate::numeric::random::{Purpose, Stream};
 
 /// A measured policy: one network with inputs, hidden widths and outputs; without hidden layers quadratic scores with a gain
-/// per choice.
+/// per choice; with laws the policy of a switched plant, whose outputs two networks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkShape {
-    /// Name, `a` to `d` and `demo`.
+    /// Name, `a` to `d`, `demo`, and `switched-a` to `switched-c`.
     pub name: &'static str,
     /// Inputs.
     pub inputs: usize,
@@ -22,39 +22,69 @@ pub struct NetworkShape {
     pub hidden: &'static [usize],
     /// Outputs of the network; choices of the quadratic policy, which has as many controls as inputs.
     pub outputs: usize,
+    /// Laws of a switched plant's policy: of the outputs so many are the logits of a selector, the others the controls of as
+    /// many laws, in a control network with the same hidden layers. 0: the outputs are one network's.
+    pub laws: usize,
 }
 
-/// The networks of issue 5, those that existing inference stacks were measured on, and a policy of the demo's shape.
-pub const NETWORKS: [NetworkShape; 5] = [
+/// The networks of issue 5, those that existing inference stacks were measured on, a policy of the demo's shape, and the outputs
+/// of a, b and c as what they stand for: two or four modes with a law each, of as many controls as the plant has states.
+pub const NETWORKS: [NetworkShape; 8] = [
     NetworkShape {
         name: "a",
         inputs: 3,
         hidden: &[64, 64],
         outputs: 8,
+        laws: 0,
     },
     NetworkShape {
         name: "b",
         inputs: 8,
         hidden: &[64, 64],
         outputs: 36,
+        laws: 0,
     },
     NetworkShape {
         name: "c",
         inputs: 16,
         hidden: &[64, 64],
         outputs: 68,
+        laws: 0,
     },
     NetworkShape {
         name: "d",
         inputs: 8,
         hidden: &[16, 16],
         outputs: 12,
+        laws: 0,
     },
     NetworkShape {
         name: "demo",
         inputs: 8,
         hidden: &[],
         outputs: 16,
+        laws: 0,
+    },
+    NetworkShape {
+        name: "switched-a",
+        inputs: 3,
+        hidden: &[64, 64],
+        outputs: 8,
+        laws: 2,
+    },
+    NetworkShape {
+        name: "switched-b",
+        inputs: 8,
+        hidden: &[64, 64],
+        outputs: 36,
+        laws: 4,
+    },
+    NetworkShape {
+        name: "switched-c",
+        inputs: 16,
+        hidden: &[64, 64],
+        outputs: 68,
+        laws: 4,
     },
 ];
 
@@ -65,7 +95,7 @@ impl NetworkShape {
     /// Whether the network is the control law; the selector if it has more outputs than a firmware has controls.
     #[must_use]
     pub const fn is_control(&self) -> bool {
-        self.outputs <= MOST_CONTROLS && !self.is_quadratic()
+        self.outputs <= MOST_CONTROLS && !self.is_quadratic() && self.laws == 0
     }
 
     /// Whether it has quadratic scores and gains in place of a network.
@@ -77,6 +107,9 @@ impl NetworkShape {
     /// Number m of controls.
     #[must_use]
     pub const fn controls(&self) -> usize {
+        if self.laws > 0 {
+            return (self.outputs - self.laws) / self.laws;
+        }
         match (self.is_quadratic(), self.is_control()) {
             (true, _) => self.inputs,
             (false, true) => self.outputs,
@@ -89,8 +122,20 @@ impl NetworkShape {
     pub const fn calls(&self) -> usize {
         if self.is_quadratic() {
             2
+        } else if self.laws > 0 {
+            2 * (self.hidden.len() + 1)
         } else {
             self.hidden.len() + 1
+        }
+    }
+
+    /// Number of choices.
+    #[must_use]
+    pub const fn choices(&self) -> usize {
+        match (self.laws, self.is_control()) {
+            (0, true) => 1,
+            (0, false) => self.outputs,
+            (laws, _) => laws,
         }
     }
 
@@ -100,7 +145,7 @@ impl NetworkShape {
         250 + 15 * self.inputs + 25 * self.controls()
     }
 
-    /// A policy with this network and weights from a fixed seed. Where the network is the selector, every choice has
+    /// A policy with this network and weights from a fixed seed. Where the network is the only selector, every choice has
     /// a gain of one row. With `sections` it has all of those that constrain and supervise: rate limits, mode rules, envelope,
     /// supervision.
     ///
@@ -111,28 +156,37 @@ impl NetworkShape {
             Error::Negative(format!("network {}: {error}", self.name))
         };
         let mut stream = Stream::new(5, Purpose::Evaluation, self.outputs as u64);
-        let mut layers = Vec::new();
-        let mut columns = self.inputs;
-        let widths = self.hidden.iter().copied().chain([self.outputs]);
-        if self.is_quadratic() {
-            columns = self.inputs * (self.inputs + 1) / 2;
-        }
-        for rows in widths {
+        let mut layer = |rows: usize, columns: usize| {
             let scale = 1.0 / (columns as f64).sqrt();
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count)
                     .map(|_| (stream.normal() * scale) as f32)
                     .collect()
             };
-            layers.push((draw(rows), draw(rows * columns)));
-            columns = rows;
-        }
-        let blocks: Vec<BlockSpec> = layers
-            .iter()
-            .map(|(bias, weights)| BlockSpec { bias, weights })
-            .collect();
+            (draw(rows), draw(rows * columns))
+        };
+        // Hidden layers from the input on, then `heads` output blocks of `rows`.
+        let mut network = |rows: usize, heads: usize| {
+            let (mut layers, mut columns) = (Vec::new(), self.inputs);
+            if self.is_quadratic() {
+                columns = self.inputs * (self.inputs + 1) / 2;
+            }
+            for &width in self.hidden {
+                layers.push(layer(width, columns));
+                columns = width;
+            }
+            layers.extend((0..heads).map(|_| layer(rows, columns)));
+            layers
+        };
+        let first = match self.laws {
+            0 => network(self.outputs, 1),
+            laws => network(laws, 1),
+        };
+        let second = network(self.controls(), self.laws);
+        let blocks = as_blocks(&first);
+        let laws = as_blocks(&second);
         let controls = self.controls();
-        let choices = if self.is_control() { 1 } else { self.outputs };
+        let choices = self.choices();
         let modes = choices.min(4);
         let choice_modes: Vec<u16> = (0..choices).map(|c| (c % modes) as u16).collect();
         let zeros = vec![0.0; choices.max(self.inputs) * controls];
@@ -191,14 +245,16 @@ impl NetworkShape {
                 input_scale: &ones[..self.inputs],
                 scores: self.is_quadratic().then(|| blocks[0]),
                 selector: (!self.is_control() && !self.is_quadratic()).then_some(&blocks),
-                gains: (!self.is_control()).then_some(GainsSpec {
+                gains: (!self.is_control() && self.laws == 0).then_some(GainsSpec {
                     offset: &zeros[..choices * controls],
                     matrix: &ones,
                 }),
-                control: self.is_control().then(|| ControlSpec {
-                    hidden: &blocks[..2],
-                    heads: &blocks[2..],
-                }),
+                control: match (self.laws, self.is_control()) {
+                    (0, false) => None,
+                    (0, true) => Some(control_of(&blocks)),
+                    _ => Some(control_of(&laws)),
+                },
+                regions: None,
                 bounds: Some(policy_format::Bounds {
                     lower: &bounds.0,
                     upper: &bounds.1,
@@ -245,5 +301,20 @@ impl NetworkShape {
         states.push((0..self.inputs).map(|i| [3.0, -3.0][i % 2]).collect());
         states.push((0..self.inputs).map(|i| [-0.0, 0.0][i % 2]).collect());
         states
+    }
+}
+
+fn as_blocks(layers: &[(Vec<f32>, Vec<f32>)]) -> Vec<BlockSpec<'_>> {
+    layers
+        .iter()
+        .map(|(bias, weights)| BlockSpec { bias, weights })
+        .collect()
+}
+
+/// Two hidden layers, then the heads.
+fn control_of<'a>(blocks: &'a [BlockSpec<'a>]) -> ControlSpec<'a> {
+    ControlSpec {
+        hidden: &blocks[..2],
+        heads: &blocks[2..],
     }
 }

@@ -40,7 +40,7 @@ pub fn verification(board: &'static Board, progress: &mut dyn FnMut(&str)) -> Re
     let key = SigningKey::from_bytes(&[1; 32]);
     let variant = Variant {
         keys: vec![public_of(&key)],
-        slots: false,
+        ..Variant::default()
     };
     progress("firmware");
     let elf = build_variant(board, 0, &variant, &|_| {})?.elf;

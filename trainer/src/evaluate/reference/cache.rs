@@ -10,7 +10,7 @@ use super::report::{ReferenceEvent, ReferenceReport, compute};
 use crate::plant::PlantModel;
 
 /// Part of every key; to be raised whenever [`compute`] may give other values.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A folder with one file per (plant, states, seed). Files that cannot be read back are ignored.
 #[derive(Clone, Debug)]

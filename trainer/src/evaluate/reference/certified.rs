@@ -6,6 +6,8 @@
 //! `P' / (1 + eps)`, which lies below both (Zhang, Abate, Hu 2009, with the factor moved to the
 //! covering member so that it acts only where something was dropped).
 
+use std::time::Instant;
+
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
 
@@ -38,18 +40,33 @@ pub(super) struct Certificate {
     pub(super) largest_set: usize,
 }
 
-/// The bound from the narrowest pruning whose sets stay within `max_forms` members; `None` if none
-/// does. `states` are homogeneous.
+/// How far a certificate may go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// Most members of a set.
+    pub(super) forms: usize,
+    /// When the search ends, where time is limited.
+    pub(super) until: Option<Instant>,
+}
+
+impl Budget {
+    /// Whether the time given is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+/// The bound from the narrowest pruning whose sets stay within the budget; `None` if none does. `states` are homogeneous.
 pub(super) fn certify(
     modes: &RiccatiModes,
     horizon: usize,
     states: &[Vec<f64>],
-    max_forms: usize,
+    budget: Budget,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Option<Certificate> {
     WIDTHS.iter().find_map(|&width| {
         progress(width);
-        let (set, largest_set) = backward(modes, horizon, width, max_forms)?;
+        let (set, largest_set) = backward(modes, horizon, width, budget)?;
         let rounding = 1.0 - 2.0 * ROUNDING * horizon as f64;
         Some(Certificate {
             values: least_values(&set, states)
@@ -62,12 +79,12 @@ pub(super) fn certify(
     })
 }
 
-/// The candidates at t = 0, not pruned, and the largest kept set; `None` if a set overflows.
+/// The candidates at t = 0, not pruned, and the largest kept set; `None` if a set overflows or the time is over.
 fn backward(
     modes: &RiccatiModes,
     horizon: usize,
     width: f64,
-    max_forms: usize,
+    budget: Budget,
 ) -> Option<(Vec<DMatrix<f64>>, usize)> {
     let n = modes.state();
     let screen = screen_points(n);
@@ -84,7 +101,7 @@ fn backward(
         if t == 0 {
             return Some((candidates, largest));
         }
-        set = prune(candidates, &screen, width, max_forms)?;
+        set = prune(candidates, &screen, width, budget)?;
         largest = largest.max(set.len());
     }
     Some((set, largest))
@@ -98,12 +115,12 @@ struct Kept {
     divisor: f64,
 }
 
-/// A set such that every candidate lies above a member; `None` beyond `max_forms` members.
+/// A set such that every candidate lies above a member; `None` beyond the budget.
 fn prune(
     candidates: Vec<DMatrix<f64>>,
     screen: &Points,
     width: f64,
-    max_forms: usize,
+    budget: Budget,
 ) -> Option<Vec<DMatrix<f64>>> {
     let values = screen.values(&candidates);
     let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -112,6 +129,9 @@ fn prune(
     order.sort_by(|&a, &b| traces[a].total_cmp(&traces[b]).then(a.cmp(&b)));
     let mut kept: Vec<Kept> = Vec::new();
     for block in order.chunks(BLOCK) {
+        if budget.is_over() {
+            return None;
+        }
         let known = kept.len();
         let found: Vec<Option<(usize, f64)>> = block
             .par_iter()
@@ -132,7 +152,7 @@ fn prune(
                 Some((index, divisor)) => {
                     kept[index].divisor = kept[index].divisor.max(divisor);
                 }
-                None if kept.len() == max_forms => return None,
+                None if kept.len() == budget.forms => return None,
                 None => kept.push(Kept {
                     p: candidates[c].clone(),
                     screen: values[c].clone(),
@@ -276,6 +296,10 @@ mod tests {
             .collect()
     }
 
+    fn forms(forms: usize) -> Budget {
+        Budget { forms, until: None }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
@@ -286,7 +310,7 @@ mod tests {
             let modes = RiccatiModes::new(&switched_actuators(n, modes, seed));
             let states = states(n, seed);
             let exact = exhaustive(&modes, horizon, &states);
-            let (set, largest) = backward(&modes, horizon, width, 1000).unwrap();
+            let (set, largest) = backward(&modes, horizon, width, forms(1000)).unwrap();
             prop_assert!(largest <= modes.count().pow(horizon as u32 - 1));
             let points = Points::new(n, states.iter().map(Vec::as_slice));
             let strong = all_channels_strong(&modes, horizon, &states).unwrap();
@@ -305,7 +329,7 @@ mod tests {
             for _ in 0..5 {
                 set = set.iter().flat_map(|p| (0..2).map(|d| modes.map(d, p))).collect();
             }
-            let kept = prune(set.clone(), &screen_points(4), width, 1000).unwrap();
+            let kept = prune(set.clone(), &screen_points(4), width, forms(1000)).unwrap();
             for p in &set {
                 // Eigenvalues decide here, not the Cholesky test that pruning itself uses.
                 let covered = kept.iter().any(|k| (p - k).symmetric_eigenvalues().min() > -1e-8 * p.amax());
@@ -317,7 +341,7 @@ mod tests {
     #[test]
     fn too_small_a_budget_gives_no_bound() {
         let modes = RiccatiModes::new(&switched_actuators(5, 3, 0));
-        assert!(backward(&modes, 8, 0.0, 4).is_none());
+        assert!(backward(&modes, 8, 0.0, forms(4)).is_none());
     }
 
     #[test]

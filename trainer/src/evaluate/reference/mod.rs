@@ -15,7 +15,10 @@ mod switched;
 pub use averaged::AveragedRiccati;
 pub use cache::{ReferenceCache, compute_cached};
 pub use named::{is_reference, named};
-pub use report::{BaselineCost, ReferenceEvent, ReferenceReport, compute, gap_percent};
+pub use report::{
+    BaselineCost, CERTIFIED_PERCENT, ReferenceEvent, ReferenceReport, compute, compute_within,
+    gap_percent,
+};
 pub use riccati::{Lift, RiccatiModes};
 pub use schedule::Schedule;
 pub use simulate::{Episode, ReferencePolicy, mean_cost, simulate, simulate_trial};

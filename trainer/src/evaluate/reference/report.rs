@@ -1,12 +1,12 @@
 //! All references of a plant on given initial states, with a statement of which are valid.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::averaged::AveragedRiccati;
-use super::certified::{all_channels_strong, certify};
+use super::certified::{Budget, all_channels_strong, certify};
 use super::riccati::RiccatiModes;
 use super::schedule::Schedule;
 use super::simulate::{Episode, mean_cost, simulate};
@@ -15,6 +15,8 @@ use super::switched::{Achieved, SwitchedBudget, SwitchedRiccati, polish};
 use crate::evaluate::closed_loop::Evaluation;
 use crate::plant::{PlantModel, SwitchedLqrData};
 
+/// Best known cost over certified lower bound, in percent, up to which the best known cost is called the optimum.
+pub const CERTIFIED_PERCENT: f64 = 0.01;
 /// Entries of a value matrix beyond this are compared no more: their differences drown in rounding.
 const GREATEST_COST: f64 = 1e30;
 
@@ -79,6 +81,15 @@ impl ReferenceReport {
             .iter()
             .min_by(|a, b| a.mean_cost.total_cmp(&b.mean_cost))
     }
+
+    /// Whether the best known cost is proved to be the optimum to within [`CERTIFIED_PERCENT`].
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        let width = self.optimal_cost.zip(self.lower_bound);
+        width
+            .and_then(|(upper, lower)| gap_percent(upper, lower))
+            .is_some_and(|width| width <= CERTIFIED_PERCENT)
+    }
 }
 
 /// By how many percent `cost` is above `reference`; `None` where that says nothing: a reference of 0 (every episode
@@ -121,6 +132,22 @@ pub fn compute(
     model: &PlantModel,
     states: &[Vec<f64>],
     seed: u64,
+    progress: &(dyn Fn(ReferenceEvent) + Sync),
+) -> ReferenceReport {
+    compute_within(model, states, seed, None, progress)
+}
+
+/// As [`compute`], but with `limit` as the most time for the certified lower bound, which then depends on the machine;
+/// what it could not certify is said in the notes.
+///
+/// # Panics
+/// If `states` is empty or a state has another length.
+#[must_use]
+pub fn compute_within(
+    model: &PlantModel,
+    states: &[Vec<f64>],
+    seed: u64,
+    limit: Option<Duration>,
     progress: &(dyn Fn(ReferenceEvent) + Sync),
 ) -> ReferenceReport {
     let start = Instant::now();
@@ -193,7 +220,8 @@ pub fn compute(
         report.notes.push(note.into());
     } else {
         upper_bound(model, &modes, states, &simple, &mut report, progress);
-        lower_bound(model, data, &modes, states, &mut report, progress);
+        let certified = lower_bound(model, data, &modes, states, limit, progress);
+        report.set_lower_bound(certified);
         if !affine {
             report.stationary_forms = stationary_forms(&modes, stationary::WIDTH)
                 .map(|forms| forms.iter().map(rows).collect());
@@ -301,15 +329,42 @@ fn upper_bound(
     report.optimal_switches = Some(switches / states.len() as f64);
 }
 
-/// Fills in the lower bound: the better of the certificate and the relaxation, state by state.
+/// A certified lower bound and what stands behind it.
+#[derive(Clone, Debug, Default)]
+struct LowerBound {
+    /// Mean over the states.
+    mean: Option<f64>,
+    certificate: Option<(f64, usize)>,
+    notes: Vec<String>,
+}
+
+impl ReferenceReport {
+    /// Fills in the lower bound and says where it leaves the optimum open.
+    fn set_lower_bound(&mut self, bound: LowerBound) {
+        self.lower_bound = bound.mean;
+        self.lower_bound_width = bound.certificate.map(|(width, _)| width);
+        self.lower_bound_forms = bound.certificate.map(|(_, forms)| forms);
+        self.notes.extend(bound.notes);
+        let ends = self.optimal_cost.zip(self.lower_bound);
+        if let Some((upper, lower)) = ends.filter(|_| !self.is_certified()) {
+            let width =
+                gap_percent(upper, lower).map_or_else(String::new, |w| format!(", {w:.3} % apart"));
+            self.notes.push(format!(
+                "optimum: not certified; it lies between the lower bound {lower:.6} and the best known cost {upper:.6}{width}"
+            ));
+        }
+    }
+}
+
+/// The lower bound: the better of the certificate, which gets at most `limit`, and the relaxation, state by state.
 fn lower_bound(
     model: &PlantModel,
     data: &SwitchedLqrData,
     modes: &RiccatiModes,
     states: &[Vec<f64>],
-    report: &mut ReferenceReport,
+    limit: Option<Duration>,
     progress: &(dyn Fn(ReferenceEvent) + Sync),
-) {
+) -> LowerBound {
     let horizon = model.horizon();
     let (n, count) = (modes.state(), modes.count());
     let lift = modes.lift();
@@ -317,15 +372,25 @@ fn lower_bound(
         .iter()
         .map(|x| lift.lift(x).as_slice().to_vec())
         .collect();
-    let max_forms = (27_000_000_000 / (horizon * count * n * n * n)).clamp(16, 2000);
-    let certificate = certify(modes, horizon, &lifted, max_forms, &|width| {
+    let budget = Budget {
+        forms: (27_000_000_000 / (horizon * count * n * n * n)).clamp(16, 2000),
+        until: limit.map(|limit| Instant::now() + limit),
+    };
+    let certificate = certify(modes, horizon, &lifted, budget, &|width| {
         progress(ReferenceEvent::Certificate { width });
     });
     let relaxed = all_channels_strong(modes, horizon, &lifted);
+    let mut bound = LowerBound::default();
+    if let Some(limit) = limit.filter(|_| certificate.is_none() && budget.is_over()) {
+        bound.notes.push(format!(
+            "bound: no certificate within the {} s given",
+            limit.as_secs_f64()
+        ));
+    }
     if certificate.is_none() && relaxed.is_none() {
         let note = "bound: no certificate within the budget and no relaxation that fits the plant";
-        report.notes.push(note.into());
-        return;
+        bound.notes.push(note.into());
+        return bound;
     }
     // An episode that meets the clamp at a step with a cost pays at least this; one that does not
     // is an episode of the plant without clamp.
@@ -346,13 +411,13 @@ fn lower_bound(
         })
         .sum();
     if cut > 0 {
-        report.notes.push(format!(
+        bound.notes.push(format!(
             "bound: at {cut} states only the cost of meeting the state clamp, {at_clamp}, is certain"
         ));
     }
-    report.lower_bound = Some(total / states.len() as f64);
-    report.lower_bound_width = certificate.as_ref().map(|c| c.width);
-    report.lower_bound_forms = certificate.map(|c| c.largest_set);
+    bound.mean = Some(total / states.len() as f64);
+    bound.certificate = certificate.map(|c| (c.width, c.largest_set));
+    bound
 }
 
 #[cfg(test)]

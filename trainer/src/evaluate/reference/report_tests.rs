@@ -174,3 +174,32 @@ fn references_are_withheld_where_they_prove_nothing() {
         "{lower} {optimum}"
     );
 }
+
+#[test]
+fn what_is_not_certified_is_said_with_its_bounds() {
+    let model = load_plant("switched-lqr-3-2", &[]).unwrap();
+    let states = model.test_states().unwrap();
+    let whole = compute(&model, states, 0, &quiet);
+    assert!(whole.is_certified(), "{:?}", whole.notes);
+    assert!(whole.notes.is_empty(), "{:?}", whole.notes);
+
+    // No time at all: what is left is the relaxation, far below the optimum.
+    let none = compute_within(&model, states, 0, Some(Duration::ZERO), &quiet);
+    assert!(!none.is_certified());
+    assert_eq!(none.optimal_cost, whole.optimal_cost);
+    assert_eq!(none.lower_bound_width, None);
+    let lower = none.lower_bound.unwrap();
+    assert!(lower < whole.lower_bound.unwrap());
+    let notes = none.notes.join("\n");
+    assert!(
+        notes.contains("no certificate within the 0 s given"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains(&format!(
+            "not certified; it lies between the lower bound {lower:.6} and the best known cost {:.6}",
+            none.optimal_cost.unwrap()
+        )),
+        "{notes}"
+    );
+}

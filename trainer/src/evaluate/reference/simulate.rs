@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::evaluate::episode::{Action, Setting, run_episode};
 use crate::evaluate::perturb::{Link, Perturbation, Trial};
-use crate::plant::{Plant, PlantModel};
+use crate::plant::{Obedience, Plant, PlantModel};
 
 pub use crate::plant::ReferencePolicy;
 
@@ -12,7 +12,7 @@ pub use crate::evaluate::episode::Episode;
 
 /// Runs one episode of `steps` steps from each state, in the order of the states.
 ///
-/// Controls are cut to the plant's bounds. Process noise, where the plant has it, is drawn from
+/// Controls are cut to the plant's bounds; classical controllers of the plant's family obey its mode rules and rate limits too. Process noise, where the plant has it, is drawn from
 /// the stream (`seed`, noise, index of the state), so every policy meets the same noise.
 pub fn simulate<P: ReferencePolicy + ?Sized>(
     model: &PlantModel,
@@ -64,7 +64,7 @@ pub(super) fn simulate_one<P: ReferencePolicy + ?Sized>(
     )
 }
 
-/// One episode on the true plant `plant`; bounds are those of `model`.
+/// One episode on the true plant `plant`; bounds and constraints are those of `model`.
 #[expect(
     clippy::too_many_arguments,
     reason = "the parts of one loop, all of different types"
@@ -79,16 +79,9 @@ fn run_reference<P: ReferencePolicy + ?Sized>(
     setting: &mut Setting<'_>,
     visit: impl FnMut(usize, &[f64]),
 ) -> Episode {
+    let mut obedience = Obedience::new(model.bounds(), model.constraints());
     let act = |t: usize, x: &[f64], u: &mut [f64]| {
-        let mode = policy.act(t, x, u);
-        let mut limited = 0;
-        if let Some(bounds) = model.bounds() {
-            for (i, u) in u.iter_mut().enumerate() {
-                let cut = u.clamp(bounds.lower[i], bounds.upper[i]);
-                limited += u32::from(cut != *u);
-                *u = cut;
-            }
-        }
+        let (mode, limited) = obedience.act(policy, t, x, u);
         Action {
             mode,
             limited,

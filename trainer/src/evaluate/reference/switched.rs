@@ -238,6 +238,7 @@ fn visit<P: ReferencePolicy>(
         .map(|state| {
             let mut path = Vec::with_capacity(horizon);
             let mut noise = Setting {
+                model,
                 disturbance: model.disturbance(),
                 noise: Stream::new(0, Purpose::Noise, 0),
                 cost_from: model.cost_from(),
@@ -342,6 +343,7 @@ pub(super) fn polish(
         .par_iter()
         .map(|state| {
             let mut noise = Setting {
+                model,
                 disturbance: model.disturbance(),
                 noise: Stream::new(0, Purpose::Noise, 0),
                 cost_from: model.cost_from(),

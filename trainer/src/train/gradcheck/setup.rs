@@ -169,7 +169,7 @@ impl SetUp {
                     worker.rollout(&self.dynamics, &self.model, parameters, selection, None);
                     let share = Lanes([1.0 / LANES as f64; LANES]);
                     let probability = (0..self.horizon()).fold(share, |product, t| {
-                        product * taken(worker.tape.probability.at(t), &worker.tape.choice[t])
+                        product * taken(&worker.tape, worker.tape.probability.at(t), t)
                     });
                     visit(worker, probability)
                 },

@@ -56,7 +56,27 @@ impl Settings {
             1_000_000,
         )?;
         count("policy.laws_per_mode", policy.laws_per_mode, 1, 256)?;
-        count("critic.forms", self.critic.forms, 1, MOST_FORMS)?;
+        let affine = policy.input == InputKind::Affine;
+        count(
+            "critic.forms",
+            self.critic.forms,
+            usize::from(!affine),
+            MOST_FORMS,
+        )?;
+        if plant.factors > 1 {
+            count(
+                "policy.laws_per_mode (several factors)",
+                policy.laws_per_mode,
+                1,
+                1,
+            )?;
+            if train.algo == Algorithm::Gumbel {
+                return Err(Error::Usage(format!(
+                    "train.algo: found gumbel on a plant with {} factors; allowed: hpo, ppo, reinforce",
+                    plant.factors
+                )));
+            }
+        }
         for (key, hidden) in [
             ("policy.selector_hidden", policy.selector_hidden.as_deref()),
             ("policy.control_hidden", policy.control_hidden.as_deref()),

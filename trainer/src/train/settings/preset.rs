@@ -5,6 +5,9 @@ use crate::policy::InputKind;
 use crate::train::settings::{Advantage, Algorithm, CrossTerm, PlantTraits, Settings, Structure};
 use crate::train::start::Start;
 
+/// Most states for which products of two are inputs by default, on plants that are not linear-quadratic.
+const MOST_QUADRATIC_STATES: usize = 16;
+
 impl Settings {
     /// Tuned defaults of an algorithm with a structure on a plant.
     #[must_use]
@@ -36,6 +39,19 @@ impl Settings {
                 policy.control_hidden = Some(vec![32, 32]);
             }
         }
+        if !plant.linear {
+            // One law per region or mode; monomials of many states cost more than networks.
+            policy.laws_per_mode = 1;
+            policy.scores = false;
+            critic.forms = usize::from(plant.states <= MOST_QUADRATIC_STATES);
+            critic.hidden = vec![64, 64];
+            train.step_gains = 0.01;
+        }
+        if Structure::of_choice(plant) == Structure::Structured {
+            // Derivatives along an unstable nonlinear loop can be larger than all others together by any factor, and one such
+            // batch would stay in Adam's second moments.
+            train.gradient_norm = 10.0;
+        }
         match algo {
             // Networks want more updates than scores and gains do, from fewer simulator calls each.
             Algorithm::Hpo if structure != Structure::Quadratic => {
@@ -44,6 +60,12 @@ impl Settings {
                 if structure == Structure::Plain {
                     train.step_networks = 1e-2;
                 }
+            }
+            Algorithm::Hpo if plant.jumps => {
+                // A jump's cost comes at once and its worth later: one step of look-ahead with a young critic never pays it.
+                train.advantage = Advantage::Gae;
+                train.gae_lambda = 0.95;
+                train.batches_per_epoch = 16;
             }
             Algorithm::Hpo => {}
             Algorithm::Ppo => {

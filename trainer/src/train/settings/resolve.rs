@@ -30,7 +30,7 @@ impl Settings {
         let exact = word("train", "variant").is_some_and(|w| w == "exact");
         let mut settings = Self::preset(
             algo.unwrap_or(Algorithm::Hpo),
-            structure.unwrap_or(Structure::Quadratic),
+            structure.unwrap_or_else(|| Structure::of_choice(plant)),
             plant,
         );
         Start::among(sets).defaults(&mut settings, plant);

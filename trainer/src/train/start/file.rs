@@ -28,6 +28,9 @@ pub(super) fn read(plant: &PlantModel, settings: &Settings, path: &Path) -> Resu
         .iter()
         .map(|&mode| mode.into())
         .collect();
+    if shape.factors.len() == 1 && policy.factors().len() == 1 {
+        shape.factors = vec![shape.choice_modes.len()];
+    }
     let model = Model::new(shape.clone());
     let mut parameters = vec![0.0; model.parameters()];
     if let (Some(scores), Some(block)) = (model.scores(), policy.scores()) {
@@ -110,7 +113,7 @@ fn compare(file: &Path, policy: &Policy<'_>, shape: &PolicyShape) -> Result<()> 
         FormatInput::Affine => InputKind::Affine,
         FormatInput::UnitNorm => InputKind::UnitNorm,
     };
-    let rows: [(&str, String, String); 13] = [
+    let rows: [(&str, String, String); 14] = [
         (
             "states",
             policy.state_dim().to_string(),
@@ -163,6 +166,11 @@ fn compare(file: &Path, policy: &Policy<'_>, shape: &PolicyShape) -> Result<()> 
                 || policy.choices() == 1 && shape.head_per_choice)
                 .to_string(),
             (shape.head_per_choice || shape.control_hidden.is_none()).to_string(),
+        ),
+        (
+            "factors of the selector",
+            policy.factors().len().to_string(),
+            shape.factors.len().to_string(),
         ),
         (
             "input shift",

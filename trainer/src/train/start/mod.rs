@@ -101,16 +101,23 @@ impl Start {
             // The laws of a mode have their gains and still have to find where each is the best: scores
             // move fast, gains slowly, or laws that are drawn everywhere become all the same.
             Self::AveragedRiccati | Self::SwitchedRiccati => {
-                train.epochs = 80;
+                // From one matrix the laws part soon. The set's are parted already: what is left to gain comes slowly.
+                train.epochs = if *self == Self::SwitchedRiccati {
+                    400
+                } else {
+                    80
+                };
                 train.entropy_start = train.entropy_start.min(0.1);
                 train.step_gains = train.step_gains.min(0.003);
                 if train.algo == Algorithm::Hpo {
                     // What is left to gain is small: a bonus for uniform choices that outlives it keeps it from being
-                    // learned, and so does a selector that moves once for each batch.
+                    // learned, and from one matrix so does a selector that moves once for each batch.
                     train.entropy_start = train.entropy_start.min(0.03);
                     train.entropy_end = train.entropy_end.min(1e-4);
                     train.step_scores = train.step_scores.max(0.3);
-                    train.passes = train.passes.max(2);
+                    if *self == Self::AveragedRiccati {
+                        train.passes = train.passes.max(2);
+                    }
                 }
                 train.step_critic = train.step_critic.min(1e-3);
                 train.critic_warmup = 2;

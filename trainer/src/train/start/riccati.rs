@@ -122,6 +122,7 @@ pub(super) fn switched(
     }
     let mut shape = policy_shape(plant, settings);
     shape.choice_modes = laws.iter().map(|law| law.mode).collect();
+    shape.factors = vec![shape.choice_modes.len()];
     let pairs: Vec<(&DMatrix<f64>, &DMatrix<f64>)> =
         laws.iter().map(|law: &&Law| (&law.p, &law.gain)).collect();
     let mut start = point(plant, settings, seed, shape, &pairs)?;

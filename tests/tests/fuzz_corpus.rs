@@ -1,0 +1,166 @@
+//! The fuzzer's corpus on the stable compiler, and on the firmware in QEMU.
+
+mod hil_support;
+
+#[allow(dead_code)]
+#[path = "../fuzz/harness/mod.rs"]
+mod harness;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use firmware::{Fault, SCRATCH_LEN, boot};
+use hil_support::the_board;
+use policy_format::message::{Reply, Stats};
+use trainer::device::build::{Variant, build_variant, project_root};
+use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
+use trainer::device::session::Session;
+
+use harness::{Slot, link, policy};
+
+/// Every file of a corpus, by name.
+fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = project_root().unwrap().join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| (path.display().to_string(), std::fs::read(&path).unwrap());
+    paths.into_iter().map(read).collect()
+}
+
+fn policies() -> Vec<(String, Vec<u8>)> {
+    let mut all = corpus("tests/fuzz/corpus/policy_bytes");
+    all.extend(corpus("policy-format/tests/golden"));
+    assert!(all.len() > 20, "{} files", all.len());
+    all
+}
+
+fn streams() -> Vec<(String, Vec<u8>)> {
+    let all = corpus("tests/fuzz/corpus/link_bytes");
+    assert!(all.len() > 10, "{} files", all.len());
+    all
+}
+
+/// The firmware for the class of the corpus, with all that the host's library has.
+fn elf() -> PathBuf {
+    let variant = Variant {
+        regions: true,
+        ..Variant::default()
+    };
+    let progress = |line: &str| eprintln!("{line}");
+    let firmware = build_variant(the_board(), link::class(), &variant, &progress);
+    firmware.unwrap().elf
+}
+
+fn start(elf: &Path, policy: &[u8]) -> Qemu {
+    Qemu::start(QemuConfig {
+        board: the_board(),
+        elf,
+        policy,
+        link: LinkKind::Semihosting,
+        timeout: Duration::from_secs(60),
+    })
+    .unwrap()
+}
+
+#[test]
+fn policy_bytes_are_harmless_on_the_host() {
+    let mut armed = 0;
+    let mut faults = Vec::new();
+    for (_, bytes) in policies() {
+        for fault in policy::examine(&bytes) {
+            match fault {
+                None => armed += 1,
+                Some(fault) if !faults.contains(&fault) => faults.push(fault),
+                Some(_) => {}
+            }
+        }
+    }
+    // The corpus is of use only while it meets both: policies that act, and many ways to be refused.
+    assert!(armed >= 10, "{armed} armed");
+    assert!(faults.len() >= 10, "{faults:?}");
+}
+
+#[test]
+fn policy_bytes_give_the_same_fault_on_the_device() {
+    let (elf, class) = (elf(), link::class());
+    let mut armed = 0;
+    for (name, bytes) in policies() {
+        for slot in [Slot::new(&bytes), policy::mend(&bytes)] {
+            let mut scratch = [0.0; SCRATCH_LEN];
+            let expected = boot(slot.bytes(), class, &mut scratch).err();
+            armed += usize::from(expected.is_none());
+            let session = Session::greet(start(&elf, slot.bytes())).unwrap();
+            assert_eq!(session.boot_fault(), expected, "{name}");
+            session.shut_down().unwrap();
+        }
+    }
+    assert!(armed >= 5, "{armed} armed");
+}
+
+#[test]
+fn link_bytes_are_survived_on_the_host() {
+    let (mut actions, mut errors) = (0, 0);
+    for (_, bytes) in streams() {
+        for reply in link::examine(&bytes) {
+            match reply {
+                Reply::Action(_) => actions += 1,
+                Reply::Error { fault } => {
+                    assert!(Fault::from_code(fault).is_some());
+                    errors += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        actions > 5 && errors > 5,
+        "{actions} actions, {errors} errors"
+    );
+}
+
+/// What is the same on the device and on the host: all but times and stack.
+fn comparable(replies: Vec<Reply>) -> Vec<Reply> {
+    let timeless = |reply| match reply {
+        Reply::Action(mut action) => {
+            action.ticks = 0;
+            Reply::Action(action)
+        }
+        Reply::Stats(stats) => Reply::Stats(Stats {
+            stack_bytes: 0,
+            overhead_ticks: 0,
+            ..stats
+        }),
+        other => other,
+    };
+    replies.into_iter().map(timeless).collect()
+}
+
+#[test]
+fn link_bytes_are_answered_by_the_device_as_by_the_host() {
+    let elf = elf();
+    for (name, bytes) in streams() {
+        let stream = link::stream(&bytes);
+        let mut device = start(&elf, link::POLICY);
+        let mut output = Vec::new();
+        let mut buffer = [0; 4096];
+        // It speaks first when it is ready.
+        let count = device.receive(&mut buffer).unwrap();
+        output.extend_from_slice(&buffer[..count]);
+        device.send(&stream).unwrap();
+        while link::read(&output).last() != Some(&Reply::Bye) {
+            let count = device
+                .receive(&mut buffer)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            output.extend_from_slice(&buffer[..count]);
+        }
+        device.wait().unwrap();
+        assert_eq!(
+            comparable(link::read(&output)),
+            comparable(link::replies(&stream)),
+            "{name}"
+        );
+    }
+}

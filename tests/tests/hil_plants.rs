@@ -1,0 +1,61 @@
+//! A nonlinear plant with rate limits, dwell times and masks on the device, in closed loop.
+
+mod hil_support;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use trainer::cli::train::read_policy;
+use trainer::device::build::build_firmware;
+use trainer::device::hil::{HilConfig, run_hil};
+use trainer::device::plant_loop::PlantLoop;
+use trainer::device::qemu::LinkKind;
+use trainer::plant::load_plant;
+use trainer::train::run::{TrainConfig, plant_traits, train};
+use trainer::train::settings::Settings;
+
+#[test]
+fn the_geared_car_drives_bit_exact() {
+    let plant = load_plant("geared-car", &[]).unwrap();
+    let rules = plant.constraints().modes.as_ref().unwrap();
+    assert!(rules.dwell[0] > 1 && !rules.follow.is_empty() && plant.constraints().rate.is_some());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let sets = [("epochs".to_owned(), "2".to_owned())];
+    let config = TrainConfig {
+        plant: plant.clone(),
+        settings: Settings::resolve(&sets, plant_traits(&plant)).unwrap(),
+        seed: 1,
+        out: out.clone(),
+        resume: false,
+        threads: 0,
+    };
+    train(&config, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let board = hil_support::the_board();
+    let class = plant.target_class();
+    let firmware = build_firmware(board, class, &|line| eprintln!("{line}")).unwrap();
+    let config = HilConfig {
+        hostile: 0,
+        board,
+        link: LinkKind::Semihosting,
+        episodes: 8,
+        steps: plant.horizon() as u64,
+        target_class: class,
+        timeout: Duration::from_secs(60),
+        elf: Some(firmware.elf),
+    };
+    let policy = read_policy(&out).unwrap();
+    let mut plant_loop = PlantLoop::new(&plant, 3);
+    let report = run_hil(
+        &config,
+        policy.bytes(),
+        &mut plant_loop,
+        &mut |_| {},
+        &|_| {},
+    )
+    .unwrap();
+    report.verdict().unwrap();
+    assert!(report.bit_exact);
+    assert_eq!((report.steps, report.mismatches), (8 * 60, 0));
+    assert_eq!((report.fallback_steps, &report.boot_fault), (0, &None));
+}

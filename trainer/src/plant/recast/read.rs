@@ -1,0 +1,477 @@
+//! `[recast]` and `[[jump]]` of a plant file.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Value;
+
+use super::check::{check_cover, check_treatment, check_whole};
+use super::{Jump, JumpRegion, Jumps, Treatment};
+use crate::plant::values::Place;
+use crate::plant::{ControlBounds, Dims};
+use crate::{Error, Result};
+
+/// Rounding of a region's ends relative to the typical control, where the file states none.
+const CORNER: f64 = 0.1;
+
+/// Boxes, one interval per coordinate.
+type Boxes = Vec<Vec<(f64, f64)>>;
+
+/// Regions of one control, and the open intervals it may not lie in.
+type OneAxis = (Vec<JumpRegion>, Vec<(f64, f64)>);
+
+/// `[recast]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::plant) struct RecastTable {
+    pub(in crate::plant) treatment: Option<String>,
+    pub(in crate::plant) width: Option<f64>,
+}
+
+/// `[[jump]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::plant) struct JumpTable {
+    kind: String,
+    controls: Option<Vec<i64>>,
+    unit: Option<String>,
+    corner: Option<f64>,
+    cost: Option<f64>,
+    minimum: Option<f64>,
+    threshold: Option<f64>,
+    breaks: Option<Vec<f64>>,
+    prices: Option<Vec<f64>>,
+    regions: Option<Vec<RegionTable>>,
+}
+
+/// An entry of `jump.regions`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegionTable {
+    name: Option<String>,
+    lower: Option<Value>,
+    upper: Option<Value>,
+    gain: Option<f64>,
+    cost: Option<f64>,
+    price: Option<f64>,
+    mode: Option<i64>,
+    #[serde(default)]
+    forbidden: bool,
+}
+
+/// What jumps are read against.
+pub(in crate::plant) struct Surroundings<'a> {
+    pub(in crate::plant) dims: Dims,
+    pub(in crate::plant) bounds: Option<&'a ControlBounds>,
+    pub(in crate::plant) control_units: &'a [String],
+    pub(in crate::plant) control_scale: &'a [f64],
+    /// Rate limits are in the file.
+    pub(in crate::plant) rate_limits: bool,
+    /// Dwell times or masks are in the file.
+    pub(in crate::plant) mode_rules: bool,
+    pub(in crate::plant) file: &'a Path,
+}
+
+impl Surroundings<'_> {
+    pub(super) fn range(&self, control: usize) -> (f64, f64) {
+        match self.bounds {
+            Some(bounds) => (bounds.lower[control], bounds.upper[control]),
+            None => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+}
+
+/// Reads the jumps of a plant file; `None` if it has none.
+pub(in crate::plant) fn read(
+    table: Option<&RecastTable>,
+    tables: &[JumpTable],
+    treatment: Option<&str>,
+    at: &Surroundings<'_>,
+) -> Result<Option<Jumps>> {
+    let place = |field: String| Place::new(at.file, field);
+    if tables.is_empty() {
+        return match (table, treatment) {
+            (Some(_), _) => {
+                Err(place("recast".into()).error("a plant without [[jump]]", "[[jump]] beside it"))
+            }
+            (None, Some(word)) => Err(Error::Usage(format!(
+                "--set jumps: found `{word}` on a plant without jumps; allowed: a plant with [[jump]]"
+            ))),
+            (None, None) => Ok(None),
+        };
+    }
+    let word = treatment
+        .or(table.and_then(|table| table.treatment.as_deref()))
+        .unwrap_or("regions");
+    let width = table.and_then(|table| table.width);
+    let treatment = match (word, width) {
+        ("regions", _) => Treatment::Regions,
+        ("raw", _) => Treatment::Raw,
+        ("smoothed", Some(width)) if width > 0.0 && width.is_finite() => Treatment::Smoothed(width),
+        ("smoothed", width) => {
+            let found = width.map_or("nothing".into(), |width| width.to_string());
+            let allowed = "a number greater than 0: half the width of a smooth step";
+            return Err(place("recast.width".into()).error(found, allowed));
+        }
+        (other, _) => {
+            let allowed = "\"regions\", \"raw\" or \"smoothed\"";
+            return Err(place("recast.treatment".into()).error(format!("{other:?}"), allowed));
+        }
+    };
+    let mut list = Vec::new();
+    let mut taken = vec![false; at.dims.control];
+    for (index, table) in tables.iter().enumerate() {
+        let place = place(format!("jump[{index}]"));
+        for jump in read_jump(table, &place, at)? {
+            for &control in &jump.controls {
+                if std::mem::replace(&mut taken[control], true) {
+                    let found = format!("control {control}, which another jump has");
+                    return Err(field(&place, "controls").error(found, "each control in one jump"));
+                }
+            }
+            check_cover(&jump, &place, at)?;
+            check_treatment(&jump, treatment, &place)?;
+            list.push(jump);
+        }
+    }
+    let jumps = Jumps { list, treatment };
+    check_whole(&jumps, &place("jump".into()), at)?;
+    Ok(Some(jumps))
+}
+
+pub(super) fn field<'a>(place: &Place<'a>, key: &str) -> Place<'a> {
+    Place::new(place.file, format!("{}.{key}", place.field))
+}
+
+/// The jumps of one table: one for all its controls, or one for each.
+fn read_jump(table: &JumpTable, place: &Place<'_>, at: &Surroundings<'_>) -> Result<Vec<Jump>> {
+    let m = at.dims.control;
+    let controls: Vec<usize> = match &table.controls {
+        None => (0..m).collect(),
+        Some(list) => {
+            let place = field(place, "controls");
+            let mut controls = Vec::new();
+            for (i, &control) in list.iter().enumerate() {
+                let allowed = format!("ascending numbers from 0 to {}", m - 1);
+                let number = usize::try_from(control).ok().filter(|&c| c < m);
+                match number.filter(|c| controls.last().is_none_or(|last| last < c)) {
+                    Some(number) => controls.push(number),
+                    None => return Err(place.at(i).error(control, allowed)),
+                }
+            }
+            if controls.is_empty() {
+                return Err(place.error("no control", "at least one"));
+            }
+            controls
+        }
+    };
+    if let Some(unit) = &table.unit
+        && let Some(&control) = controls.iter().find(|&&c| at.control_units[c] != *unit)
+    {
+        let allowed = format!(
+            "the unit of control {control}, \"{}\"",
+            at.control_units[control]
+        );
+        return Err(field(place, "unit").error(format!("\"{unit}\""), allowed));
+    }
+    let corner = |controls: &[usize]| -> Result<Vec<f64>> {
+        match table.corner {
+            Some(corner) if corner >= 0.0 && corner.is_finite() => Ok(vec![corner; controls.len()]),
+            Some(corner) => Err(field(place, "corner").error(corner, "0 or more")),
+            None => Ok(controls
+                .iter()
+                .map(|&control| CORNER * at.control_scale[control])
+                .collect()),
+        }
+    };
+    let cost = not_negative(table.cost, &field(place, "cost"))?;
+    let known = [
+        (
+            "cost",
+            table.cost.is_some(),
+            &["fixed-cost", "minimum", "minimum-impulse"][..],
+        ),
+        (
+            "minimum",
+            table.minimum.is_some(),
+            &["minimum", "minimum-impulse"][..],
+        ),
+        ("threshold", table.threshold.is_some(), &["dead-zone"][..]),
+        ("breaks", table.breaks.is_some(), &["quantity-discount"][..]),
+        ("prices", table.prices.is_some(), &["quantity-discount"][..]),
+        ("regions", table.regions.is_some(), &["regions"][..]),
+    ];
+    for (key, present, kinds) in known {
+        if present && !kinds.contains(&table.kind.as_str()) {
+            let allowed = format!("only with kind {}", kinds.join(" or "));
+            return Err(
+                field(place, key).error(format!("it with kind \"{}\"", table.kind), allowed)
+            );
+        }
+    }
+    let jointly = |regions: Vec<JumpRegion>, forbidden| -> Result<Vec<Jump>> {
+        Ok(vec![Jump {
+            corner: corner(&controls)?,
+            controls: controls.clone(),
+            regions,
+            forbidden,
+        }])
+    };
+    let each = |make: &dyn Fn((f64, f64)) -> Result<OneAxis>| {
+        controls
+            .iter()
+            .map(|&control| {
+                let (regions, forbidden) = make(at.range(control))?;
+                Ok(Jump {
+                    controls: vec![control],
+                    regions,
+                    forbidden: forbidden.into_iter().map(|open| vec![open]).collect(),
+                    corner: corner(&[control])?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()
+    };
+    match table.kind.as_str() {
+        "fixed-cost" => {
+            if table.cost.is_none() {
+                return Err(field(place, "cost").error("nothing", "a cost, 0 or more"));
+            }
+            let whole: Vec<(f64, f64)> = controls.iter().map(|&c| at.range(c)).collect();
+            let none = region("none", vec![(0.0, 0.0); controls.len()]);
+            let mut some = region("some", whole);
+            some.cost = cost;
+            jointly(vec![none, some], Vec::new())
+        }
+        "minimum" => {
+            let minimum = positive(table.minimum, &field(place, "minimum"))?;
+            each(&|(lower, upper)| {
+                at_rest(lower, place)?;
+                within(minimum, upper, &field(place, "minimum"))?;
+                let mut some = region("some", vec![(minimum, upper)]);
+                some.cost = cost;
+                let mut forbidden = vec![(0.0, minimum)];
+                if lower < 0.0 {
+                    return Err(field(place, "kind").error(
+                        format!("a control that may be {lower}"),
+                        "\"minimum-impulse\" for controls of both signs",
+                    ));
+                }
+                forbidden.retain(|(a, b)| a < b);
+                Ok((vec![region("none", vec![(0.0, 0.0)]), some], forbidden))
+            })
+        }
+        "minimum-impulse" => {
+            let minimum = positive(table.minimum, &field(place, "minimum"))?;
+            each(&|(lower, upper)| {
+                within(minimum, upper, &field(place, "minimum"))?;
+                within(minimum, -lower, &field(place, "minimum"))?;
+                let mut down = region("negative", vec![(lower, -minimum)]);
+                let mut up = region("positive", vec![(minimum, upper)]);
+                (down.cost, up.cost) = (cost, cost);
+                let rest = region("none", vec![(0.0, 0.0)]);
+                Ok((vec![down, rest, up], vec![(-minimum, 0.0), (0.0, minimum)]))
+            })
+        }
+        "dead-zone" => {
+            let threshold = positive(table.threshold, &field(place, "threshold"))?;
+            each(&|(lower, upper)| {
+                within(threshold, upper, &field(place, "threshold"))?;
+                within(threshold, -lower, &field(place, "threshold"))?;
+                let mut off = region("off", vec![(-threshold, threshold)]);
+                off.gain = 0.0;
+                off.target = vec![(0.0, 0.0)];
+                // At the threshold the actuator acts: its regions come first.
+                Ok((
+                    vec![
+                        region("negative", vec![(lower, -threshold)]),
+                        region("positive", vec![(threshold, upper)]),
+                        off,
+                    ],
+                    Vec::new(),
+                ))
+            })
+        }
+        "quantity-discount" => {
+            let (breaks, prices) = discount(table, place)?;
+            each(&|(lower, upper)| {
+                at_rest(lower, place)?;
+                if lower < 0.0 {
+                    return Err(field(place, "kind").error(
+                        format!("a control that may be {lower}"),
+                        "quantities, 0 or more",
+                    ));
+                }
+                within(
+                    *breaks.last().unwrap_or(&0.0),
+                    upper,
+                    &field(place, "breaks"),
+                )?;
+                let edges: Vec<f64> = [lower]
+                    .iter()
+                    .chain(breaks)
+                    .copied()
+                    .chain([upper])
+                    .collect();
+                // At a break the greater quantity's price holds: its region comes first.
+                let regions = (0..prices.len()).rev().map(|k| {
+                    let mut step = region(&format!("price {k}"), vec![(edges[k], edges[k + 1])]);
+                    step.price = prices[k];
+                    step
+                });
+                Ok((regions.collect(), Vec::new()))
+            })
+        }
+        "regions" => {
+            let (regions, forbidden) = given(table, place, &controls, at)?;
+            jointly(regions, forbidden)
+        }
+        other => Err(field(place, "kind").error(
+            format!("\"{other}\""),
+            "fixed-cost, minimum, minimum-impulse, dead-zone, quantity-discount or regions",
+        )),
+    }
+}
+
+/// A region whose controls act as they are and cost nothing.
+fn region(name: &str, cover: Vec<(f64, f64)>) -> JumpRegion {
+    JumpRegion {
+        name: name.to_owned(),
+        target: cover.clone(),
+        cover,
+        gain: 1.0,
+        cost: 0.0,
+        price: 0.0,
+        mode: None,
+    }
+}
+
+fn not_negative(value: Option<f64>, place: &Place<'_>) -> Result<f64> {
+    let value = value.unwrap_or(0.0);
+    if value >= 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(place.error(value, "a finite cost, 0 or more"))
+    }
+}
+
+fn positive(value: Option<f64>, place: &Place<'_>) -> Result<f64> {
+    match value {
+        Some(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Some(value) => Err(place.error(value, "a finite number greater than 0")),
+        None => Err(place.error("nothing", "a finite number greater than 0")),
+    }
+}
+
+/// A jump needs the control to be able to go beyond it.
+fn within(value: f64, upper: f64, place: &Place<'_>) -> Result<()> {
+    if value < upper {
+        Ok(())
+    } else {
+        Err(place.error(
+            value,
+            format!("less than {upper}, which the bounds of the control allow"),
+        ))
+    }
+}
+
+/// Quantities begin at nothing.
+fn at_rest(lower: f64, place: &Place<'_>) -> Result<()> {
+    if lower <= 0.0 && lower.is_finite() {
+        Ok(())
+    } else {
+        let allowed = "[bounds] with the lower bound 0";
+        Err(field(place, "kind").error(format!("a control with the lower bound {lower}"), allowed))
+    }
+}
+
+fn discount<'t>(table: &'t JumpTable, place: &Place<'_>) -> Result<(&'t [f64], &'t [f64])> {
+    let breaks = table.breaks.as_deref().unwrap_or_default();
+    let prices = table.prices.as_deref().unwrap_or_default();
+    let at = field(place, "breaks");
+    let mut last = 0.0;
+    for (i, &value) in breaks.iter().enumerate() {
+        if !(value > last && value.is_finite()) {
+            return Err(at
+                .at(i)
+                .error(value, format!("a finite number greater than {last}")));
+        }
+        last = value;
+    }
+    if breaks.is_empty() {
+        return Err(at.error("nothing", "the quantities at which the price changes"));
+    }
+    if prices.len() != breaks.len() + 1 {
+        let allowed = format!("{}, one more than breaks", breaks.len() + 1);
+        return Err(field(place, "prices").error(format!("{} prices", prices.len()), allowed));
+    }
+    for (i, &price) in prices.iter().enumerate() {
+        not_negative(Some(price), &field(place, "prices").at(i))?;
+    }
+    Ok((breaks, prices))
+}
+
+/// Regions that the file states one by one.
+fn given(
+    table: &JumpTable,
+    place: &Place<'_>,
+    controls: &[usize],
+    at: &Surroundings<'_>,
+) -> Result<(Vec<JumpRegion>, Boxes)> {
+    let place = field(place, "regions");
+    let tables = table.regions.as_deref().unwrap_or_default();
+    let (mut regions, mut forbidden) = (Vec::new(), Vec::new());
+    for (index, table) in tables.iter().enumerate() {
+        let place = place.at(index);
+        let edge = |key: &str, value: &Option<Value>, side: usize| match value {
+            Some(value) => field(&place, key).vector(value, controls.len()),
+            None => Ok(controls
+                .iter()
+                .map(|&c| [at.range(c).0, at.range(c).1][side])
+                .collect()),
+        };
+        let (lower, upper) = (
+            edge("lower", &table.lower, 0)?,
+            edge("upper", &table.upper, 1)?,
+        );
+        for (i, (&low, &high)) in lower.iter().zip(&upper).enumerate() {
+            if low > high {
+                let allowed = format!("at most upper[{i}] = {high}");
+                return Err(field(&place, "lower").at(i).error(low, allowed));
+            }
+        }
+        let cover: Vec<(f64, f64)> = lower.into_iter().zip(upper).collect();
+        if table.forbidden {
+            forbidden.push(cover);
+            continue;
+        }
+        let name = table.name.clone().unwrap_or(format!("region {index}"));
+        let mut made = region(&name, cover);
+        made.cost = not_negative(table.cost, &field(&place, "cost"))?;
+        made.gain = table.gain.unwrap_or(1.0);
+        made.price = table.price.unwrap_or(0.0);
+        for (key, value) in [("gain", made.gain), ("price", made.price)] {
+            field(&place, key).finite(value)?;
+        }
+        if let Some(mode) = table.mode {
+            let number = usize::try_from(mode).ok().filter(|&d| d < at.dims.modes);
+            let allowed = format!("0 to {}, the plant's modes", at.dims.modes - 1);
+            made.mode = Some(number.ok_or_else(|| field(&place, "mode").error(mode, allowed))?);
+        }
+        regions.push(made);
+    }
+    if regions.is_empty() {
+        return Err(place.error("no region", "at least one that is not forbidden"));
+    }
+    let with_mode = regions
+        .iter()
+        .filter(|region| region.mode.is_some())
+        .count();
+    if with_mode != 0 && with_mode != regions.len() {
+        let allowed = "a mode in every region, or in none";
+        return Err(place.error(
+            format!("a mode in {with_mode} of {}", regions.len()),
+            allowed,
+        ));
+    }
+    Ok((regions, forbidden))
+}

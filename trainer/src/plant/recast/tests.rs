@@ -1,0 +1,362 @@
+//! The recast plant is the original plant: for any action that is allowed, in any region, on any edge.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use crate::plant::dynamics::Origin;
+use crate::plant::file::{Overrides, parse_plant};
+use crate::plant::{Plant, PlantModel};
+
+/// Two modes, two states, three controls.
+const BASE: &str = "name = \"p\"\nhorizon = 5\n[dynamics]\nA = [[1.0, 0.1], [0.0, 0.9]]\n\
+    B = [[[1.0, 0.2, 0.0], [0.0, 1.0, 0.3]], [[0.5, 0.0, 0.1], [0.2, 0.4, 1.0]]]\n\
+    Q = [[1.0, 0.0], [0.0, 2.0]]\nR = [[0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]]\n\
+    [bounds]\nlower = [-5.0, 0.0, 0.0]\nupper = [5.0, 8.0, 9.0]\n";
+
+const ALL: &str = "[[jump]]\nkind = \"dead-zone\"\ncontrols = [0]\nthreshold = 1.5\n\
+    [[jump]]\nkind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [2.0, 6.0]\nprices = [3.0, 2.0, 1.5]\n\
+    [[jump]]\nkind = \"fixed-cost\"\ncontrols = [2]\ncost = 7.0\n";
+
+fn read(text: &str, jumps: Option<&str>) -> crate::Result<PlantModel> {
+    let overrides = Overrides {
+        jumps: jumps.map(str::to_owned),
+        ..Overrides::default()
+    };
+    parse_plant(text, Path::new("p.toml"), &Origin::BuiltIn(&[]), &overrides)
+}
+
+fn with(jumps: &str) -> PlantModel {
+    read(&format!("{BASE}{jumps}"), None).unwrap()
+}
+
+/// What the plant does, written down without regions: effective control and added cost.
+fn original(u: [f64; 3]) -> ([f64; 3], f64) {
+    let effective = [if u[0].abs() >= 1.5 { u[0] } else { 0.0 }, u[1], u[2]];
+    let price = if u[1] >= 6.0 {
+        1.5
+    } else if u[1] >= 2.0 {
+        2.0
+    } else {
+        3.0
+    };
+    let fixed = if u[2] > 0.0 { 7.0 } else { 0.0 };
+    (effective, price * u[1] + fixed)
+}
+
+/// Values of a control, edges and their neighbours among them.
+fn value(lower: f64, upper: f64, edges: &'static [f64]) -> impl Strategy<Value = f64> {
+    let near = proptest::sample::select(edges);
+    prop_oneof![
+        2 => lower..=upper,
+        1 => near.clone(),
+        1 => near.clone().prop_map(f64::next_up),
+        1 => near.prop_map(f64::next_down),
+    ]
+    .prop_map(move |u| u.clamp(lower, upper))
+}
+
+proptest! {
+    #[test]
+    fn any_action_has_the_original_cost_and_transition(
+        x in [-10.0_f64..10.0, -10.0..10.0],
+        first in value(-5.0, 5.0, &[-5.0, -1.5, 0.0, 1.5, 5.0]),
+        second in value(0.0, 8.0, &[0.0, 2.0, 6.0, 8.0]),
+        third in value(0.0, 9.0, &[0.0, 9.0]),
+        own in 0_usize..2,
+    ) {
+        let u = [first, second, third];
+        let (effective, added) = original(u);
+        let smooth = with("");
+        let plant = smooth.build::<f64>();
+        let mut expected = [0.0; 2];
+        let cost = plant.step(own, &x, &effective, &[], &mut expected) + added;
+        let same = |found: f64, next: [f64; 2]| {
+            (found - cost).abs() <= 1e-12 * cost.abs().max(1.0) && next == expected
+        };
+        let recast = with(ALL);
+        let mode = recast.jumps().unwrap().mode_of(own, &u).unwrap();
+        let mut next = [0.0; 2];
+        let found = recast.build::<f64>().step(mode, &x, &u, &[], &mut next);
+        prop_assert!(same(found, next), "recast {found} {next:?}, original {cost} {expected:?}");
+        // The plant with its jumps left in is the same plant too.
+        let raw = read(&format!("{BASE}{ALL}"), Some("raw")).unwrap();
+        prop_assert_eq!(raw.dims().modes, 2);
+        let found = raw.build::<f64>().step(own, &x, &u, &[], &mut next);
+        prop_assert!(same(found, next), "raw {found} {next:?}, original {cost} {expected:?}");
+    }
+
+    #[test]
+    fn the_map_lands_in_the_region_of_its_mode(law in [-20.0_f32..20.0, -20.0..20.0, -20.0..20.0]) {
+        let recast = with(ALL);
+        let regions = recast.control_regions().unwrap();
+        let jumps = recast.jumps().unwrap();
+        prop_assert_eq!(recast.factors(), vec![2, 3, 3, 2]);
+        for mode in 0..36 {
+            let u: Vec<f64> = (0..3)
+                .map(|i| f64::from(regions.get::<f32>(mode * 3 + i).onto(law[i])))
+                .collect();
+            let (own, of_jumps) = jumps.decode(mode, 2);
+            for (jump, &region) in jumps.list.iter().zip(&of_jumps) {
+                let values: Vec<f64> = jump.controls.iter().map(|&i| u[i]).collect();
+                prop_assert!(jump.regions[region].contains(&values), "{mode}: {u:?}");
+            }
+            // And the mode is found again from the action, but for edges, which belong to one of the regions there.
+            let found = jumps.mode_of(own, &u).unwrap();
+            if found != mode {
+                let (_, other) = jumps.decode(found, 2);
+                for ((jump, &a), &b) in jumps.list.iter().zip(&of_jumps).zip(&other) {
+                    let values: Vec<f64> = jump.controls.iter().map(|&i| u[i]).collect();
+                    prop_assert!(a == b || jump.regions[b].contains(&values));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_are_those_of_differences(
+        x in [-2.0_f64..2.0, -2.0..2.0],
+        u in [-4.9_f64..4.9, 0.1..7.9, 0.1..8.9],
+        d_next in [-1.0_f64..1.0, -1.0..1.0],
+        mode in 0_usize..36,
+    ) {
+        let smoothed = "[[jump]]\nkind = \"dead-zone\"\ncontrols = [0]\nthreshold = 1.5\n\
+            [[jump]]\nkind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [2.0, 6.0]\nprices = [3.0, 2.0, 1.5]\n\
+            [recast]\ntreatment = \"smoothed\"\nwidth = 0.7\n";
+        for plant in [with(ALL), with(smoothed)] {
+            let mode = mode % plant.dims().modes;
+            let built = plant.build::<f64>();
+            let value = |x: &[f64], u: &[f64]| {
+                let mut next = [0.0; 2];
+                let cost = built.step(mode, x, u, &[], &mut next);
+                0.7 * cost + next.iter().zip(&d_next).map(|(a, b)| a * b).sum::<f64>()
+            };
+            let mut next = [0.0; 2];
+            built.step(mode, &x, &u, &[], &mut next);
+            let (mut d_x, mut d_u) = ([0.0; 2], [0.0; 3]);
+            built.vjp(mode, &x, &u, &[], &next, &d_next, 0.7, &mut d_x, &mut d_u);
+            let step = 1e-6;
+            for i in 0..3 {
+                let (mut up, mut down) = (u, u);
+                up[i] += step;
+                down[i] -= step;
+                let difference = (value(&x, &up) - value(&x, &down)) / (2.0 * step);
+                prop_assert!((difference - d_u[i]).abs() < 1e-5 * (1.0 + d_u[i].abs()), "u{i}: {difference} {}", d_u[i]);
+            }
+            for i in 0..2 {
+                let (mut up, mut down) = (x, x);
+                up[i] += step;
+                down[i] -= step;
+                let difference = (value(&up, &u) - value(&down, &u)) / (2.0 * step);
+                prop_assert!((difference - d_x[i]).abs() < 1e-5 * (1.0 + d_x[i].abs()));
+            }
+        }
+    }
+}
+
+#[test]
+fn joint_regions_ask_for_every_control_of_theirs() {
+    let plant = with("[[jump]]\nkind = \"fixed-cost\"\ncontrols = [1, 2]\ncost = 4.0\n");
+    assert_eq!(plant.factors(), [2, 2]);
+    assert_eq!(
+        plant.names().modes,
+        ["mode0/none", "mode0/some", "mode1/none", "mode1/some"]
+    );
+    let jumps = plant.jumps().unwrap();
+    for (u, mode) in [
+        ([1.0, 0.0, 0.0], 0),
+        ([1.0, 0.0, 1e-9], 1),
+        ([0.0, 8.0, 0.0], 1),
+    ] {
+        assert_eq!(jumps.mode_of(0, &u), Some(mode));
+        assert_eq!(jumps.mode_of(1, &u), Some(2 + mode));
+    }
+    let regions = plant.control_regions().unwrap();
+    // Mode 2: the second mode of the plant, no order; the first control is free within its bounds.
+    assert_eq!(regions.lower[6..9], [-5.0, 0.0, 0.0]);
+    assert_eq!(regions.upper[6..9], [5.0, 0.0, 0.0]);
+    assert_eq!(regions.upper[9..12], [5.0, 8.0, 9.0]);
+}
+
+#[test]
+fn what_may_not_be_done_is_in_no_region() {
+    let plant = with(
+        "[[jump]]\nkind = \"minimum\"\ncontrols = [1]\nminimum = 3.0\ncost = 2.0\n\
+         [[jump]]\nkind = \"minimum-impulse\"\ncontrols = [0]\nminimum = 1.0\n",
+    );
+    let jumps = plant.jumps().unwrap();
+    assert_eq!(jumps.mode_of(0, &[0.0, 1.0, 0.0]), None);
+    assert_eq!(jumps.mode_of(0, &[0.5, 0.0, 0.0]), None);
+    for (u, cost) in [
+        ([0.0, 0.0, 0.0], 0.0),
+        ([1.0, 3.0, 0.0], 2.0),
+        ([-5.0, 8.0, 1.0], 2.0),
+    ] {
+        let mode = jumps.mode_of(1, &u).unwrap();
+        let (mut next, mut plain) = ([0.0; 2], [0.0; 2]);
+        let found = plant
+            .build::<f64>()
+            .step(mode, &[1.0, 2.0], &u, &[], &mut next);
+        let base = with("")
+            .build::<f64>()
+            .step(1, &[1.0, 2.0], &u, &[], &mut plain);
+        assert_eq!((found, next), (base + cost, plain));
+    }
+}
+
+#[test]
+fn regions_may_decide_the_mode_and_files_come_back() {
+    let text = "[[jump]]\nkind = \"regions\"\ncontrols = [1]\n\
+        regions = [{ name = \"low\", upper = 4.0, mode = 1, cost = 1.0 }, { name = \"high\", lower = 4.0, mode = 0, gain = 0.5, price = 2.0 }]\n";
+    let plant = with(text);
+    assert_eq!(plant.factors(), [2]);
+    let mut next = [0.0; 2];
+    let mut half = [0.0; 2];
+    let (x, u) = ([1.0, -1.0], [0.0, 6.0, 0.0]);
+    let cost = plant.build::<f64>().step(1, &x, &u, &[], &mut next);
+    let base = with("")
+        .build::<f64>()
+        .step(0, &x, &[0.0, 3.0, 0.0], &[], &mut half);
+    assert_eq!((cost, next), (base + 12.0, half));
+    for model in [
+        plant,
+        with(ALL),
+        read(&format!("{BASE}{ALL}"), Some("raw")).unwrap(),
+    ] {
+        let again = read(&model.resolved_toml(), None).unwrap();
+        assert_eq!(again.jumps(), model.jumps());
+        assert_eq!(again.names(), model.names());
+        assert_eq!(again.resolved_toml(), model.resolved_toml());
+        assert!(model.lqr_data().is_none());
+    }
+}
+
+#[test]
+fn bad_jumps_are_named() {
+    let cases = [
+        (
+            "kind = \"dead-zone\"\ncontrols = [0]\nthreshold = -1.0",
+            "jump[0].threshold: found -1",
+        ),
+        (
+            "kind = \"dead-zone\"\ncontrols = [0]\nthreshold = 5.0",
+            "jump[0].threshold: found 5; allowed: less than 5",
+        ),
+        (
+            "kind = \"dead-zone\"\ncontrols = [1]\nthreshold = 1.0",
+            "jump[0].threshold: found 1; allowed: less than",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [2]\ncost = -1.0",
+            "jump[0].cost: found -1",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [2]",
+            "jump[0].cost: found nothing",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [3]\ncost = 1.0",
+            "jump[0].controls[0]: found 3",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncontrols = [1, 1]\ncost = 1.0",
+            "jump[0].controls[1]: found 1",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncost = 1.0\nunit = \"kg\"",
+            "jump[0].unit: found \"kg\"",
+        ),
+        (
+            "kind = \"fixed-cost\"\ncost = 1.0\nthreshold = 1.0",
+            "jump[0].threshold: found it with kind",
+        ),
+        ("kind = \"step\"", "jump[0].kind: found \"step\""),
+        (
+            "kind = \"minimum\"\ncontrols = [0]\nminimum = 1.0",
+            "jump[0].kind: found a control that may be -5",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0, 2.0]\nprices = [1.0, 1.0, 1.0]",
+            "jump[0].breaks[1]: found 2",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0]",
+            "jump[0].prices: found 1 prices",
+        ),
+        (
+            "kind = \"quantity-discount\"\ncontrols = [1]\nbreaks = [3.0]\nprices = [1.0, -1.0]",
+            "jump[0].prices[1]: found -1",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 4.0 }, { lower = 3.0 }]",
+            "overlap; allowed: regions that share edges only",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0 }, { lower = 4.0 }]",
+            "found a gap",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ lower = 4.0, upper = 3.0 }]",
+            "jump[0].regions[0].lower[0]: found 4",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ lower = -1.0 }]",
+            "inside the control bounds, 0 to 8",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0, mode = 2 }, { lower = 3.0, mode = 0 }]",
+            "jump[0].regions[0].mode: found 2",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0, mode = 1 }, { lower = 3.0 }]",
+            "a mode in every region, or in none",
+        ),
+    ];
+    for (jump, expected) in cases {
+        let error = read(&format!("{BASE}[[jump]]\n{jump}\n"), None).unwrap_err();
+        assert!(error.to_string().contains(expected), "{jump}: {error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    let twice = "[[jump]]\nkind = \"fixed-cost\"\ncontrols = [2]\ncost = 1.0\n";
+    for (text, jumps, expected) in [
+        (
+            format!("{BASE}{twice}{twice}"),
+            None,
+            "jump[1].controls: found control 2",
+        ),
+        (
+            format!("{BASE}{twice}[limits]\nrate = 1.0\n"),
+            None,
+            "jump: found rate limits",
+        ),
+        (
+            format!("{BASE}{twice}[dwell]\nsteps = 2\n"),
+            None,
+            "dwell times or masks beside 2 factors",
+        ),
+        (
+            format!("{BASE}{twice}"),
+            Some("smoothed"),
+            "recast.width: found nothing",
+        ),
+        (
+            format!("{BASE}{twice}"),
+            Some("round"),
+            "recast.treatment: found \"round\"",
+        ),
+        (
+            format!("{BASE}{twice}[recast]\nwidth = 1.0\n"),
+            Some("smoothed"),
+            "jump[0].kind: found a jump that has no such treatment",
+        ),
+        (BASE.to_owned(), Some("raw"), "on a plant without jumps"),
+        (
+            format!("{BASE}[recast]\nwidth = 1.0\n"),
+            None,
+            "recast: found a plant without [[jump]]",
+        ),
+    ] {
+        let error = read(&text, jumps).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
