@@ -107,8 +107,8 @@ impl NetworkShape {
     /// Number m of controls.
     #[must_use]
     pub const fn controls(&self) -> usize {
-        if self.laws > 0 {
-            return (self.outputs - self.laws) / self.laws;
+        if let Some(controls) = (self.outputs - self.laws).checked_div(self.laws) {
+            return controls;
         }
         match (self.is_quadratic(), self.is_control()) {
             (true, _) => self.inputs,

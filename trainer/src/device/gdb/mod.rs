@@ -224,11 +224,9 @@ impl Gdb {
         let deadline = Instant::now() + self.timeout;
         let mut buffer = [0; 4096];
         loop {
-            let mut taken = 0;
-            for &byte in &self.inbox {
-                taken += 1;
+            for (at, &byte) in self.inbox.iter().enumerate() {
                 if let Some(event) = self.decoder.feed(byte) {
-                    self.inbox.drain(..taken);
+                    self.inbox.drain(..=at);
                     return Ok(event);
                 }
             }
