@@ -9,6 +9,7 @@ use crate::constraint::ModeRules;
 use crate::elementwise::bounded;
 use crate::kernels::{Kernels, Portable};
 use crate::meta::InputKind;
+use crate::network::halves;
 use crate::policy::{Bounds, Policy};
 #[cfg(feature = "regions")]
 use crate::region::Regions;
@@ -253,7 +254,7 @@ impl Policy<'_> {
                 return Err(WrongLength);
             };
             if self.control.is_some() {
-                let (u, a) = buffers.split_at_mut(buffers.len() / 2);
+                let (u, a) = halves(buffers);
                 K::dense(&gain, xi, a);
                 for (u, &a) in u.iter_mut().zip(a.iter()).take(m) {
                     *u += a;
@@ -291,7 +292,7 @@ impl Policy<'_> {
                     return None;
                 }
                 if let Some(scores) = scores {
-                    let (network, score) = buffers.split_at_mut(buffers.len() / 2);
+                    let (network, score) = halves(buffers);
                     K::quadratic(scores, z, score);
                     let sums = network.iter_mut().zip(score.iter());
                     for (network, &score) in sums.take(self.logits()) {

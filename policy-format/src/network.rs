@@ -136,7 +136,7 @@ impl<'a> FloatNetwork<'a> {
         let Some(output) = self.heads.get(head) else {
             return false;
         };
-        let (mut current, mut next) = buffers.split_at_mut(buffers.len() / 2);
+        let (mut current, mut next) = halves(buffers);
         if current.len() < self.width || next.len() < self.width || input.len() < self.inputs {
             return false;
         }
@@ -200,7 +200,7 @@ impl<'a> Int8Network<'a> {
         let Some(output) = self.head(head) else {
             return false;
         };
-        let (mut current, mut next) = buffers.split_at_mut(buffers.len() / 2);
+        let (mut current, mut next) = halves(buffers);
         // So that the last of hidden.len() + 2 results comes into the first half.
         if self.hidden.len().is_multiple_of(2) {
             core::mem::swap(&mut current, &mut next);
@@ -244,4 +244,12 @@ pub(crate) fn int8_network_len(inputs: usize, hidden: &[u16], outputs: usize, he
         columns = width.into();
     }
     total + Int8Block::words_of(outputs, columns, true) as u64 * heads as u64
+}
+
+/// Both halves of `buffers`, the second one longer if its length is odd. Not `split_at_mut`: where the compiler loses sight of the length, that is
+/// code for a panic on the device.
+#[inline(always)]
+pub(crate) fn halves(buffers: &mut [f32]) -> (&mut [f32], &mut [f32]) {
+    let middle = buffers.len() / 2;
+    buffers.split_at_mut_checked(middle).unwrap_or_default()
 }
