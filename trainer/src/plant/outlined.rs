@@ -1,7 +1,7 @@
 //! Plant equations as functions of their own, compiled once for each instruction set.
 //!
 //! What is inlined into every rollout is compiled as often as there are rollouts. A plant whose equations are called through
-//! [`Step`] and [`Vjp`] is compiled once, and still for the instruction set of the machine.
+//! `Step` and `Vjp` is compiled once, and still for the instruction set of the machine.
 
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
