@@ -18,7 +18,7 @@ pub struct BenchArgs {
     /// In place of training: instructions of a control step of networks a to d on an emulated board.
     #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
     pub device: Option<String>,
-    /// With --device: in place of the logged steps, search so many states of each policy for the fewest and the most instructions.
+    /// With --device, in place of the logged steps, search so many states of each policy for the fewest and the most instructions.
     #[arg(
         long,
         value_name = "STATES",
