@@ -89,8 +89,6 @@ fn every_key_of_a_plant_file_is_documented() {
         ("initial.", "[initial]\nbogus = 1\n"),
         ("names.", "[names]\nbogus = 1\n"),
         ("units.", "[units]\nbogus = 1\n"),
-        ("jump.", "[dynamics]\n[[jump]]\nbogus = 1\n"),
-        ("recast.", "[dynamics]\n[recast]\nbogus = 1\n"),
     ] {
         hpo.write(
             "plant.toml",
