@@ -7,6 +7,7 @@ use policy_format::{Capacity, Policy};
 
 use crate::Fault;
 use crate::kernels::Native;
+use crate::signature::Trust;
 
 /// What this firmware has room for; a policy beyond it is refused.
 pub const CAPACITY: Capacity = Capacity {
@@ -39,12 +40,26 @@ impl<'p> Armed<'p> {
 ///
 /// `slot` is what was loaded, 16-aligned and whole: bytes behind the policy are a fault like missing ones.
 /// Weights are read in place for as long as the result lives. Order of the checks: subnormal arithmetic,
-/// empty slot, magic, format version, lengths, CRC-32, container, content against [`CAPACITY`],
+/// empty slot, magic, format version, lengths, CRC-32, container, signature ([`Trust::BUILT`]), content against [`CAPACITY`],
 /// `target_class`, golden vectors bit for bit. `scratch` is overwritten. Never panics.
 ///
 /// # Errors
 /// The [`Fault`] of the first check that fails.
 pub fn boot<'p>(
+    slot: &'p [u8],
+    target_class: u32,
+    scratch: &mut [f32; SCRATCH_LEN],
+) -> Result<Armed<'p>, Fault> {
+    boot_trusting(&Trust::BUILT, slot, target_class, scratch)
+}
+
+/// As [`boot()`], with an answer of one's own to who may say what runs. The signature is verified before anything in the
+/// sections is read.
+///
+/// # Errors
+/// As [`boot()`], and as [`Trust::check`].
+pub fn boot_trusting<'p>(
+    trust: &Trust<'_>,
     slot: &'p [u8],
     target_class: u32,
     scratch: &mut [f32; SCRATCH_LEN],
@@ -56,6 +71,7 @@ pub fn boot<'p>(
     if header.iter().all(|&b| b == 0) || header.iter().all(|&b| b == 0xFF) {
         return Err(Fault::EMPTY_SLOT);
     }
+    trust.check(slot)?;
     let policy = Policy::load(slot, &CAPACITY)?;
     if policy.target_class() != target_class {
         return Err(Fault::TARGET_CLASS);

@@ -65,6 +65,33 @@ faults! {
     0x0202 NON_FINITE_VALUE "NonFiniteValue";
     /// The measured state does not have the policy's length.
     0x0203 WRONG_LENGTH "WrongLength";
+    // 0x06xx: signatures and slots
+    /// The policy is not signed, and this firmware runs signed ones only.
+    0x0601 UNSIGNED "Unsigned";
+    /// The policy is signed with a key that this firmware does not hold.
+    0x0602 UNKNOWN_KEY "UnknownKey";
+    /// The signature does not belong to the policy's bytes.
+    0x0603 BAD_SIGNATURE "BadSignature";
+    /// The policy's anti-rollback counter is below the one of the policy confirmed last.
+    0x0604 ROLLBACK "Rollback";
+    /// The policy is longer than a slot.
+    0x0605 SLOT_TOO_SMALL "SlotTooSmall";
+    /// The region of flash does not hold two slots and two sectors of records.
+    0x0606 SLOT_LAYOUT "SlotLayout";
+    /// The flash did not erase, keep or give back what it was told to.
+    0x0607 FLASH_FAILED "FlashFailed";
+    /// Erasing stalls the core on this part, and the loop is armed.
+    0x0608 ARMED "Armed";
+    /// A policy is on trial: it is confirmed or reverted before another one is installed.
+    0x0609 ON_TRIAL "OnTrial";
+    /// Nothing is on trial.
+    0x060A NO_TRIAL "NoTrial";
+    /// Bytes of an installation are missing, too many or not in order.
+    0x060B INCOMPLETE "Incomplete";
+    /// The policy on trial was interrupted by a reset before it was confirmed.
+    0x060C TRIAL_INTERRUPTED "TrialInterrupted";
+    /// The policy on trial did not reach its good periods in time.
+    0x060D TRIAL_TOO_LONG "TrialTooLong";
     // 0x05xx: supervisor
     /// A state lies outside the policy's envelope.
     0x0501 OUT_OF_ENVELOPE "OutOfEnvelope";

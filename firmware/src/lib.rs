@@ -29,9 +29,11 @@ pub mod hal;
 pub mod kernels;
 pub mod link;
 pub mod serve;
+pub mod signature;
+pub mod slots;
 pub mod supervisor;
 
-pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot};
+pub use boot::{Armed, CAPACITY, SCRATCH_LEN, boot, boot_trusting};
 pub use budget::{Offer, boot_on};
 pub use control_loop::{ControlLoop, ResetCause};
 pub use controller::{Controller, ControllerState, Outcome, control_step};
@@ -39,4 +41,5 @@ pub use fault::Fault;
 pub use hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
 pub use link::{Instruments, Link, LinkClosed};
 pub use serve::{Memory, serve};
+pub use signature::{PublicKey, Trust};
 pub use supervisor::{Command, Observation};

@@ -91,8 +91,8 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// Writes the policy file `file` again with `needs` as its budget in place of the one it may have, and
-/// returns the new length. `out` as for [`crate::encode()`]; an `out` that is too small is told the length.
+/// Writes the policy file `file` again with `needs` as its budget in place of the one it may have and without the
+/// signature that it may have, which would not hold any longer, and returns the new length. `out` as for [`crate::encode()`]; an `out` that is too small is told the length.
 ///
 /// # Errors
 /// [`EncodeError::Invalid`] if `file` has no sound container or `needs` are no sound budget: 1 to
@@ -111,7 +111,7 @@ pub fn with_budget(file: &[u8], needs: &[Need], out: &mut [u8]) -> Result<usize,
     let budget: &[u8] = bytemuck::cast_slice(used.ok_or(too_many)?);
     Budget::decode::<FormatError>(budget)?;
 
-    let kept = |id: SectionId| id != SectionId::BUDGET;
+    let kept = |id: SectionId| id != SectionId::BUDGET && id != SectionId::SIGNATURE;
     let sections = raw.sections().filter(|section| kept(section.id)).count();
     let mut writer = ContainerWriter::new(out, raw.target_class(), sections + 1);
     let mut written = false;

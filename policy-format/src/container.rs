@@ -25,6 +25,14 @@ pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     crc.finish()
 }
 
+/// CRC-32 (ISO-HDLC) of bytes, the sum that policy files, frames and records use.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc32::new();
+    crc.extend(bytes);
+    crc.finish()
+}
+
 /// The little-endian word at `offset`, 0 beyond the end (callers have checked the length).
 fn word(bytes: &[u8], offset: usize) -> u32 {
     bytes
@@ -233,6 +241,11 @@ impl<'a> RawPolicy<'a> {
             }));
         }
         Ok(())
+    }
+
+    /// The whole file.
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The section table in file order.

@@ -444,4 +444,13 @@ format_errors! {
     105 RegionLimits;
     /// Section REGIONS, and a reader that was built without the feature `regions`.
     106 RegionsNotBuilt;
+    /// Section SIGNATURE does not end the file.
+    120 SignatureNotLast;
+    /// A signature scheme this reader does not know.
+    121 SignatureScheme {
+        /// Scheme found.
+        found: u32,
+    };
+    /// Bytes of section SIGNATURE that must be zero are not.
+    122 SignatureReserved;
 }

@@ -313,6 +313,14 @@ impl fmt::Display for FormatError {
                 f,
                 "section {section}: input scale {index} is not positive and normal, or padding that is not zero"
             ),
+            Self::SignatureNotLast => f.write_str("section SIGNATURE does not end the file"),
+            Self::SignatureScheme { found } => write!(
+                f,
+                "signature scheme is {found}; this reader knows scheme 1 (Ed25519)"
+            ),
+            Self::SignatureReserved => {
+                f.write_str("a reserved byte of section SIGNATURE is not zero")
+            }
         }
     }
 }

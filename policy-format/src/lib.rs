@@ -54,6 +54,7 @@ pub mod region;
 mod safety;
 mod safety_encode;
 mod section;
+mod signature;
 mod spec;
 mod validate;
 mod wire;
@@ -63,7 +64,7 @@ pub use arithmetic::{TANH_CLAMP, TANH_DENOMINATOR, TANH_MAX, TANH_NUMERATOR, nor
 pub use block::{Block, Blocks, padded_rows};
 pub use budget::{Budget, CoreClass, MAX_NEEDS, Need, with_budget};
 pub use constraint::{Constraints, ModeHistory, ModeRules};
-pub use container::{RawPolicy, Section, Sections, reseal};
+pub use container::{RawPolicy, Section, Sections, crc32, reseal};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;
 pub use encode_int8::{Int8BlockSpec, Int8NetworkSpec, encode_int8};
@@ -83,6 +84,10 @@ pub use region::{Region, Regions};
 pub use safety::{Envelope, FallbackKind, Limits, Safety, Supervision};
 pub use safety_encode::{encode_supervised, supervised_len};
 pub use section::SectionId;
+pub use signature::{
+    SIGNATURE_DOMAIN, SIGNATURE_LEN, SIGNED_MESSAGE_LEN, SignedParts, seal_signature,
+    with_signature,
+};
 pub use spec::{BlockSpec, ControlSpec, FallbackSpec, GainsSpec, PolicySpec};
 pub use writer::ContainerWriter;
 

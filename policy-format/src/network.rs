@@ -246,9 +246,10 @@ pub(crate) fn int8_network_len(inputs: usize, hidden: &[u16], outputs: usize, he
     total + Int8Block::words_of(outputs, columns, true) as u64 * heads as u64
 }
 
-/// The two halves of the buffers, without code for a panic that cannot be.
+/// Both halves of `buffers`, the second one longer if its length is odd. Not `split_at_mut`: where the compiler loses sight of the length, that is
+/// code for a panic on the device.
 #[inline(always)]
 pub(crate) fn halves(buffers: &mut [f32]) -> (&mut [f32], &mut [f32]) {
-    let half = buffers.len() / 2;
-    buffers.split_at_mut_checked(half).unwrap_or_default()
+    let middle = buffers.len() / 2;
+    buffers.split_at_mut_checked(middle).unwrap_or_default()
 }

@@ -46,6 +46,8 @@ impl SectionId {
     pub const REGIONS: Self = Self(50);
     /// What the policy needs of a core (not in every file).
     pub const BUDGET: Self = Self(40);
+    /// Who vouches for the file (optional; it ends the file).
+    pub const SIGNATURE: Self = Self(60);
 
     /// The name of the section in `docs/policy-format.md`, `"UNKNOWN"` for an id outside version 1.
     #[must_use]
@@ -70,6 +72,7 @@ impl SectionId {
             33 => "SUPERVISION",
             40 => "BUDGET",
             50 => "REGIONS",
+            60 => "SIGNATURE",
             _ => "UNKNOWN",
         }
     }
@@ -77,7 +80,7 @@ impl SectionId {
     /// Whether format version 1 defines this id.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40 | 50)
+        matches!(self.0, 1..=11 | 20 | 21 | 30..=33 | 40 | 50 | 60)
     }
 
     /// Whether version 1 asks for the critical flag on this id (meaningful for known ids).

@@ -45,9 +45,12 @@ fn streams() -> Vec<(String, Vec<u8>)> {
 
 /// The firmware for the class of the corpus, with all that the host's library has.
 fn elf() -> PathBuf {
-    let variant = Variant { regions: true };
+    let variant = Variant {
+        regions: true,
+        ..Variant::default()
+    };
     let progress = |line: &str| eprintln!("{line}");
-    let firmware = build_variant(the_board(), link::class(), variant, &progress);
+    let firmware = build_variant(the_board(), link::class(), &variant, &progress);
     firmware.unwrap().elf
 }
 

@@ -94,7 +94,14 @@ fn every_board_keeps_to_the_regions_of_a_recast_plant() {
     for board in emulated() {
         let firmware = firmware_with_regions(board);
         assert_no_panic_machinery(&firmware.elf);
-        let budget = Budget::of_variant(board, Variant { regions: true }).unwrap();
+        let budget = Budget::of_variant(
+            board,
+            &Variant {
+                regions: true,
+                ..Variant::default()
+            },
+        )
+        .unwrap();
         assert_eq!(budget.over_memory(&firmware.sizes), [], "{}", board.name);
         println!("{}: {:?}", board.name, firmware.sizes);
 

@@ -20,6 +20,8 @@ mod policy_files;
 mod report;
 #[path = "cli/robustness.rs"]
 mod robustness;
+#[path = "cli/signing.rs"]
+mod signing;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/training.rs"]

@@ -44,8 +44,11 @@ pub fn firmware_of(board: &Board) -> Firmware {
 
 /// The firmware of a board that also runs policies with regions.
 pub fn firmware_with_regions(board: &Board) -> Firmware {
-    let variant = Variant { regions: true };
-    build_variant(board, class(), variant, &|line| eprintln!("{line}")).unwrap()
+    let variant = Variant {
+        regions: true,
+        ..Variant::default()
+    };
+    build_variant(board, class(), &variant, &|line| eprintln!("{line}")).unwrap()
 }
 
 pub fn config(link: LinkKind) -> HilConfig {

@@ -18,7 +18,7 @@ pub struct BenchArgs {
     /// In place of training: instructions of a control step of networks a to d on an emulated board.
     #[arg(long, value_name = "BOARD", num_args = 0..=1, default_missing_value = "mps2-an386")]
     pub device: Option<String>,
-    /// With --device: in place of the logged steps, search so many states of each policy for the fewest and the most instructions.
+    /// With --device, in place of the logged steps, search so many states of each policy for the fewest and the most instructions.
     #[arg(
         long,
         value_name = "STATES",
@@ -27,7 +27,8 @@ pub struct BenchArgs {
     )]
     pub search: Option<std::num::NonZeroU32>,
     /// Only what has NAME in its name: peak, paper-64, paper-512, paper-512-critic-512, default; with --device a/f32, a/int8,
-    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections, switched-a/f32 to switched-c/int8-sections.
+    /// a/f32-sections to d/int8-sections, demo/f32, demo/f32-sections, switched-a/f32 to switched-c/int8-sections; verification: what
+    /// checking a signature takes at a boot.
     #[arg(
         long,
         value_name = "NAME",

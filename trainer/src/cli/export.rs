@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use firmware::signature::key_id;
 use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
@@ -13,9 +14,11 @@ use crate::device::image::{Image, ImageFormat};
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8_report::{Int8Report, int8_with_report};
+use crate::export::signing::{public_of, read_private, sign};
 use crate::plant::{PlantModel, load_plant};
 use crate::report::run::RunRecord;
 use crate::train::checkpoint::write_atomically;
+use crate::train::run::hex;
 
 /// Arithmetic of the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -41,6 +44,12 @@ pub struct ExportArgs {
     /// Seed of the visited states, of drawn initial states and of noise.
     #[arg(long, default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub seed: u64,
+    /// Sign the policy with this private key (`hpo keygen`).
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+    /// The anti-rollback counter to sign: a device refuses it below that of the policy it confirmed last.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "sign")]
+    pub security_counter: u32,
     /// The file to write [default: policy.hpo, of an image policy.bin, policy.hex or policy.uf2].
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -67,6 +76,8 @@ pub struct ExportReport {
     pub precision: Precision,
     /// Bytes of the policy.
     pub bytes: usize,
+    /// Id of the key that signed it; null without `--sign`.
+    pub key_id: Option<String>,
     /// The image that was written; null where the policy itself was.
     pub image: Option<ImageReport>,
     /// What 8 bits cost; null for f32.
@@ -94,6 +105,8 @@ pub struct ImageReport {
 /// For a folder without a valid policy, a policy without networks where int8 is asked for, and a file that cannot be
 /// written.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    // Before anything is measured: a key that cannot be used is found out at once.
+    let key = args.sign.as_deref().map(read_private).transpose()?;
     let policy = super::train::read_policy(&args.run)?;
     RawPolicy::parse(policy.bytes())
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
@@ -106,6 +119,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             let (policy, report) = int8_with_report(&plant, &policy, &states, args.seed)?;
             (policy, Some(report))
         }
+    };
+    let policy = match &key {
+        None => policy,
+        Some(key) => sign(&policy, key, args.security_counter)
+            .map_err(|error| Error::input(&args.run, "sections", error, "room for a signature"))?,
     };
     let (file, image) = match image(args, policy.bytes())? {
         Some((file, image)) => (file, Some(image)),
@@ -120,6 +138,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         output: output.display().to_string(),
         precision: args.precision,
         bytes: policy.bytes().len(),
+        key_id: key.map(|key| hex(&key_id(&public_of(&key)))),
         image,
         int8,
     };
@@ -138,6 +157,12 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             if image.firmware { " and firmware" } else { "" }
         ),
     }
+    if let Some(key) = &report.key_id {
+        println!(
+            "signed with key {key}, security counter {}",
+            args.security_counter
+        );
+    }
     if let Some(int8) = report.int8 {
         print(&int8);
     }
@@ -155,7 +180,7 @@ fn image(args: &ExportArgs, policy: &[u8]) -> Result<Option<(Vec<u8>, ImageRepor
     if args.firmware {
         let progress = super::output::show_progress;
         let variant = Variant::for_policy(admitted.policy.bytes());
-        let firmware = build_variant(board, admitted.target_class, variant, &progress)?;
+        let firmware = build_variant(board, admitted.target_class, &variant, &progress)?;
         image = image.with_firmware(&firmware.elf)?;
     }
     let file = image.encode(format)?;

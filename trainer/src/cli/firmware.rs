@@ -1,5 +1,7 @@
 //! `hpo firmware`: builds a board's firmware, or that of all boards, and shows its sizes.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -7,6 +9,7 @@ use crate::Result;
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
 use crate::device::build::{Firmware, Variant, build_variant};
+use crate::export::signing::read_public;
 
 /// Build a board's firmware and show its sizes.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +19,13 @@ pub struct FirmwareArgs {
     /// Target class (plant and actuator set) to build for.
     #[arg(long, default_value_t = 0, value_name = "ID")]
     pub target_class: u32,
+    /// File of a public key (`hpo keygen`): the firmware runs policies that one of the keys has signed, and no others. May be
+    /// given several times.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+    /// Two policy slots with trial, confirmation and revert; on real boards.
+    #[arg(long)]
+    pub slots: bool,
     /// Run policies whose control keeps to regions (of plants with jumps) as well; other firmware refuses them.
     #[arg(long)]
     pub regions: bool,
@@ -29,6 +39,8 @@ pub struct FirmwareArgs {
 struct Report {
     #[serde(flatten)]
     firmware: Firmware,
+    /// Of the flash, what verifying signatures takes: the difference to the same firmware without; null without keys.
+    signature_bytes: Option<i64>,
     budget: Budget,
     over_budget: Vec<Over>,
 }
@@ -40,16 +52,32 @@ struct All {
 }
 
 impl Report {
-    fn build(board: &Board, args: &FirmwareArgs) -> Result<Self> {
-        let variant = Variant {
-            regions: args.regions,
-        };
+    fn build(board: &Board, target_class: u32, variant: &Variant) -> Result<Self> {
         let budget = Budget::of_variant(board, variant)?;
-        let progress = &super::output::show_progress;
-        let firmware = build_variant(board, args.target_class, variant, progress)?;
-        let over_budget = budget.over_memory(&firmware.sizes);
+        let build = |variant: &Variant| {
+            build_variant(board, target_class, variant, &super::output::show_progress)
+        };
+        let signature_bytes = if variant.keys.is_empty() {
+            None
+        } else {
+            let without = Variant {
+                keys: Vec::new(),
+                ..variant.clone()
+            };
+            Some(build(&without)?.sizes.flash_bytes.cast_signed())
+        };
+        let firmware = build(variant)?;
+        let signature_bytes =
+            signature_bytes.map(|without| firmware.sizes.flash_bytes.cast_signed() - without);
+        // The budget is that of firmware without signatures and slots.
+        let over_budget = if variant.keys.is_empty() && !variant.slots {
+            budget.over_memory(&firmware.sizes)
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             firmware,
+            signature_bytes,
             budget,
             over_budget,
         })
@@ -66,11 +94,20 @@ impl Report {
 /// [`crate::Error::Usage`] for an unknown board, [`crate::Error::Negative`] for flash or RAM beyond the board's
 /// budget, else as [`build_variant`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
+    let variant = Variant {
+        keys: args
+            .keys
+            .iter()
+            .map(|path| read_public(path))
+            .collect::<Result<_>>()?,
+        slots: args.slots,
+        regions: args.regions,
+    };
     if args.board == "all" {
-        return all(args);
+        return all(args, &variant);
     }
     let board = board::find(&args.board)?;
-    let report = Report::build(board, args)?;
+    let report = Report::build(board, args.target_class, &variant)?;
     if args.json {
         super::output::print_json(&report)?;
         return report.verdict();
@@ -82,6 +119,9 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
         "flash   {} bytes of {}, without a policy",
         firmware.sizes.flash_bytes, budget.flash_bytes
     );
+    if let Some(signature) = report.signature_bytes {
+        println!("        {signature} bytes of that to verify signatures");
+    }
     println!(
         "RAM     {} bytes of {}, without the stack",
         firmware.sizes.ram_bytes, budget.ram_bytes
@@ -91,10 +131,10 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
 }
 
 /// Builds every board of the table.
-fn all(args: &FirmwareArgs) -> Result<()> {
+fn all(args: &FirmwareArgs, variant: &Variant) -> Result<()> {
     let boards = BOARDS
         .iter()
-        .map(|board| Report::build(board, args))
+        .map(|board| Report::build(board, args.target_class, variant))
         .collect::<Result<Vec<_>>>()?;
     if args.json {
         let all = All { boards };

@@ -45,6 +45,10 @@ pub struct InspectReport {
     pub sample_time_s: f32,
     /// Whether the file is signed.
     pub signed: bool,
+    /// Id of the key that signed it, by its own word (`hpo verify` checks it); null if it is not signed.
+    pub key_id: Option<String>,
+    /// Anti-rollback counter; null if it is not signed.
+    pub security_counter: Option<u32>,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Target class: plant and actuator set.
@@ -86,6 +90,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         .map(|s| (s.id.name().to_owned(), s.flags & 1 == 1, s.length))
         .collect();
     let version = raw.format_version();
+    let signature = raw.signature().map_err(invalid)?;
     let policy = raw.validate(&Capacity::FORMAT).map_err(invalid)?;
     let (mut control, mut scratch) = (
         vec![0.0; policy.control_dim()],
@@ -108,7 +113,9 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         format_version: version,
         policy_version: policy.policy_version(),
         sample_time_s: policy.sample_time_s(),
-        signed: false,
+        signed: signature.is_some(),
+        key_id: signature.map(|parts| hex(&parts.key_id())),
+        security_counter: signature.map(|parts| parts.security_counter()),
         sha256: hex(&Sha256::digest(buffer.bytes())),
         target_class: policy.target_class(),
         input: match policy.input_kind() {
@@ -136,6 +143,12 @@ fn print(report: &InspectReport, policy: &Policy<'_>) {
         report.format_version, report.bytes, report.policy_version
     );
     println!("sha256      {}", report.sha256);
+    match (&report.key_id, report.security_counter) {
+        (Some(key), Some(counter)) => {
+            println!("signature   by key {key}, security counter {counter}; not verified here");
+        }
+        _ => println!("signature   none"),
+    }
     println!("target      class {:#010x}", report.target_class);
     for record in policy.names().flatten() {
         if record.kind == policy_format::NameKind::Plant {

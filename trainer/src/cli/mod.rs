@@ -22,12 +22,14 @@ pub mod flash;
 pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
+pub mod keygen;
 mod output;
 pub mod plants;
 pub mod reference;
 pub mod report;
 pub mod setup;
 pub mod train;
+pub mod verify;
 
 /// Hybrid controllers from a plant description to a Cortex-M microcontroller.
 ///
@@ -66,6 +68,10 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Show what a policy file holds, and run its golden vectors.
     Inspect(inspect::InspectArgs),
+    /// Check a policy as a device does before it runs it: content, golden vectors, signature.
+    Verify(verify::VerifyArgs),
+    /// Make a key pair to sign policies with.
+    Keygen(keygen::KeygenArgs),
     /// Build a board's firmware and show its sizes.
     Firmware(firmware::FirmwareArgs),
     /// Run a policy on an emulated board, in closed loop, and compare every action with the host's.
@@ -105,6 +111,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Keygen(args) => keygen::run(args),
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
         Command::Flash(args) => flash::run(args),

@@ -50,7 +50,7 @@ impl Budget {
     ///
     /// # Errors
     /// As [`Budget::of`].
-    pub fn of_variant(board: &Board, variant: Variant) -> Result<Self> {
+    pub fn of_variant(board: &Board, variant: &Variant) -> Result<Self> {
         let mut budget = Self::of(board)?;
         if variant.regions {
             budget.flash_bytes += REGIONS_FLASH_BYTES;

@@ -8,13 +8,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use firmware::Offer;
+use firmware::{Offer, PublicKey};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 use policy_format::{RawPolicy, SectionId};
 use serde::Serialize;
 
 use super::board::Board;
 use super::setup::{CrossToolchain, lock_exclusively, set_up};
+use crate::train::run::hex;
 use crate::{Error, Result};
 
 /// A built firmware.
@@ -40,36 +41,59 @@ pub struct Sizes {
     pub ram_bytes: u64,
 }
 
-/// What a firmware is built to do beside running any policy without regions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a firmware is built to do beside running any policy without regions in its slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
     /// It runs policies whose control keeps to regions (section REGIONS) as well.
     pub regions: bool,
+    /// Public keys: it runs signed policies only. Empty: it runs any.
+    pub keys: Vec<PublicKey>,
+    /// Two slots with trial, confirmation and revert; on real boards only.
+    pub slots: bool,
 }
 
 impl Variant {
-    /// The least that runs the policy in `bytes`; the default one for bytes that are no policy.
+    /// The least that runs the policy in `bytes`, whoever signed it; the default one for bytes that are no policy.
     #[must_use]
     pub fn for_policy(bytes: &[u8]) -> Self {
         let has = |id| RawPolicy::parse(bytes).is_ok_and(|raw| raw.section(id).is_some());
         Self {
             regions: has(SectionId::REGIONS),
+            ..Self::default()
         }
     }
 
-    /// What chooses the features of the board's crate.
-    fn arguments(self, board: &Board) -> impl Iterator<Item = String> {
+    /// What chooses the features of the board's crate, whose default is `unsigned`.
+    fn arguments(&self, board: &Board) -> Vec<String> {
+        let signed = !self.keys.is_empty();
         let features = [
+            signed.then_some("signed"),
+            self.slots.then_some("slots"),
             self.regions.then_some("board-support/regions"),
             board.feature,
         ];
-        let named = features.into_iter().flatten();
-        named.map(|feature| format!("--features={feature}"))
+        let features = features
+            .into_iter()
+            .flatten()
+            .map(|feature| format!("--features={feature}"));
+        let without = signed.then(|| "--no-default-features".to_owned());
+        without.into_iter().chain(features).collect()
     }
 
     /// Tells the ELFs apart.
-    const fn suffix(self) -> &'static str {
-        if self.regions { "-regions" } else { "" }
+    fn suffix(&self) -> String {
+        let mut suffix = String::new();
+        if self.regions {
+            suffix += "-regions";
+        }
+        if let [first, ..] = self.keys.as_slice() {
+            let id = firmware::signature::key_id(first);
+            suffix += &format!("-signed-{}x{}", hex(&id), self.keys.len());
+        }
+        if self.slots {
+            suffix += "-slots";
+        }
+        suffix
     }
 }
 
@@ -82,7 +106,7 @@ pub fn build_firmware(
     target_class: u32,
     progress: &dyn Fn(&str),
 ) -> Result<Firmware> {
-    build_variant(board, target_class, Variant::default(), progress)
+    build_variant(board, target_class, &Variant::default(), progress)
 }
 
 /// Builds the firmware of `board` for `target_class`, after setting the tools up where needed.
@@ -95,14 +119,21 @@ pub fn build_firmware(
 pub fn build_variant(
     board: &Board,
     target_class: u32,
-    variant: Variant,
+    variant: &Variant,
     progress: &dyn Fn(&str),
 ) -> Result<Firmware> {
+    if variant.slots && board.emulator.is_some() {
+        return Err(Error::Usage(format!(
+            "--slots: found {}, an emulated board; allowed: a real one",
+            board.name
+        )));
+    }
     let toolchain = set_up(progress)?.toolchain;
     let root = project_root()?;
     let target_dir = target_dir(&root)?;
     let lock = lock_exclusively(&target_dir.join("lock"))?;
     progress(&format!("build {} for class {target_class}", board.name));
+    let keys: Vec<_> = variant.keys.iter().map(|key| hex(&key.0)).collect();
     let mut command = cargo(&toolchain, board.core.target(), &target_dir);
     let crate_folder = folder(&root, board);
     command
@@ -116,7 +147,8 @@ pub fn build_variant(
                 .then_some("--locked"),
         )
         .args(variant.arguments(board))
-        .env("HPO_TARGET_CLASS", target_class.to_string());
+        .env("HPO_TARGET_CLASS", target_class.to_string())
+        .env("HPO_PUBLIC_KEYS", keys.join(","));
     run(command)?;
     let built = target_dir
         .join(board.core.target())
@@ -142,7 +174,7 @@ pub fn build_variant(
 ///
 /// # Errors
 /// [`Error::Usage`] without the project's folder, [`Error::Io`] if its target folder cannot be made.
-pub fn firmware_path(board: &Board, target_class: u32, variant: Variant) -> Result<PathBuf> {
+pub fn firmware_path(board: &Board, target_class: u32, variant: &Variant) -> Result<PathBuf> {
     let folder = target_dir(&project_root()?)?;
     let suffix = variant.suffix();
     Ok(folder.join(format!("{}-{target_class}{suffix}.elf", board.name)))

@@ -198,10 +198,10 @@ pub fn run_hil(
     let variant = Variant::for_policy(policy);
     let elf = match &config.elf {
         Some(elf) => elf.clone(),
-        None => build_variant(config.board, config.target_class, variant, progress)?.elf,
+        None => build_variant(config.board, config.target_class, &variant, progress)?.elf,
     };
     let sizes = sizes_of(&elf)?;
-    let budget = Budget::of_variant(config.board, variant)?;
+    let budget = Budget::of_variant(config.board, &variant)?;
     let offer = offer_of(&elf, config.board)?;
     progress(&format!(
         "start {} over {}",

@@ -17,6 +17,7 @@ pub mod buffer;
 pub mod int8;
 pub mod int8_report;
 mod safety;
+pub mod signing;
 
 pub use buffer::PolicyBuffer;
 pub use safety::safety_of;

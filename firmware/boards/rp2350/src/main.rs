@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use board_support::real::{Hardware, serve_on};
+use board_support::real::Hardware;
 use board_support::{Memory, entry};
 use embassy_rp::clocks::ClockConfig;
 use embassy_rp::config::Config;
@@ -14,7 +14,14 @@ use embassy_time::Duration;
 use embedded_hal_nb::serial::Read;
 
 /// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
+#[cfg(not(feature = "slots"))]
 const WATCHDOG: Duration = Duration::from_millis(100);
+/// With slots it is longer than a sector takes to erase, 400 ms at most, while the core stands still.
+#[cfg(feature = "slots")]
+const WATCHDOG: Duration = Duration::from_millis(1_000);
+/// Bytes of the board's flash.
+#[cfg(feature = "slots")]
+const FLASH_SIZE: usize = 4 << 20;
 
 struct Rp2350 {
     receiver: UartRx<'static, Blocking>,
@@ -64,5 +71,12 @@ fn main() -> ! {
         transmitter,
         watchdog,
     };
-    serve_on(board, last_words, MEMORY)
+    #[cfg(feature = "slots")]
+    {
+        use embassy_rp::flash::{Blocking as Wait, Flash};
+        let flash = Flash::<_, Wait, FLASH_SIZE>::new_blocking(peripherals.FLASH);
+        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x1000_0000)
+    }
+    #[cfg(not(feature = "slots"))]
+    board_support::real::serve_on(board, last_words, MEMORY)
 }

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use board_support::real::{Hardware, serve_on};
+use board_support::real::Hardware;
 use board_support::{Memory, entry};
 use embassy_stm32::mode::Blocking;
 use embassy_stm32::pac::USART2;
@@ -15,7 +15,11 @@ use embassy_stm32::{Config, rcc};
 use embedded_hal_nb::serial::Read;
 
 /// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
+#[cfg(not(feature = "slots"))]
 const WATCHDOG_US: u32 = 100_000;
+/// With slots it is longer than a sector takes to erase, 2 s at most, while the core stands still.
+#[cfg(feature = "slots")]
+const WATCHDOG_US: u32 = 4_000_000;
 
 struct Stm32F4 {
     uart: Uart<'static, Blocking>,
@@ -83,5 +87,13 @@ fn main() -> ! {
         // The watchdog ends it; the default configuration is accepted at these clocks.
         loop {}
     };
-    serve_on(Stm32F4 { uart, watchdog }, last_words, MEMORY)
+    let board = Stm32F4 { uart, watchdog };
+    #[cfg(feature = "slots")]
+    {
+        use embassy_stm32::flash::Flash;
+        let flash = Flash::new_blocking(peripherals.FLASH);
+        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x0800_0000)
+    }
+    #[cfg(not(feature = "slots"))]
+    board_support::real::serve_on(board, last_words, MEMORY)
 }

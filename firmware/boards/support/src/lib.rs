@@ -21,6 +21,8 @@ pub mod slot;
 pub mod stack;
 #[cfg(feature = "qemu")]
 pub mod uart;
+#[cfg(all(feature = "slots", not(feature = "qemu")))]
+mod window;
 
 pub use cortex_m_rt::entry;
 #[cfg(feature = "qemu")]

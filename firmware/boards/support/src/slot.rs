@@ -45,3 +45,22 @@ pub fn stored() -> &'static [u8] {
         .map_or(HEADER_LEN, |bytes| u32::from_le_bytes(*bytes) as usize);
     slot.get(..total).unwrap_or(slot)
 }
+
+/// Address and length of the region.
+#[cfg(all(feature = "slots", not(feature = "qemu")))]
+pub fn region() -> (u32, u32) {
+    let (start, length) = place();
+    (start as u32, length as u32)
+}
+
+/// A piece of the region, empty if it does not lie inside.
+#[cfg(all(feature = "slots", not(feature = "qemu")))]
+pub fn piece(offset: u32, length: u32) -> &'static [u8] {
+    let (start, whole) = place();
+    // SAFETY: the region is mapped flash that belongs to no section of memory.x. A slot is written only while no policy runs
+    // from it, and a policy found in it lives no longer than until then: `firmware::slots` erases the slot that is not
+    // confirmed, and refuses to while a policy on trial runs from it.
+    let region = unsafe { core::slice::from_raw_parts(start, whole) };
+    let end = offset.saturating_add(length) as usize;
+    region.get(offset as usize..end).unwrap_or_default()
+}

@@ -8,6 +8,7 @@ mod cycles;
 pub mod networks;
 pub mod search;
 pub mod trace;
+mod verification;
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// `first-step`, and `network-cycles`, an estimate. Then `received` and `sent`: instructions of the link, per byte of the frames
 /// (COBS, CRC-32, the message itself, the calls of the semihosting link), of all steps together.
 ///
-/// Only what has `filter` in its name (`a/f32`, ..) is run. `progress` is told the name before.
+/// Only what has `filter` in its name (`a/f32`, ..) is run. With the filter `verification`, and on any emulated board, it is the instructions of
+/// verifying a signature at a boot. `progress` is told the name before.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown board, one without assembly kernels, or a filter that nothing has in its name;
@@ -46,6 +48,9 @@ pub fn device_bench(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Entry>> {
     let board = board::find(board_name)?;
+    if filter == "verification" {
+        return verification::verification(board, progress);
+    }
     let cases: Vec<Case> = NETWORKS
         .iter()
         .flat_map(Case::of)
@@ -71,7 +76,7 @@ pub fn device_bench(
 fn unknown_filter(filter: &str) -> Error {
     Error::Usage(format!(
         "--filter: found {filter}; allowed with --device: a part of a/f32, a/int8, a/f32-sections, .., d/int8-sections, \
-         demo/f32, demo/f32-sections, switched-a/f32, .., switched-c/int8-sections"
+         demo/f32, demo/f32-sections, switched-a/f32, .., switched-c/int8-sections; or verification"
     ))
 }
 

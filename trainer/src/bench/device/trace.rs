@@ -183,7 +183,7 @@ impl Count {
 }
 
 /// The address in a line such as `Trace 0: 0x7f5804000100 [00800408/00000400/00000110/ff000201] Reset`.
-fn address(line: &str) -> Option<u32> {
+pub(super) fn address(line: &str) -> Option<u32> {
     let inside = line.strip_prefix("Trace ")?.split_once('[')?.1;
     let pc = inside.split('/').nth(1)?;
     u32::from_str_radix(pc.get(pc.len().checked_sub(8)?..)?, 16).ok()

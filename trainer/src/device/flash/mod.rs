@@ -196,8 +196,8 @@ pub fn flash(config: &FlashConfig, progress: &dyn Fn(&str)) -> Result<FlashRepor
     );
     let elf = match (needs_elf, config.dry_run) {
         (false, _) => None,
-        (true, true) => Some(firmware_path(board, class, variant)?),
-        (true, false) => Some(build_variant(board, class, variant, progress)?.elf),
+        (true, true) => Some(firmware_path(board, class, &variant)?),
+        (true, false) => Some(build_variant(board, class, &variant, progress)?.elf),
     };
     match board.probe {
         Some(chip) => {

@@ -1,0 +1,169 @@
+//! The log of records in two sectors: appended to one of them until it is full, then the other one is erased and taken.
+
+use embedded_storage::nor_flash::NorFlash;
+
+use crate::Fault;
+
+use super::Region;
+use super::record::{RECORD_LEN, State, decode, encode};
+
+/// Places that a start leaves free in the sector in use, so that nothing is erased until the next one: a trial needs two, and a
+/// record that does not read back takes one more.
+const RESERVE: u32 = 8;
+/// Records that are tried, each in a place of its own, until one reads back.
+const ATTEMPTS: u32 = 4;
+
+/// Whether a sector may be erased to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erase {
+    /// If need be.
+    Allowed,
+    /// The loop may be armed.
+    Never,
+}
+
+/// Where the next record goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    sectors: [Region; 2],
+    /// The sector in use; `None` before the first record.
+    sector: Option<usize>,
+    /// The sector that holds the newest valid record, which is never erased.
+    holder: Option<usize>,
+    /// First place behind everything that was touched in the sector in use.
+    next: u32,
+    /// Greatest sequence number that a place in the sector in use may hold.
+    sequence: u32,
+}
+
+impl Log {
+    /// Reads both sectors; gives the state of the newest valid record, if there is one. A place that cannot be read is one
+    /// that was touched.
+    pub fn mount<F: NorFlash>(flash: &mut F, sectors: [Region; 2]) -> (Self, Option<State>) {
+        let mut log = Self {
+            sectors,
+            sector: None,
+            holder: None,
+            next: 0,
+            sequence: 0,
+        };
+        let mut newest: Option<(State, u32)> = None;
+        for (index, sector) in sectors.iter().enumerate() {
+            let mut best: Option<(State, u32, u32)> = None;
+            let mut touched = 0;
+            for place in 0..places(*sector) {
+                let mut bytes = [0; RECORD_LEN];
+                let readable = flash.read(offset(*sector, place), &mut bytes).is_ok();
+                if readable && bytes == [0xFF; RECORD_LEN] {
+                    continue;
+                }
+                touched = place + 1;
+                if let Some((state, sequence)) = decode(&bytes).filter(|_| readable)
+                    && best.is_none_or(|(_, least, _)| sequence > least)
+                {
+                    best = Some((state, sequence, place));
+                }
+            }
+            if let Some((state, sequence, place)) = best
+                && newest.is_none_or(|(_, least)| sequence > least)
+            {
+                newest = Some((state, sequence));
+                log.sector = Some(index);
+                log.holder = Some(index);
+                log.next = touched;
+                // Every place behind the newest record may have been meant for one more number. A torn record that becomes
+                // readable later must not have the number of another one.
+                log.sequence = sequence.saturating_add(2 * touched.saturating_sub(place + 1));
+            }
+        }
+        (log, newest.map(|(state, _)| state))
+    }
+
+    /// Whether there is no record yet.
+    pub const fn is_empty(&self) -> bool {
+        self.holder.is_none()
+    }
+
+    /// Appends a record and reads it back; a place that does not take it is left, and the next one tried.
+    ///
+    /// # Errors
+    /// [`Fault::FLASH_FAILED`] if no attempt succeeded, or a sector would have to be erased and may not.
+    pub fn append<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        state: State,
+        erase: Erase,
+    ) -> Result<(), Fault> {
+        for _ in 0..ATTEMPTS {
+            let sector = self.room(flash, erase)?;
+            let (record, sequence) =
+                encode(state, self.sequence.saturating_add(1)).ok_or(Fault::FLASH_FAILED)?;
+            let at = offset(sector, self.next);
+            self.next += 1;
+            self.sequence = sequence;
+            let written = flash.write(at, &record).is_ok();
+            let mut back = [0; RECORD_LEN];
+            if written && flash.read(at, &mut back).is_ok() && back == record {
+                self.holder = self.sector;
+                return Ok(());
+            }
+        }
+        Err(Fault::FLASH_FAILED)
+    }
+
+    /// Takes the other sector for the present state if fewer than [`RESERVE`] places are left in this one.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn reserve<F: NorFlash>(&mut self, flash: &mut F, state: State) -> Result<(), Fault> {
+        let Some(sector) = self.in_use() else {
+            return Ok(());
+        };
+        if self.next.saturating_add(RESERVE) <= places(sector) {
+            return Ok(());
+        }
+        self.next = places(sector);
+        self.append(flash, state, Erase::Allowed)
+    }
+
+    /// The sector for the next record, with a free place.
+    ///
+    /// The other sector is erased whatever it reads as: an erasure that the power cut short may leave words that read as erased
+    /// and do not take a record. Only older records are lost, because this is followed by a newer one or done again.
+    fn room<F: NorFlash>(&mut self, flash: &mut F, erase: Erase) -> Result<Region, Fault> {
+        if let Some(sector) = self.in_use()
+            && self.next < places(sector)
+        {
+            return Ok(sector);
+        }
+        if erase == Erase::Never {
+            return Err(Fault::FLASH_FAILED);
+        }
+        let index = match self.holder {
+            Some(0) => 1,
+            _ => 0,
+        };
+        let sector = *self.sectors.get(index).ok_or(Fault::SLOT_LAYOUT)?;
+        let end = sector.offset.saturating_add(sector.length);
+        flash
+            .erase(sector.offset, end)
+            .map_err(|_| Fault::FLASH_FAILED)?;
+        self.sector = Some(index);
+        self.next = 0;
+        Ok(sector)
+    }
+
+    fn in_use(&self) -> Option<Region> {
+        self.sectors.get(self.sector?).copied()
+    }
+}
+
+fn places(sector: Region) -> u32 {
+    sector.length / RECORD_LEN as u32
+}
+
+fn offset(sector: Region, place: u32) -> u32 {
+    sector
+        .offset
+        .saturating_add(place.saturating_mul(RECORD_LEN as u32))
+}
