@@ -3,10 +3,10 @@
 use core::hint::black_box;
 
 use policy_format::message::{MAX_CONTROL, MAX_STATE};
-use policy_format::{Capacity, Policy};
+use policy_format::{Capacity, DecideError, Policy};
 
 use crate::Fault;
-use crate::kernels::Native;
+use crate::kernels::Plan;
 use crate::signature::Trust;
 
 /// What this firmware has room for; a policy beyond it is refused.
@@ -26,6 +26,7 @@ pub const SCRATCH_LEN: usize = CAPACITY.scratch_len();
 #[derive(Debug)]
 pub struct Armed<'p> {
     policy: Policy<'p>,
+    plan: Plan<'p>,
 }
 
 impl<'p> Armed<'p> {
@@ -33,6 +34,12 @@ impl<'p> Armed<'p> {
     #[must_use]
     pub fn policy(&self) -> &Policy<'p> {
         &self.policy
+    }
+
+    /// Its run-time form.
+    #[inline(always)]
+    pub(crate) fn plan(&self) -> &Plan<'p> {
+        &self.plan
     }
 }
 
@@ -80,10 +87,17 @@ pub fn boot_trusting<'p>(
     let control = control
         .get_mut(..policy.control_dim())
         .ok_or(Fault::WRONG_LENGTH)?;
-    policy
-        .check_golden_with::<Native>(control, scratch)
-        .map_err(|_| Fault::GOLDEN_MISMATCH)?;
-    Ok(Armed { policy })
+    let plan = Plan::of(&policy).ok_or(Fault::WRONG_LENGTH)?;
+    let agrees = policy.golden_agrees(control, |state, control| {
+        if !plan.prepare(&policy, state, scratch) {
+            return Err(DecideError::NonFiniteInput);
+        }
+        plan.decide(&policy, state, control, scratch, None)
+    });
+    if !agrees {
+        return Err(Fault::GOLDEN_MISMATCH);
+    }
+    Ok(Armed { policy, plan })
 }
 
 /// Whether the least subnormal number survives a product and a sum on this core.

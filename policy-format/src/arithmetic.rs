@@ -55,12 +55,6 @@ pub fn tanh(x: f32) -> f32 {
 /// leave the range of binary32. A zero vector gives zeros and 0. `rho` is infinite where the norm itself is;
 /// callers refuse it. Inputs are finite.
 pub fn normalise(xi: &[f32], z: &mut [f32]) -> f32 {
-    normalise_with(libm::sqrtf, xi, z)
-}
-
-/// As [`normalise`], with a square root of the caller's, correctly rounded.
-#[inline(always)]
-pub(crate) fn normalise_with(square_root: impl Fn(f32) -> f32, xi: &[f32], z: &mut [f32]) -> f32 {
     let mut greatest = 0.0_f32;
     for &x in xi {
         let magnitude = x.abs();
@@ -82,7 +76,7 @@ pub(crate) fn normalise_with(square_root: impl Fn(f32) -> f32, xi: &[f32], z: &m
         *z = y;
         sum += y * y;
     }
-    let root = square_root(sum);
+    let root = libm::sqrtf(sum);
     let inverse = 1.0 / root;
     for z in z {
         *z *= inverse;

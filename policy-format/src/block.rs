@@ -17,9 +17,10 @@ pub(crate) const fn block_len(rows: usize, columns: usize) -> usize {
 /// A borrowed block of `rows` by `columns`, in the panel layout of the file.
 ///
 /// There is no way to make one in which `bias` has another length than [`padded_rows`] of `rows`, or `panels` another
-/// than that times `columns`: kernels that read through pointers rely on it.
+/// than that times `columns`, and [`Block::floats`] is the two, one behind the other: kernels that read through pointers rely on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
+    floats: &'a [f32],
     bias: &'a [f32],
     weights: &'a [f32],
     rows: usize,
@@ -35,9 +36,11 @@ impl<'a> Block<'a> {
         columns: usize,
     ) -> Option<(Self, &'a [f32])> {
         let padded = padded_rows(rows);
-        let (bias, rest) = floats.split_at_checked(padded)?;
-        let (weights, rest) = rest.split_at_checked(padded.checked_mul(columns)?)?;
+        let weights = padded.checked_mul(columns)?;
+        let (floats, rest) = floats.split_at_checked(padded.checked_add(weights)?)?;
+        let (bias, weights) = floats.split_at_checked(padded)?;
         let block = Self {
+            floats,
             bias,
             weights,
             rows,
@@ -56,6 +59,12 @@ impl<'a> Block<'a> {
     #[must_use]
     pub const fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// [`Block::bias`] and [`Block::panels`], one behind the other.
+    #[must_use]
+    pub const fn floats(&self) -> &'a [f32] {
+        self.floats
     }
 
     /// The bias, [`padded_rows`] floats.
@@ -252,9 +261,10 @@ impl<'a> Blocks<'a> {
     pub(crate) fn get(&self, index: usize) -> Option<Block<'a>> {
         // Beyond the last one this is beyond the floats, as `new` checked their number.
         let start = self.length.wrapping_mul(index);
-        let block = self.floats.get(start..start.wrapping_add(self.length))?;
-        let (bias, weights) = block.split_at_checked(self.padded)?;
+        let floats = self.floats.get(start..start.wrapping_add(self.length))?;
+        let (bias, weights) = floats.split_at_checked(self.padded)?;
         Some(Block {
+            floats,
             bias,
             weights,
             rows: self.rows,

@@ -175,11 +175,6 @@ impl ModeRules<'_> {
         factors: &[u16],
         logits: &[f32],
     ) -> Option<usize> {
-        if let ([_], Some(allowed)) = (factors, self.allowed_set(history)) {
-            // Without logits (a single choice without selector) a choice's logit is 0.
-            let logits = if logits.is_empty() { &[0.0] } else { logits };
-            return self.choose_in_set(allowed, history, choice_modes, logits);
-        }
         let mut best: Option<(usize, f32)> = None;
         for (choice, &mode) in choice_modes.iter().enumerate() {
             let logit = joint_logit(choice, factors, logits);
@@ -195,7 +190,8 @@ impl ModeRules<'_> {
 
     /// The modes that [`ModeRules::allows`], as bits, where there are at most 32 of them.
     #[inline(always)]
-    fn allowed_set(&self, history: ModeHistory) -> Option<u32> {
+    #[must_use]
+    pub fn allowed_set(&self, history: ModeHistory) -> Option<u32> {
         if self.dwell.len() > 32 {
             return None;
         }
@@ -206,34 +202,6 @@ impl ModeRules<'_> {
         // Bits in place of a branch: a mode that dwells takes as long as another.
         let dwells = u32::from(self.dwells(history)).wrapping_neg();
         Some((1 << (held % 32)) & dwells | free.unwrap_or(u32::MAX) & !dwells)
-    }
-
-    /// [`ModeRules::choose`] with one factor and the set of allowed modes: the usual case, in a quarter of the instructions.
-    #[inline(always)]
-    fn choose_in_set(
-        &self,
-        allowed: u32,
-        history: ModeHistory,
-        choice_modes: &[u16],
-        logits: &[f32],
-    ) -> Option<usize> {
-        // No mode is this one.
-        let held = history.mode().map_or(u32::MAX, u32::from);
-        let (mut best, mut greatest) = (None, f32::NEG_INFINITY);
-        // Without a branch: one history takes as long as another.
-        for (choice, (&mode, &logit)) in choice_modes.iter().zip(logits).enumerate() {
-            let preferred = logit + self.hysteresis;
-            let score = if u32::from(mode) == held {
-                preferred
-            } else {
-                logit
-            };
-            // Logits are finite: the first allowed one beats negative infinity.
-            let better = (allowed >> (mode % 32) & 1 == 1) & (score > greatest);
-            greatest = if better { score } else { greatest };
-            best = if better { Some(choice) } else { best };
-        }
-        best
     }
 }
 

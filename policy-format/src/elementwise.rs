@@ -1,5 +1,4 @@
-//! What a control step does with each value beside the blocks, value by value and bit for bit: the meaning of the methods of
-//! the same names in [`crate::Kernels`].
+//! What a control step does with each value beside the blocks, value by value and bit for bit.
 
 use crate::constraint::limit_rate;
 use crate::policy::Bounds;
@@ -9,7 +8,8 @@ const NOT_FINITE: u32 = 0x7f80_0000;
 
 /// Whether no value is NaN or infinite, in integers: without an FPU a product costs more than all of this.
 #[inline(always)]
-pub(crate) fn all_finite(values: &[f32]) -> bool {
+#[must_use]
+pub fn all_finite(values: &[f32]) -> bool {
     let finite = |v: &f32| v.to_bits() & NOT_FINITE != NOT_FINITE;
     values.iter().fold(true, |all, v| all & finite(v))
 }
@@ -36,10 +36,12 @@ pub(crate) fn greatest(values: &[f32]) -> Option<usize> {
     all_finite(values).then_some(index)
 }
 
-/// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held;
-/// `false`, and `control` as it was, if a value of `u` is not finite.
+/// Writes `u` to `control`, each value moved onto the bound it lies beyond, then to within `rate` of what `control` held
+/// ([`limit_rate`]); `false`, and `control` as it was, if a value of `u` is not finite. Everything else is finite and the slices have
+/// one length.
 #[inline(always)]
-pub(crate) fn admit(
+#[must_use]
+pub fn admit(
     u: &[f32],
     bounds: Option<Bounds<'_>>,
     rate: Option<&[f32]>,
@@ -63,9 +65,10 @@ pub(crate) fn admit(
     true
 }
 
-/// Whether every value lies between its bounds; NaN does not.
+/// Whether every value lies between its bounds; NaN does not. The slices have one length.
 #[inline(always)]
-pub(crate) fn inside(lower: &[f32], upper: &[f32], x: &[f32]) -> bool {
+#[must_use]
+pub fn inside(lower: &[f32], upper: &[f32], x: &[f32]) -> bool {
     let values = x.iter().zip(lower).zip(upper);
     values.fold(true, |all, ((&x, &lower), &upper)| {
         all & (lower <= x) & (x <= upper)

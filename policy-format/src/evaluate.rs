@@ -2,12 +2,11 @@
 
 use core::fmt;
 
-use crate::arithmetic::normalise_with;
+use crate::arithmetic::normalise;
 use crate::constraint::Constraints;
 #[cfg(doc)]
 use crate::constraint::ModeRules;
-use crate::elementwise::bounded;
-use crate::kernels::{Kernels, Portable};
+use crate::elementwise::{admit, all_finite, bounded, greatest, shift_and_scale};
 use crate::meta::InputKind;
 use crate::network::halves;
 use crate::policy::{Bounds, Policy};
@@ -65,21 +64,7 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<Decision, DecideError> {
-        self.decide_with::<Portable>(state, control, scratch)
-    }
-
-    /// As [`Policy::decide`], with the kernels `K`: the same bits, sooner.
-    ///
-    /// # Errors
-    /// As [`Policy::decide`].
-    #[inline(always)]
-    pub fn decide_with<K: Kernels>(
-        &self,
-        state: &[f32],
-        control: &mut [f32],
-        scratch: &mut [f32],
-    ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, None, None)
+        self.decide_constrained(state, control, scratch, None)
     }
 
     /// As [`Policy::decide`], but the choice is taken from the logits by `pick`: a simulation draws it from the
@@ -95,47 +80,31 @@ impl Policy<'_> {
         scratch: &mut [f32],
         pick: impl FnOnce(&[f32]) -> usize,
     ) -> Result<Decision, DecideError> {
-        self.decide_by_with::<Portable>(state, control, scratch, pick)
+        self.decide_constrained_by(state, control, scratch, None, pick)
     }
 
-    /// As [`Policy::decide_by`], with the kernels `K`.
-    ///
-    /// # Errors
-    /// As [`Policy::decide_by`].
-    #[inline(always)]
-    pub fn decide_by_with<K: Kernels>(
-        &self,
-        state: &[f32],
-        control: &mut [f32],
-        scratch: &mut [f32],
-        pick: impl FnOnce(&[f32]) -> usize,
-    ) -> Result<Decision, DecideError> {
-        self.decide_constrained_by_with::<K>(state, control, scratch, None, pick)
-    }
-
-    /// As [`Policy::decide_with`], with the choice that the mode rules allow ([`ModeRules::choose`]), and the control then limited
+    /// As [`Policy::decide`], with the choice that the mode rules allow ([`ModeRules::choose`]), and the control then limited
     /// to within the rate of what `control` held ([`crate::constraint::limit_rate`]). `None`: no constraint.
     ///
     /// # Errors
     /// As [`Policy::decide`]; [`DecideError::WrongLength`] also where the rules allow no choice, or for a rate that does not have m
     /// floats.
-    #[inline(always)]
-    pub fn decide_constrained_with<K: Kernels>(
+    pub fn decide_constrained(
         &self,
         state: &[f32],
         control: &mut [f32],
         scratch: &mut [f32],
         constraints: Option<&Constraints<'_>>,
     ) -> Result<Decision, DecideError> {
-        self.decide_dyn::<K>(state, control, scratch, constraints, None)
+        unpacked(self.decide_packed(state, control, scratch, constraints, None))
     }
 
-    /// [`Policy::decide_constrained_with`] with a choice as [`Policy::decide_by`] takes it: the mode rules are not looked at.
+    /// [`Policy::decide_constrained`] with a choice as [`Policy::decide_by`] takes it: the mode rules are not looked at.
     ///
     /// # Errors
     /// As [`Policy::decide_by`].
     #[inline(always)]
-    pub fn decide_constrained_by_with<K: Kernels>(
+    pub fn decide_constrained_by(
         &self,
         state: &[f32],
         control: &mut [f32],
@@ -145,24 +114,12 @@ impl Policy<'_> {
     ) -> Result<Decision, DecideError> {
         let mut pick = Some(pick);
         let mut once = |logits: &[f32]| pick.take().map_or(usize::MAX, |pick| pick(logits));
-        self.decide_dyn::<K>(state, control, scratch, constraints, Some(&mut once))
-    }
-
-    #[inline(always)]
-    fn decide_dyn<K: Kernels>(
-        &self,
-        state: &[f32],
-        control: &mut [f32],
-        scratch: &mut [f32],
-        constraints: Option<&Constraints<'_>>,
-        pick: Option<Pick<'_>>,
-    ) -> Result<Decision, DecideError> {
-        unpacked(self.decide_packed::<K>(state, control, scratch, constraints, pick))
+        unpacked(self.decide_packed(state, control, scratch, constraints, Some(&mut once)))
     }
 
     /// One copy in an image, for control step, golden vectors and mode rules; the result goes through two registers.
     #[inline(never)]
-    fn decide_packed<K: Kernels>(
+    fn decide_packed(
         &self,
         state: &[f32],
         control: &mut [f32],
@@ -172,7 +129,7 @@ impl Policy<'_> {
     ) -> u64 {
         let rate = constraints.and_then(|constraints| constraints.rate);
         let take = |logits: &[f32]| match (pick, constraints) {
-            (Some(pick), _) => K::all_finite(logits).then(|| pick(logits)),
+            (Some(pick), _) => all_finite(logits).then(|| pick(logits)),
             (
                 None,
                 Some(&Constraints {
@@ -180,19 +137,19 @@ impl Policy<'_> {
                     history,
                     ..
                 }),
-            ) => K::all_finite(logits).then(|| {
+            ) => all_finite(logits).then(|| {
                 let (modes, factors) = (self.choice_modes, self.factors());
                 let choice = rules.choose(history, modes, factors, logits);
                 choice.unwrap_or(usize::MAX)
             }),
-            _ => self.greatest_choice::<K>(logits),
+            _ => self.greatest_choice(logits),
         };
-        packed(self.evaluate::<K>(state, control, scratch, rate, take))
+        packed(self.evaluate(state, control, scratch, rate, take))
     }
 
     /// `pick` gives `None` for logits that are not finite.
     #[inline(always)]
-    fn evaluate<K: Kernels>(
+    fn evaluate(
         &self,
         state: &[f32],
         control: &mut [f32],
@@ -212,13 +169,13 @@ impl Policy<'_> {
         };
 
         // What is not finite stays so: the scale is positive, shift and scale are finite.
-        if !K::shift_and_scale(state, self.shift, self.scale, xi) {
+        if !shift_and_scale(state, self.shift, self.scale, xi) {
             return Err(NonFiniteInput);
         }
         let (xi, unit_norm) = (&*xi, self.input_kind() == InputKind::UnitNorm);
         let mut rho = 1.0;
         let z = if unit_norm {
-            if !self::unit_norm::<K>(xi, z, &mut rho) {
+            if !self::unit_norm(xi, z, &mut rho) {
                 return Err(NonFiniteInput);
             }
             &*z
@@ -226,7 +183,7 @@ impl Policy<'_> {
             xi
         };
 
-        let Some(logits) = self.logit_values::<K>(z, buffers) else {
+        let Some(logits) = self.logit_values(z, buffers) else {
             return Err(WrongLength);
         };
         let Some(choice) = pick(logits) else {
@@ -242,7 +199,7 @@ impl Policy<'_> {
             } else {
                 choice
             };
-            if !network.run::<K>(head, z, buffers) {
+            if !network.run(head, z, buffers) {
                 return Err(WrongLength);
             }
             if unit_norm {
@@ -255,12 +212,12 @@ impl Policy<'_> {
             };
             if self.control.is_some() {
                 let (u, a) = halves(buffers);
-                K::dense(&gain, xi, a);
+                gain.apply(xi, a);
                 for (u, &a) in u.iter_mut().zip(a.iter()).take(m) {
                     *u += a;
                 }
             } else {
-                K::dense(&gain, xi, buffers);
+                gain.apply(xi, buffers);
             }
         }
         let Some(u) = buffers.get_mut(..m) else {
@@ -268,11 +225,11 @@ impl Policy<'_> {
         };
         #[cfg(feature = "regions")]
         if let Some(regions) = &self.regions
-            && !keep_to::<K>(regions, choice, u)
+            && !keep_to(regions, choice, u)
         {
             return Err(NonFiniteValue);
         }
-        if !K::admit(u, self.bounds, rate, control) {
+        if !admit(u, self.bounds, rate, control) {
             return Err(NonFiniteValue);
         }
         Ok(Decision {
@@ -283,17 +240,17 @@ impl Policy<'_> {
 
     /// The logits for the network input `z`; none where C = 1 needs no selector. `None` if the buffers do not suffice.
     #[inline(always)]
-    fn logit_values<'s, K: Kernels>(&self, z: &[f32], buffers: &'s mut [f32]) -> Option<&'s [f32]> {
+    fn logit_values<'s>(&self, z: &[f32], buffers: &'s mut [f32]) -> Option<&'s [f32]> {
         match (&self.selector, &self.scores) {
             (None, None) => return Some(&[]),
-            (None, Some(scores)) => K::quadratic(scores, z, buffers),
+            (None, Some(scores)) => scores.apply_to_monomials(z, buffers),
             (Some(selector), scores) => {
-                if !selector.run::<K>(0, z, buffers) {
+                if !selector.run(0, z, buffers) {
                     return None;
                 }
                 if let Some(scores) = scores {
                     let (network, score) = halves(buffers);
-                    K::quadratic(scores, z, score);
+                    scores.apply_to_monomials(z, score);
                     let sums = network.iter_mut().zip(score.iter());
                     for (network, &score) in sums.take(self.logits()) {
                         *network += score;
@@ -307,17 +264,17 @@ impl Policy<'_> {
     /// Per factor the index of the greatest logit, as a mixed-radix number; 0 without logits. `None` if one of
     /// them is not finite.
     #[inline(always)]
-    fn greatest_choice<K: Kernels>(&self, logits: &[f32]) -> Option<usize> {
+    fn greatest_choice(&self, logits: &[f32]) -> Option<usize> {
         // One factor is the usual case; without logits the index is 0 too.
         if self.factors().len() == 1 {
-            return K::greatest(logits);
+            return greatest(logits);
         }
         let mut rest = logits;
         let mut choice: usize = 0;
         for &size in self.factors() {
             let size = usize::from(size);
             let (factor, behind) = rest.split_at_checked(size).unwrap_or((rest, &[]));
-            choice = choice.wrapping_mul(size).wrapping_add(K::greatest(factor)?);
+            choice = choice.wrapping_mul(size).wrapping_add(greatest(factor)?);
             rest = behind;
         }
         Some(choice)
@@ -330,16 +287,11 @@ impl Policy<'_> {
     /// the control is the constant of the file (as many values of it as `control` takes; a control
     /// longer than m is filled up with zeros).
     pub fn fallback(&self, state: &[f32], control: &mut [f32]) -> u16 {
-        self.fallback_with::<Portable>(state, control)
-    }
-
-    /// As [`Policy::fallback`], with the kernels `K`.
-    pub fn fallback_with<K: Kernels>(&self, state: &[f32], control: &mut [f32]) -> u16 {
         let law = &self.fallback;
         let fits = state.len() == self.state_dim() && control.len() == self.control_dim();
-        if fits && K::all_finite(state) {
+        if fits && all_finite(state) {
             law.gain.apply_rows(state, control);
-            if K::all_finite(control) {
+            if all_finite(control) {
                 #[cfg(feature = "regions")]
                 if let Some(regions) = &self.regions {
                     regions.apply(self.fallback_choice.into(), control);
@@ -389,8 +341,8 @@ fn unpacked(packed: u64) -> Result<Decision, DecideError> {
 
 /// Unit norm of `xi` to `z`, its length to `rho`; whether that is finite. Away from the step of policies without.
 #[inline(never)]
-fn unit_norm<K: Kernels>(xi: &[f32], z: &mut [f32], rho: &mut f32) -> bool {
-    *rho = normalise_with(K::sqrt, xi, z);
+fn unit_norm(xi: &[f32], z: &mut [f32], rho: &mut f32) -> bool {
+    *rho = normalise(xi, z);
     rho.is_finite()
 }
 
@@ -405,8 +357,8 @@ fn scale_back(u: &mut [f32], rho: &f32) {
 /// Moves `u` onto the regions of `choice`; whether it was finite (the map takes the infinite to an end).
 #[cfg(feature = "regions")]
 #[inline(never)]
-fn keep_to<K: Kernels>(regions: &Regions<'_>, choice: usize, u: &mut [f32]) -> bool {
-    let finite = K::all_finite(u);
+fn keep_to(regions: &Regions<'_>, choice: usize, u: &mut [f32]) -> bool {
+    let finite = all_finite(u);
     regions.apply(choice, u);
     finite
 }

@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use crate::evaluate::DecideError;
-use crate::kernels::{Kernels, Portable};
+use crate::evaluate::{DecideError, Decision};
 use crate::policy::Policy;
 
 /// Iterator over the golden vectors of a policy. Made by [`Policy::golden`].
@@ -143,21 +142,9 @@ impl Policy<'_> {
         control: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), GoldenError> {
-        self.check_golden_with::<Portable>(control, scratch)
-    }
-
-    /// As [`Policy::check_golden`], with the kernels `K`: what a device that uses them has to check.
-    ///
-    /// # Errors
-    /// As [`Policy::check_golden`].
-    pub fn check_golden_with<K: Kernels>(
-        &self,
-        control: &mut [f32],
-        scratch: &mut [f32],
-    ) -> Result<(), GoldenError> {
         for (index, vector) in self.golden().enumerate() {
             let decision = self
-                .decide_with::<K>(vector.state, control, scratch)
+                .decide(vector.state, control, scratch)
                 .map_err(|error| GoldenError::Decide { index, error })?;
             if u32::from(decision.choice) != vector.choice {
                 return Err(GoldenError::Choice {
@@ -178,5 +165,20 @@ impl Policy<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an evaluator of one's own gives choice and control of every golden vector bit for bit, as [`Policy::check_golden`]
+    /// asks of [`Policy::decide`]; it gets a state and `control`, m floats.
+    pub fn golden_agrees(
+        &self,
+        control: &mut [f32],
+        mut decide: impl FnMut(&[f32], &mut [f32]) -> Result<Decision, DecideError>,
+    ) -> bool {
+        self.golden().all(|vector| {
+            let decided = decide(vector.state, control);
+            let choice = decided.is_ok_and(|d| u32::from(d.choice) == vector.choice);
+            let mut values = control.iter().zip(vector.control);
+            choice && values.all(|(found, expected)| found.to_bits() == expected.to_bits())
+        })
     }
 }

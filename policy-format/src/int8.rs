@@ -215,7 +215,7 @@ impl<'a> Int8Block<'a> {
     /// The sums of the rows of one panel over the packed activations `x`.
     #[inline]
     fn sums(&self, panel: &[u32], x: &[u32]) -> [i32; 4] {
-        let mut sums = match panel {
+        let sums = match panel {
             &[a, ab, c, cd, ..] => {
                 let (a, c) = (a as i32, c as i32);
                 let odd = |pair: u32, even: i32| (pair as i32).wrapping_sub(even) >> 8;
@@ -225,17 +225,21 @@ impl<'a> Int8Block<'a> {
         };
         let groups = panel.get(4..).unwrap_or_default().as_chunks::<2>().0;
         let columns = x.iter().take(int8_words(self.columns));
+        // Written out: compiled for size, loops over the lanes and rows would take three times the instructions.
+        let [mut a, mut b, mut c, mut d] = sums;
+        let mut add = |ab: i16, cd: i16, x: i16| {
+            let x = i32::from(x);
+            let ((even, odd), (even2, odd2)) = (split(ab), split(cd));
+            a = a.wrapping_add(even * x);
+            b = b.wrapping_add(odd * x);
+            c = c.wrapping_add(even2 * x);
+            d = d.wrapping_add(odd2 * x);
+        };
         for (&[ab, cd], &x) in groups.iter().zip(columns) {
-            for shift in [0, 16] {
-                let x = i32::from((x >> shift) as i16);
-                let (a, b) = split((ab >> shift) as i16);
-                let (c, d) = split((cd >> shift) as i16);
-                for (sum, w) in sums.iter_mut().zip([a, b, c, d]) {
-                    *sum = sum.wrapping_add(w * x);
-                }
-            }
+            add(ab as i16, cd as i16, x as i16);
+            add((ab >> 16) as i16, (cd >> 16) as i16, (x >> 16) as i16);
         }
-        sums
+        [a, b, c, d]
     }
 
     /// The whole panels, one after the other. Not `chunks_exact`, whose iterator divides by the length: code for a panic on

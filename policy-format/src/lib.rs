@@ -44,7 +44,6 @@ mod error_text;
 mod evaluate;
 mod golden;
 mod int8;
-mod kernels;
 pub mod message;
 mod meta;
 mod names;
@@ -65,6 +64,7 @@ pub use block::{Block, Blocks, padded_rows};
 pub use budget::{Budget, CoreClass, MAX_NEEDS, Need, with_budget};
 pub use constraint::{Constraints, ModeHistory, ModeRules};
 pub use container::{RawPolicy, Section, Sections, crc32, reseal};
+pub use elementwise::{admit, all_finite, inside};
 pub use encode::{encode, encoded_len};
 pub use encode_error::EncodeError;
 pub use encode_int8::{Int8BlockSpec, Int8NetworkSpec, encode_int8};
@@ -75,10 +75,9 @@ pub use int8::{
     INT8_ACTIVATION_MAX, INT8_ACTIVATION_MIN, INT8_MULTIPLIER_MAX, INT8_MULTIPLIER_UNIT,
     INT8_SUM_MAX, INT8_TANH, Int8Block, Int8Row, int8_input, int8_tanh, int8_words,
 };
-pub use kernels::{Kernels, Portable};
 pub use meta::{Capacity, InputKind, MAX_FACTORS, MAX_HIDDEN_LAYERS};
 pub use names::{MAX_NAME_BYTES, NameError, NameKind, NameRecord, Names};
-pub use network::FloatNetwork;
+pub use network::{FloatNetwork, Int8Network, Network};
 pub use policy::{Bounds, FallbackLaw, Policy, Precision};
 pub use region::{Region, Regions};
 pub use safety::{Envelope, FallbackKind, Limits, Safety, Supervision};

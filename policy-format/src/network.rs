@@ -1,13 +1,15 @@
 //! The two kinds of network a policy may hold.
 
 use crate::block::{Block, Blocks, block_len, padded_rows};
-use crate::int8::{Int8Block, int8_words};
-use crate::kernels::Kernels;
+use crate::int8::{Int8Block, int8_input, int8_words};
+use crate::arithmetic::tanh;
 
 /// A network in binary32 or in 8 bits.
 #[derive(Clone, Debug)]
-pub(crate) enum Network<'a> {
+pub enum Network<'a> {
+    /// In binary32.
     Float(FloatNetwork<'a>),
+    /// In 8 bits.
     Int8(Int8Network<'a>),
 }
 
@@ -24,11 +26,11 @@ pub struct FloatNetwork<'a> {
     width: usize,
 }
 
-/// The same in 8 bits, and the scales of its inputs.
+/// The same in 8 bits, and the scales of its inputs. Its layers follow each other too.
 #[derive(Clone, Debug)]
-pub(crate) struct Int8Network<'a> {
-    pub input_scale: &'a [f32],
-    pub hidden: heapless::Vec<Int8Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
+pub struct Int8Network<'a> {
+    pub(crate) input_scale: &'a [f32],
+    pub(crate) hidden: heapless::Vec<Int8Block<'a>, { crate::MAX_HIDDEN_LAYERS }, u8>,
     heads: &'a [u32],
     outputs: usize,
     columns: usize,
@@ -61,10 +63,10 @@ impl<'a> Network<'a> {
     /// Runs the hidden layers and output block `head` on `input`, with the two halves of `buffers`; the outputs are at the front of
     /// the first. `false` if there is no such block or the buffers do not suffice.
     #[inline]
-    pub(crate) fn run<K: Kernels>(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
+    pub(crate) fn run(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
         match self {
-            Self::Float(network) => K::network(network, head, input, buffers),
-            Self::Int8(network) => network.run::<K>(head, input, buffers),
+            Self::Float(network) => network.run(head, input, buffers),
+            Self::Int8(network) => network.run(head, input, buffers),
         }
     }
 }
@@ -125,14 +127,7 @@ impl<'a> FloatNetwork<'a> {
         self.width
     }
 
-    /// The meaning of [`Kernels::network`].
-    #[inline(always)]
-    pub(crate) fn apply<K: Kernels + ?Sized>(
-        &self,
-        head: usize,
-        input: &[f32],
-        buffers: &mut [f32],
-    ) -> bool {
+    fn run(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
         let Some(output) = self.heads.get(head) else {
             return false;
         };
@@ -146,20 +141,32 @@ impl<'a> FloatNetwork<'a> {
         }
         let mut layers = self.hidden.iter();
         let Some(layer) = layers.next() else {
-            K::dense(&output, input, current);
+            output.apply(input, current);
             return true;
         };
-        K::dense_tanh(layer, input, current);
+        dense_tanh(layer, input, current);
         for layer in layers {
-            K::dense_tanh(layer, current, next);
+            dense_tanh(layer, current, next);
             core::mem::swap(&mut current, &mut next);
         }
-        K::dense(&output, current, next);
+        output.apply(current, next);
         true
     }
 }
 
 impl<'a> Int8Network<'a> {
+    /// Scales of the inputs, with zeros behind them up to a multiple of four.
+    #[must_use]
+    pub const fn input_scale(&self) -> &'a [f32] {
+        self.input_scale
+    }
+
+    /// Hidden layers.
+    #[must_use]
+    pub fn hidden(&self) -> &[Int8Block<'a>] {
+        &self.hidden
+    }
+
     /// As [`FloatNetwork::new`], with the scales of the inputs in front.
     pub(crate) fn new(
         words: &'a [u32],
@@ -187,16 +194,22 @@ impl<'a> Int8Network<'a> {
         })
     }
 
-    #[inline(always)]
-    pub(crate) fn head(&self, head: usize) -> Option<Int8Block<'a>> {
+    /// The words of all output blocks, one behind the other.
+    #[must_use]
+    pub const fn heads(&self) -> &'a [u32] {
+        self.heads
+    }
+
+    /// Output block `head`, `None` beyond the last one.
+    #[must_use]
+    pub fn head(&self, head: usize) -> Option<Int8Block<'a>> {
         let length = Int8Block::words_of(self.outputs, self.columns, true);
         let words = self.heads.get(length.checked_mul(head)?..)?;
         let (block, _) = Int8Block::take(words, self.outputs, self.columns, true)?;
         Some(block)
     }
 
-    #[inline(always)]
-    fn run<K: Kernels>(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
+    fn run(&self, head: usize, input: &[f32], buffers: &mut [f32]) -> bool {
         let Some(output) = self.head(head) else {
             return false;
         };
@@ -205,13 +218,34 @@ impl<'a> Int8Network<'a> {
         if self.hidden.len().is_multiple_of(2) {
             core::mem::swap(&mut current, &mut next);
         }
-        K::int8_input(input, self.input_scale, words_mut(current));
+        quantise(input, self.input_scale, words_mut(current));
         for layer in &self.hidden {
-            K::int8_hidden(layer, words(current), words_mut(next));
+            layer.apply_hidden(words(current), words_mut(next));
             core::mem::swap(&mut current, &mut next);
         }
-        K::int8_output(&output, words(current), next);
+        output.apply_output(words(current), next);
         true
+    }
+}
+
+/// A hidden layer: the block, then [`tanh`] of every row.
+fn dense_tanh(block: &Block<'_>, x: &[f32], y: &mut [f32]) {
+    block.apply(x, y);
+    for y in y.iter_mut().take(block.rows()) {
+        *y = tanh(*y);
+    }
+}
+
+/// Quantises an input for an 8-bit network ([`int8_input`]) and packs it two to a word, padded with zeros to a
+/// multiple of four activations. `x` is used as far as it goes.
+fn quantise(z: &[f32], scale: &[f32], x: &mut [u32]) {
+    let mut inputs = z
+        .iter()
+        .zip(scale)
+        .map(|(&z, &scale)| u32::from(int8_input(z, scale) as u16));
+    for x in x.iter_mut().take(int8_words(z.len())) {
+        let low = inputs.next().unwrap_or_default();
+        *x = low | (inputs.next().unwrap_or_default() << 16);
     }
 }
 

@@ -231,6 +231,24 @@ impl<'a> Policy<'a> {
         }
     }
 
+    /// The selector network, `None` without it.
+    #[must_use]
+    pub const fn selector_network(&self) -> Option<&Network<'a>> {
+        self.selector.as_ref()
+    }
+
+    /// The control network, `None` without it.
+    #[must_use]
+    pub const fn control_network(&self) -> Option<&Network<'a>> {
+        self.control.as_ref()
+    }
+
+    /// The gain blocks, m rows by n columns, one per choice; `None` without gains.
+    #[must_use]
+    pub const fn gains(&self) -> Option<&Blocks<'a>> {
+        self.gains.as_ref()
+    }
+
     /// The blocks of the selector network in 8 bits, in order; none with another or without a network.
     pub fn selector_int8_blocks(&self) -> impl Iterator<Item = Int8Block<'a>> + '_ {
         self.selector.iter().flat_map(Network::int8_blocks)

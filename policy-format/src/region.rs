@@ -144,7 +144,7 @@ impl<'a> Regions<'a> {
     // One copy for the control step and the fallback law.
     #[cfg(feature = "regions")]
     #[inline(never)]
-    pub(crate) fn apply(&self, choice: usize, control: &mut [f32]) {
+    pub fn apply(&self, choice: usize, control: &mut [f32]) {
         let first = choice.wrapping_mul(control.len());
         for (i, u) in control.iter_mut().enumerate() {
             if let Some(region) = self.get(first.wrapping_add(i)) {

@@ -125,25 +125,25 @@ fn kernels_on_the_device_give_the_bits_of_the_reference_evaluator() {
     }
 }
 
-/// Cases and the most instructions that their control step takes without all kernels: `250 + 15 n + 25 m` where it is reached, else
-/// what is reached (docs/benchmarks.md).
+/// Cases and the most instructions that their control step takes without all kernels: what is reached, with a little room
+/// (docs/benchmarks.md). Without sections it is within `250 + 15 n + 25 m` but for c, whose 68 logits have no term in it.
 const STEP_LIMITS: [(&str, f64); 16] = [
-    ("a/f32", 495.0),
-    ("b/f32", 1270.0),
-    ("c/f32", 976.0),
-    ("d/f32", 670.0),
-    ("demo/f32", 570.0),
-    ("a/f32-sections", 960.0),
-    ("b/f32-sections", 1800.0),
-    ("c/f32-sections", 2860.0),
-    ("d/f32-sections", 1130.0),
-    ("demo/f32-sections", 1340.0),
-    ("switched-a/f32", 525.0),
-    ("switched-b/f32", 600.0),
-    ("switched-c/f32", 890.0),
-    ("switched-a/f32-sections", 850.0),
-    ("switched-b/f32-sections", 1100.0),
-    ("switched-c/f32-sections", 1500.0),
+    ("a/f32", 330.0),
+    ("b/f32", 710.0),
+    ("c/f32", 970.0),
+    ("d/f32", 420.0),
+    ("demo/f32", 550.0),
+    ("a/f32-sections", 610.0),
+    ("b/f32-sections", 1440.0),
+    ("c/f32-sections", 1990.0),
+    ("d/f32-sections", 790.0),
+    ("demo/f32-sections", 970.0),
+    ("switched-a/f32", 345.0),
+    ("switched-b/f32", 450.0),
+    ("switched-c/f32", 620.0),
+    ("switched-a/f32-sections", 515.0),
+    ("switched-b/f32-sections", 730.0),
+    ("switched-c/f32-sections", 1110.0),
 ];
 
 /// States per policy in the two searches below; `hpo bench --device --search` takes as many as wanted.
@@ -170,8 +170,7 @@ fn searched(board: &str, filter: &str) -> Vec<(String, f64, f64, Option<f64>)> {
 
 #[test]
 fn with_an_fpu_no_state_takes_longer_than_another() {
-    // M33 and M55 run 8-bit networks in portable code, which varies by a little.
-    for (board, filter, cases) in [("mps2-an386", "", 30), ("mps2-an505", "f32", 16)] {
+    for (board, filter, cases) in [("mps2-an386", "", 30), ("mps2-an505", "", 30)] {
         let found = searched(board, filter);
         assert_eq!(found.len(), cases, "{board}");
         for (case, least, most, bound) in found {
@@ -187,7 +186,7 @@ fn with_an_fpu_no_state_takes_longer_than_another() {
 #[test]
 fn without_an_fpu_no_state_takes_longer_than_the_bound() {
     for board in ["microbit", "mps2-an385"] {
-        for filter in ["d/f32", "demo/f32"] {
+        for filter in ["d/f32", "demo/f32", "d/int8"] {
             for (case, least, most, bound) in searched(board, filter) {
                 let bound = bound.unwrap();
                 // A bound that nothing comes near would say nothing.
@@ -225,11 +224,19 @@ fn networks_stay_within_their_instructions() {
             assert_eq!(of("spread"), 0.0, "{network} {precision}");
         }
     }
-    // The control step around the network: every finite state takes the same number, whatever the mode rules' history.
+    // The control step around the network: every finite state takes the same number, whatever the mode rules' history, and what is
+    // around a network does not depend on its precision.
     for (case, limit) in STEP_LIMITS {
         let of = |what: &str| figure(&format!("{case}/{what}"));
         assert!(of("overhead") <= limit, "{case}: {}", of("overhead"));
         assert_eq!(of("step-spread"), 0.0, "{case}");
+        if !case.contains("sections") && case != "c/f32" {
+            assert!(of("overhead") <= of("limit"), "{case}: {}", of("overhead"));
+        }
+        if !case.contains("demo") {
+            let int8 = figure(&format!("{}/overhead", case.replace("f32", "int8")));
+            assert_eq!(int8, of("overhead"), "{case}");
+        }
     }
     assert!(trainer::bench::device::device_bench("mps2-an386", "e/f16", &mut |_| {}).is_err());
 }

@@ -1,12 +1,10 @@
-@ Quadratic forms and the square root in binary32 for ARMv7E-M and ARMv8-M mainline with a single-precision FPU.
+@ Quadratic forms in binary32 for ARMv7E-M and ARMv8-M mainline with a single-precision FPU.
 @
 @ The arithmetic of the policy format: sums start at the bias; the columns are the products z_i * z_j with
 @ i <= j in the order (0,0), (0,1)..(0,n-1), (1,1)..; every product and sum is rounded separately.
 @
 @   void hpo_quadratic_f32(const float *bias, const float *weights, const float *z, float *y,
 @                          size_t inputs, size_t padded_rows)
-@
-@   float hpo_sqrt_f32(float x)
 @
 @ `z` holds `inputs` floats, at least 1; `y` and `bias` `padded_rows` (a multiple of 4), `weights`
 @ inputs * (inputs + 1) / 2 times as many. All are aligned to 4 bytes and `y` overlaps none of the others.
@@ -124,17 +122,6 @@ hpo_quadratic_f32:
 9:  vpop {s16-s26}
     pop {r4-r8, pc}
     .size hpo_quadratic_f32, . - hpo_quadratic_f32
-
-    .section .text.hpo_sqrt_f32, "ax", %progbits
-    .p2align 2
-    .thumb
-    .global hpo_sqrt_f32
-    .type hpo_sqrt_f32, %function
-    .thumb_func
-hpo_sqrt_f32:
-    vsqrt.f32 s0, s0
-    bx lr
-    .size hpo_sqrt_f32, . - hpo_sqrt_f32
 
     .purgem hpo_add8
     .purgem hpo_add4

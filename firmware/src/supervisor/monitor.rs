@@ -1,9 +1,10 @@
 //! What is wrong with a measurement: lengths, values, times.
 
-use policy_format::{Kernels, Policy, Supervision};
+use policy_format::{Policy, Supervision, inside};
 
+use crate::boot::{Armed, SCRATCH_LEN};
 use crate::fault::Fault;
-use crate::kernels::Native;
+use crate::kernels::{all_finite, hash};
 
 /// A measured or estimated state with its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,10 +80,44 @@ impl Monitor {
         }
     }
 
+    /// The usual case of [`Monitor::check`] while the policy acts, in one pass over the state, which stands shifted and scaled in `scratch`
+    /// then: whether it lies in the training distribution. `None`, and nothing changed, if any check does not pass: which one it is
+    /// [`Monitor::check`] finds out.
+    #[inline(always)]
+    pub(super) fn pass(
+        &mut self,
+        armed: &Armed<'_>,
+        observation: &Observation<'_>,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Option<bool> {
+        let policy = armed.policy();
+        let supervision = policy.safety().supervision.as_ref();
+        if observation.fault.is_some() {
+            return None;
+        }
+        if let Some(times) = observation.times {
+            self.timely(supervision.unwrap_or(&Supervision::NONE), times)
+                .ok()?;
+        }
+        let seen = armed.plan().observe(policy, observation.state, scratch)?;
+        if let Some(supervision) = supervision
+            && supervision.frozen_after > 0
+        {
+            let repeated = self.repeated_with(seen.hash);
+            if repeated.1 >= supervision.frozen_after {
+                return None;
+            }
+            self.repeated = repeated;
+        }
+        if observation.times.is_some() {
+            self.times = observation.times;
+        }
+        Some(seen.typical)
+    }
+
     /// Checks one observation: length, finite values, timestamps, envelope, frozen sensor, in this order. Gives whether the
     /// state lies in the training distribution. Where `policy_acts` and there is no envelope, finite values are left to the policy,
     /// which checks them with the same fault.
-    #[inline(always)]
     pub(super) fn check(
         &mut self,
         policy: &Policy<'_>,
@@ -99,7 +134,11 @@ impl Monitor {
             return Err(fault);
         }
         let timely = match observation.times {
-            Some(times) => self.timely(supervision.unwrap_or(&Supervision::NONE), times),
+            Some(times) => {
+                let timely = self.timely(supervision.unwrap_or(&Supervision::NONE), times);
+                self.times = Some(times);
+                timely
+            }
             None => Ok(()),
         };
         if state.len() != policy.state_dim() {
@@ -111,16 +150,16 @@ impl Monitor {
         let typical = match &policy.safety().envelope {
             Some(envelope) => {
                 // Both, so that one period takes as long as another.
-                let inside = Native::inside(envelope.lower, envelope.upper, state);
+                let within = inside(envelope.lower, envelope.upper, state);
                 let (lower, upper) = (envelope.typical_lower, envelope.typical_upper);
-                let typical = Native::inside(lower, upper, state);
+                let typical = inside(lower, upper, state);
                 // NaN and infinities are outside any envelope.
-                if !inside {
+                if !within {
                     return Err(first_of(state, Fault::OUT_OF_ENVELOPE));
                 }
                 typical
             }
-            None if policy_acts || Native::all_finite(state) => true,
+            None if policy_acts || all_finite(state) => true,
             None => return Err(Fault::NON_FINITE_INPUT),
         };
         if let Some(supervision) = supervision
@@ -131,9 +170,10 @@ impl Monitor {
         Ok(typical)
     }
 
-    /// Times against those of the last observation, which they replace whatever they are.
-    fn timely(&mut self, supervision: &Supervision, times: Times) -> Result<(), Fault> {
-        let last = self.times.replace(times);
+    /// Times against those of the last observation.
+    #[inline(never)]
+    fn timely(&self, supervision: &Supervision, times: Times) -> Result<(), Fault> {
+        let last = self.times;
         if times.measured > times.now {
             return Err(Fault::FUTURE_MEASUREMENT);
         }
@@ -158,33 +198,27 @@ impl Monitor {
 
     /// Counts states in a row with the same bits, by a hash of 32 bits: a sensor that lives has noise in its last bits.
     fn moving(&mut self, frozen_after: u32, state: &[f32]) -> Result<(), Fault> {
-        let mix = |hash: u32, value: f32| (hash ^ value.to_bits()).wrapping_mul(0x9E37_79B1);
-        let (fours, rest) = state.as_chunks::<4>();
-        let mut hash = 0x811C_9DC5_u32;
-        for &[a, b, c, d] in fours {
-            hash = mix(mix(mix(mix(hash, a), b), c), d);
-        }
-        for &value in rest {
-            hash = mix(hash, value);
-        }
-        let (last, count) = self.repeated;
-        let count = if hash == last && count > 0 {
-            count.saturating_add(1)
-        } else {
-            1
-        };
-        self.repeated = (hash, count);
-        if count >= frozen_after {
+        self.repeated = self.repeated_with(hash(state));
+        if self.repeated.1 >= frozen_after {
             return Err(Fault::SENSOR_FROZEN);
         }
         Ok(())
+    }
+
+    /// The count with a state of this hash.
+    #[inline(always)]
+    fn repeated_with(&self, hash: u32) -> (u32, u32) {
+        let (last, count) = self.repeated;
+        let again = (hash == last) & (count > 0);
+        (hash, if again { count.saturating_add(1) } else { 1 })
     }
 }
 
 /// The fault of a state that is not finite, which comes first, else `fault`.
 #[cold]
+#[inline(never)]
 fn first_of(state: &[f32], fault: Fault) -> Fault {
-    if Native::all_finite(state) {
+    if all_finite(state) {
         fault
     } else {
         Fault::NON_FINITE_INPUT

@@ -25,6 +25,7 @@ pub enum Phase {
 
 impl Phase {
     /// The phase after a fault: locked if it is lasting or the policy knows no return, else fallback.
+    #[inline(never)]
     #[must_use]
     pub fn tripped(self, fault: Fault, recover_after: u32) -> Self {
         match self {

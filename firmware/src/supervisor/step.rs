@@ -2,17 +2,17 @@
 
 use policy_format::constraint::joint_logit;
 use policy_format::{
-    Constraints, DecideError, Decision, FallbackKind, Kernels, ModeHistory, ModeRules, Policy,
+    Constraints, DecideError, Decision, FallbackKind, ModeHistory, ModeRules, Policy,
 };
 
 use super::command::Command;
 use super::monitor::Observation;
 use super::phase::Phase;
 use super::state::SupervisorState;
-use crate::boot::SCRATCH_LEN;
+use crate::boot::{Armed, SCRATCH_LEN};
 use crate::controller::Controller;
 use crate::fault::Fault;
-use crate::kernels::Native;
+use crate::kernels::admit;
 
 /// The logits of a step with the mode rules they stand under.
 #[derive(Clone, Copy, Debug)]
@@ -47,16 +47,80 @@ pub fn step<'s>(
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Command<'s> {
-    let measured = observation.state();
-    supervise(
-        controller,
-        state,
-        observation,
-        scratch,
-        |policy, _, control, constraints, scratch| {
-            policy.decide_constrained_with::<Native>(measured, control, scratch, constraints)
+    let Ok(armed) = controller else {
+        return state.last(controller);
+    };
+    let (policy, plan) = (armed.policy(), armed.plan());
+    begin(policy, state);
+    // Nearly every period passes at first sight; anything else is looked at once more, check by check.
+    let first = if state.phase == Phase::Policy {
+        state.monitor.pass(armed, observation, scratch)
+    } else {
+        None
+    };
+    let typical = match first {
+        Some(typical) => typical,
+        None => match look_closely(armed, state, observation, scratch) {
+            Closer::Acts { typical } => typical,
+            Closer::Falls { typical } => {
+                return fall_back(armed, state, observation, scratch, typical);
+            }
         },
-    )
+    };
+    // Boot admits no policy beyond CAPACITY.
+    let Some(control) = state.control.get_mut(..policy.control_dim()) else {
+        return Command::safe(Some(Fault::WRONG_LENGTH));
+    };
+    let history = Some(&state.history);
+    match plan.decide(policy, observation.state(), control, scratch, history) {
+        Ok(decision) => act(policy, state, decision, typical),
+        Err(error) => {
+            refuse(armed, state, error);
+            fall_back(armed, state, observation, scratch, typical)
+        }
+    }
+}
+
+/// Who acts in this period, and whether the state lies in the training distribution.
+enum Closer {
+    /// The policy, on the state that stands in the scratch.
+    Acts { typical: bool },
+    /// The fallback law.
+    Falls { typical: bool },
+}
+
+/// The checks of [`step`] one by one, for an observation that does not pass at first sight.
+#[cold]
+#[inline(never)]
+fn look_closely(
+    armed: &Armed<'_>,
+    state: &mut SupervisorState,
+    observation: &Observation<'_>,
+    scratch: &mut [f32; SCRATCH_LEN],
+) -> Closer {
+    let closer = watch(armed, state, observation);
+    if let Closer::Acts { typical } = closer
+        && !armed.plan().prepare(armed.policy(), observation.state(), scratch)
+    {
+        refuse(armed, state, DecideError::NonFiniteInput);
+        return Closer::Falls { typical };
+    }
+    closer
+}
+
+/// The monitors' checks and what follows from them.
+fn watch(armed: &Armed<'_>, state: &mut SupervisorState, observation: &Observation<'_>) -> Closer {
+    let policy = armed.policy();
+    let supervision = policy.safety().supervision.as_ref();
+    let acts = state.phase == Phase::Policy;
+    let check = state.monitor.check(policy, supervision, observation, acts);
+    let typical = check.unwrap_or(false);
+    state.phase = state.phase.observed(check.map(|_| ()), recover_after(armed));
+    if state.phase == Phase::Policy {
+        Closer::Acts { typical }
+    } else {
+        Closer::Falls { typical }
+    }
 }
 
 /// As [`step`], but the choice is taken by `pick`: a simulation draws it from the selector's distribution. A choice that does
@@ -68,116 +132,115 @@ pub fn step_by<'s>(
     scratch: &mut [f32; SCRATCH_LEN],
     pick: impl FnOnce(&Selection<'_>) -> usize,
 ) -> Command<'s> {
-    let measured = observation.state();
-    supervise(
-        controller,
-        state,
-        observation,
-        scratch,
-        |policy, history, control, constraints, scratch| {
-            policy.decide_constrained_by_with::<Native>(
-                measured,
-                control,
-                scratch,
-                constraints,
-                |logits| {
-                    pick(&Selection {
-                        policy,
-                        rules: policy.safety().mode_rules.as_ref(),
-                        history,
-                        logits,
-                    })
-                },
-            )
-        },
-    )
-}
-
-/// Everything around the policy's decision, which `decide` makes: finite, inside the bounds, within the rate limits.
-#[inline(always)]
-fn supervise<'s>(
-    controller: &Controller<'_>,
-    state: &'s mut SupervisorState,
-    observation: &Observation<'_>,
-    scratch: &mut [f32; SCRATCH_LEN],
-    decide: impl FnOnce(
-        &Policy<'_>,
-        ModeHistory,
-        &mut [f32],
-        Option<&Constraints<'_>>,
-        &mut [f32; SCRATCH_LEN],
-    ) -> Result<Decision, DecideError>,
-) -> Command<'s> {
     let Ok(armed) = controller else {
         return state.last(controller);
     };
-    let policy = armed.policy();
-    let safety = policy.safety();
-    let supervision = safety.supervision.as_ref();
-    let recover_after = || supervision.map_or(0, |supervision| supervision.recover_after);
-    // Boot admits no policy beyond CAPACITY.
+    let (policy, measured) = (armed.policy(), observation.state());
+    begin(policy, state);
+    let typical = match watch(armed, state, observation) {
+        Closer::Acts { typical } => typical,
+        Closer::Falls { typical } => {
+            return fall_back(armed, state, observation, scratch, typical);
+        }
+    };
     let Some(control) = state.control.get_mut(..policy.control_dim()) else {
         return Command::safe(Some(Fault::WRONG_LENGTH));
     };
-    let rate = match &safety.limits {
-        Some(limits) => {
-            if state.history.mode().is_none() {
-                // Both have m floats; a copy of whole slices would hold code for a panic if they had not.
-                for (control, &start) in control.iter_mut().zip(limits.start) {
-                    *control = start;
-                }
-            }
-            Some(limits.rate)
-        }
-        None => None,
+    let (safety, history) = (policy.safety(), state.history);
+    let rules = safety.mode_rules.as_ref();
+    let constraints = Constraints {
+        rules,
+        history,
+        rate: safety.limits.as_ref().map(|limits| limits.rate),
     };
-
-    let policy_acts = state.phase == Phase::Policy;
-    let check = state
-        .monitor
-        .check(policy, supervision, observation, policy_acts);
-    let typical = check.unwrap_or(false);
-    let policy_acts = if policy_acts && check.is_ok() {
-        true
-    } else {
-        let check = check.map(|_| ());
-        state.phase = state.phase.observed(check, recover_after());
-        state.phase == Phase::Policy
+    let pick = |logits: &[f32]| {
+        pick(&Selection {
+            policy,
+            rules,
+            history,
+            logits,
+        })
     };
-    if policy_acts {
-        let (history, rules) = (state.history, safety.mode_rules.as_ref());
-        let decision = if rules.is_none() && rate.is_none() {
-            decide(policy, history, control, None, scratch)
-        } else {
-            let constraints = Constraints {
-                rules,
-                history,
-                rate,
-            };
-            decide(policy, history, control, Some(&constraints), scratch)
-        };
-        match decision {
-            Ok(Decision { choice, mode }) => {
-                state.history = history.then(mode);
-                (state.choice, state.typical) = (choice, typical);
-                return Command {
-                    control,
-                    choice,
-                    mode,
-                    fault: None,
-                    typical,
-                };
-            }
-            Err(error) => {
-                state.phase = state.phase.tripped(error.into(), recover_after());
-            }
+    match policy.decide_constrained_by(measured, control, scratch, Some(&constraints), pick) {
+        Ok(decision) => act(policy, state, decision, typical),
+        Err(error) => {
+            refuse(armed, state, error);
+            fall_back(armed, state, observation, scratch, typical)
         }
     }
+}
+
+/// Before the first period of an episode the rate limits have their own start.
+#[inline(always)]
+fn begin(policy: &Policy<'_>, state: &mut SupervisorState) {
+    if let Some(limits) = &policy.safety().limits
+        && state.history.mode().is_none()
+    {
+        start_from(limits.start, state);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn start_from(start: &[f32], state: &mut SupervisorState) {
+    // A copy of whole slices would hold code for a panic if their lengths differed.
+    for (control, &start) in state.control.iter_mut().zip(start) {
+        *control = start;
+    }
+}
+
+/// The policy acts: `state` holds its control.
+#[inline(always)]
+fn act<'s>(
+    policy: &Policy<'_>,
+    state: &'s mut SupervisorState,
+    decision: Decision,
+    typical: bool,
+) -> Command<'s> {
+    let Decision { choice, mode } = decision;
+    state.history = state.history.then(mode);
+    (state.choice, state.typical) = (choice, typical);
+    Command {
+        control: state.control.get(..policy.control_dim()).unwrap_or_default(),
+        choice,
+        mode,
+        fault: None,
+        typical,
+    }
+}
+
+/// The policy's own arithmetic refused the state.
+#[cold]
+#[inline(never)]
+fn refuse(armed: &Armed<'_>, state: &mut SupervisorState, error: DecideError) {
+    state.phase = state.phase.tripped(error.into(), recover_after(armed));
+}
+
+fn recover_after(armed: &Armed<'_>) -> u32 {
+    let supervision = armed.policy().safety().supervision.as_ref();
+    supervision.map_or(0, |supervision| supervision.recover_after)
+}
+
+/// The fallback law acts: its control within the rate limits.
+#[inline(never)]
+fn fall_back<'s>(
+    armed: &Armed<'_>,
+    state: &'s mut SupervisorState,
+    observation: &Observation<'_>,
+    scratch: &mut [f32; SCRATCH_LEN],
+    typical: bool,
+) -> Command<'s> {
+    let policy = armed.policy();
+    let safety = policy.safety();
+    let Some(control) = state.control.get_mut(..policy.control_dim()) else {
+        return Command::safe(Some(Fault::WRONG_LENGTH));
+    };
     let wanted = scratch.get_mut(..control.len()).unwrap_or_default();
-    let kind = supervision.map_or(FallbackKind::Gain, |supervision| supervision.fallback);
-    let mode = fall_back(policy, kind, state.history, observation, control, wanted);
+    let kind = safety.supervision.map_or(FallbackKind::Gain, |s| s.fallback);
+    let mode = wanted_control(policy, kind, state.history, observation, control, wanted);
+    let rate = safety.limits.as_ref().map(|limits| limits.rate);
     // What the fallback law wants is finite.
-    let _: bool = Native::admit(wanted, None, rate, control);
+    let _: bool = admit(wanted, rate, control);
     state.history = state.history.then(mode);
     (state.choice, state.typical) = (0, typical);
     Command {
@@ -190,8 +253,7 @@ fn supervise<'s>(
 }
 
 /// The fallback law's control, to `wanted`; its mode.
-#[inline(never)]
-fn fall_back(
+fn wanted_control(
     policy: &Policy<'_>,
     kind: FallbackKind,
     history: ModeHistory,
@@ -206,10 +268,10 @@ fn fall_back(
             }
             mode
         }
-        (FallbackKind::Gain, _) => policy.fallback_with::<Native>(observation.state(), wanted),
+        (FallbackKind::Gain, _) => policy.fallback(observation.state(), wanted),
         // A state without length has no gain that fits: the constant.
         (FallbackKind::Hold | FallbackKind::Constant, _) => {
-            policy.fallback_with::<Native>(&[], wanted)
+            policy.fallback(&[], wanted)
         }
     }
 }

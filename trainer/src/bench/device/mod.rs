@@ -127,11 +127,6 @@ impl Case {
             Ok(float)
         }
     }
-
-    /// Kernel calls of its network; in 8 bits the quantisation of the input is one more.
-    const fn calls(&self) -> usize {
-        self.shape.calls() + self.int8 as usize
-    }
 }
 
 /// Bytes of a step's two frames.
@@ -232,7 +227,7 @@ fn run(
 
 /// The figures of one case; the first kernel calls of a step are the network.
 fn figures(name: &str, case: &Case, steps: &[Step]) -> Result<Vec<Entry>> {
-    let calls = case.calls();
+    let calls = case.shape.calls();
     let sum = |counts: &[Count], of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     let wholes = steps.iter().map(|step| step.whole.instructions);
     let greatest = wholes.max().unwrap_or_default();

@@ -117,15 +117,13 @@ impl NetworkShape {
         }
     }
 
-    /// Kernel calls of the network part in binary32: layers, or scores and gain.
+    /// Kernel calls of the network part: one a network, or scores and gain.
     #[must_use]
     pub const fn calls(&self) -> usize {
-        if self.is_quadratic() {
+        if self.is_quadratic() || self.laws > 0 {
             2
-        } else if self.laws > 0 {
-            2 * (self.hidden.len() + 1)
         } else {
-            self.hidden.len() + 1
+            1
         }
     }
 

@@ -69,7 +69,7 @@ impl Code {
         let steps = addresses(&|name| name.ends_with(STEP));
         let receivers = addresses(&|name| name.ends_with(RECEIVE));
         let kernels = addresses(&|name| {
-            ["hpo_dense", "hpo_quadratic", "hpo_int8"]
+            ["hpo_network", "hpo_quadratic"]
                 .iter()
                 .any(|kernel| name.starts_with(kernel))
         });

@@ -1,23 +1,26 @@
-@ Dense layers in binary32 for ARMv7E-M and ARMv8-M mainline with a single-precision FPU.
+@ Networks in binary32 for ARMv7E-M and ARMv8-M mainline with a single-precision FPU.
 @
 @ The arithmetic is that of the policy format: accumulators start at the bias, columns ascend, product and
 @ sum are rounded separately, tanh is the clamped rational of degree 9/8. Eight rows are accumulated together,
 @ weights are read once from front to back, and the number of instructions depends on the shape alone.
 @
-@   void hpo_dense_f32     (const float *bias, const float *weights, const float *x, float *y,
-@   void hpo_dense_tanh_f32 size_t columns, size_t padded_rows)
+@   void hpo_network_f32(const struct network *network, size_t head, const float *x, float *buffers)
 @
-@ `x` holds `columns` floats; `y`, `bias` `padded_rows` (a multiple of 4), `weights` columns * padded_rows.
-@ All are aligned to 4 bytes and `y` overlaps none of the others. With columns or padded_rows 0 nothing is added.
+@ `network` is `network.rs`'s `Network`: a header of six words, of which this reads the first three (number of layers, at least 1; bytes
+@ from `buffers` to the first result, and to the second one; every other result comes to the first place), then eight words a layer:
+@ bias, bytes from one head's bias to the next one's (0: the layer has no heads), padded rows (a multiple of 4), bytes of the columns in
+@ eights, columns, and three of `hpo_routes_f32`: what follows the sums of a panel, what follows its columns in eights, where it begins.
+@ The weights follow the bias: columns * padded rows. `x` holds the first layer's columns, each place the padded rows that come to
+@ it; `x` and the places do not overlap. All are aligned to 4 bytes.
 @
 @ Registers: r0 bias, r1 weights, r3 y (all moving), r4 moving x, r5 panels of eight left, r6 end of the columns in
 @ eights, r7 columns, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then products, s24-s31 inputs.
-@ Stack: +0 x, +4 what follows the sums, +8 what follows the columns in eights, +12 where a panel begins;
-@ +120 padded rows.
+@ Stack: +0 x, +4 what follows the sums, +8 what follows the columns in eights, +12 where a panel begins, +16 padded rows, +20 layer,
+@ +24 layers left, +28 head, +32 y, +36 next y.
 
     .syntax unified
     .fpu fpv4-sp-d16
-    .section .text.hpo_dense_f32, "ax", %progbits
+    .section .text.hpo_network_f32, "ax", %progbits
     .p2align 2
     .thumb
 
@@ -224,40 +227,41 @@
     .word 0x3f800001                                                 @ tanh beyond the clamp
     .word 0x42a20000                                                 @ 81
 
-    .global hpo_dense_f32
-    .type hpo_dense_f32, %function
-    .thumb_func
-hpo_dense_f32:
-    push {r4-r11, lr}
-    adr.w r9, .Lhpo_linear + 1
-    b 1f
+    .global hpo_routes_f32
+hpo_routes_f32:
+    .word .Lhpo_tanh + 1, .Lhpo_linear + 1          @ behind the sums
+    .word .Lhpo_tail + 1, .Lhpo_tail_below_four + 1 @ behind the eights: four columns and more, fewer
+    .word .Lhpo_sixteen + 1, .Lhpo_eight + 1        @ the beginning: an even number of eights, an odd one
 
-    .global hpo_dense_tanh_f32
-    .type hpo_dense_tanh_f32, %function
+    .global hpo_network_f32
+    .type hpo_network_f32, %function
     .thumb_func
-hpo_dense_tanh_f32:
+hpo_network_f32:
     push {r4-r11, lr}
-    adr.w r9, .Lhpo_tanh + 1
-1:  vpush {s16-s31}
-    ldrd r7, r5, [sp, #100]
+    vpush {s16-s31}
+    sub sp, #40
     adr.w lr, .Lhpo_constants
     ldr r12, [lr, #44]
-    lsls r8, r7, #29            @ carry: the eights are odd; not zero: columns beyond them
-    mov r10, r9
-    it ne
-    adrne.w r10, .Lhpo_tail + 1
-    adr.w r11, .Lhpo_sixteen + 1
-    it cs
-    adrcs.w r11, .Lhpo_eight + 1
-    bic r6, r7, #7
-    cmp r7, #8
-    bhs 2f
-    mov r11, r10
-    cmp r7, #4
-    it lo
-    adrlo.w r11, .Lhpo_tail_below_four + 1
-2:  add r6, r2, r6, lsl #2
-    push {r2, r9-r11}
+    ldmia r0, {r4, r5, r6}
+    adds r0, #24
+    adds r5, r5, r3
+    adds r6, r6, r3
+    strd r0, r4, [sp, #20]
+    strd r1, r5, [sp, #28]
+    str r6, [sp, #36]
+    mov r3, r5
+
+@ A layer from r2 to r3.
+.Lhpo_layer:
+    ldr r8, [sp, #20]
+    ldr r4, [sp, #28]
+    ldmia r8!, {r0, r1, r5, r6, r7, r9, r10, r11}
+    str r8, [sp, #20]
+    mla r0, r4, r1, r0
+    add r1, r0, r5, lsl #2
+    adds r6, r6, r2
+    stmia sp, {r2, r9-r11}
+    str r5, [sp, #16]
     lsrs r5, r5, #3
     beq.w .Lhpo_last
 
@@ -301,7 +305,7 @@ hpo_dense_tanh_f32:
 @ After the panels of eight (r5 is 0) the one of four, if there is one; after that (r5 is -1) the end.
 .Lhpo_last:
     bmi.w 9f
-    ldr r8, [sp, #120]
+    ldr r8, [sp, #16]
     lsls r8, r8, #29
     bpl.w 9f
     vldmia r0!, {s4-s7}
@@ -334,10 +338,19 @@ hpo_dense_tanh_f32:
     vstmia r3, {s12-s15}
     b.w .Lhpo_tanh_second
 6:  vstmia r3!, {s4-s7}
-9:  add sp, #16
+
+@ To the next layer, if there is one: from y to the other place.
+9:  ldr r8, [sp, #24]
+    subs r8, #1
+    beq 1f
+    str r8, [sp, #24]
+    ldrd r2, r3, [sp, #32]
+    strd r3, r2, [sp, #32]
+    b.w .Lhpo_layer
+1:  add sp, #40
     vpop {s16-s31}
     pop {r4-r11, pc}
-    .size hpo_dense_f32, . - hpo_dense_f32
+    .size hpo_network_f32, . - hpo_network_f32
 
     .purgem hpo_column8
     .purgem hpo_two_columns
