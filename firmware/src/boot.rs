@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use policy_format::message::{MAX_CONTROL, MAX_STATE};
-use policy_format::{Capacity, DecideError, Policy};
+use policy_format::{Capacity, DecideError, ErrorCode, Policy};
 
 use crate::Fault;
 use crate::kernels::Plan;
@@ -71,6 +71,34 @@ pub fn boot_trusting<'p>(
     target_class: u32,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Result<Armed<'p>, Fault> {
+    let mut booted = Err(Fault::EMPTY_SLOT);
+    boot_in(&mut booted, trust, slot, target_class, scratch);
+    booted
+}
+
+/// [`boot_trusting`] where its result is to be: a policy with its plan is too large to be moved about on a small stack.
+#[inline(never)]
+pub(crate) fn boot_in<'p>(
+    place: &mut Result<Armed<'p>, Fault>,
+    trust: &Trust<'_>,
+    slot: &'p [u8],
+    target_class: u32,
+    scratch: &mut [f32; SCRATCH_LEN],
+) {
+    if let Err(fault) = look_at(trust, slot) {
+        *place = Err(fault);
+        return;
+    }
+    load_in(place, slot);
+    if let Ok(armed) = place
+        && let Err(fault) = armed.arm(target_class, scratch)
+    {
+        *place = Err(fault);
+    }
+}
+
+/// What is checked before anything in the sections is read.
+fn look_at(trust: &Trust<'_>, slot: &[u8]) -> Result<(), Fault> {
     if !keeps_subnormals() {
         return Err(Fault::FLUSH_TO_ZERO);
     }
@@ -78,26 +106,53 @@ pub fn boot_trusting<'p>(
     if header.iter().all(|&b| b == 0) || header.iter().all(|&b| b == 0xFF) {
         return Err(Fault::EMPTY_SLOT);
     }
-    trust.check(slot)?;
-    let policy = Policy::load(slot, &CAPACITY)?;
-    if policy.target_class() != target_class {
-        return Err(Fault::TARGET_CLASS);
-    }
-    let mut control = [0.0; MAX_CONTROL];
-    let control = control
-        .get_mut(..policy.control_dim())
-        .ok_or(Fault::WRONG_LENGTH)?;
-    let plan = Plan::of(&policy).ok_or(Fault::WRONG_LENGTH)?;
-    let agrees = policy.golden_agrees(control, |state, control| {
-        if !plan.prepare(&policy, state, scratch) {
-            return Err(DecideError::NonFiniteInput);
+    trust.check(slot)
+}
+
+/// The policy in `slot`, checked but not armed yet.
+#[inline(never)]
+fn load_in<'p>(place: &mut Result<Armed<'p>, Fault>, slot: &'p [u8]) {
+    let loaded = Policy::load(slot, &CAPACITY);
+    put(place, loaded);
+}
+
+/// On its own, so that its copies are not on the stack while the policy is checked.
+#[inline(never)]
+fn put<'p>(place: &mut Result<Armed<'p>, Fault>, loaded: Result<Policy<'p>, ErrorCode>) {
+    *place = match loaded {
+        Ok(policy) => Ok(Armed {
+            policy,
+            plan: Plan::new(),
+        }),
+        Err(code) => Err(code.into()),
+    };
+}
+
+impl Armed<'_> {
+    /// What [`boot()`] does with a policy whose content is in order.
+    #[inline(never)]
+    fn arm(&mut self, target_class: u32, scratch: &mut [f32; SCRATCH_LEN]) -> Result<(), Fault> {
+        let Self { policy, plan } = self;
+        if policy.target_class() != target_class {
+            return Err(Fault::TARGET_CLASS);
         }
-        plan.decide(&policy, state, control, scratch, None)
-    });
-    if !agrees {
-        return Err(Fault::GOLDEN_MISMATCH);
+        plan.fill(policy).ok_or(Fault::WRONG_LENGTH)?;
+        let mut control = [0.0; MAX_CONTROL];
+        let control = control
+            .get_mut(..policy.control_dim())
+            .ok_or(Fault::WRONG_LENGTH)?;
+        let agrees = policy.golden_agrees(control, |state, control| {
+            if !plan.prepare(policy, state, scratch) {
+                return Err(DecideError::NonFiniteInput);
+            }
+            plan.decide(policy, state, control, scratch, None)
+        });
+        if agrees {
+            Ok(())
+        } else {
+            Err(Fault::GOLDEN_MISMATCH)
+        }
     }
-    Ok(Armed { policy, plan })
 }
 
 /// Whether the least subnormal number survives a product and a sum on this core.

@@ -2,8 +2,12 @@
 
 use policy_format::{CoreClass, Policy};
 
-use crate::boot::{Armed, SCRATCH_LEN, boot};
+#[cfg(doc)]
+use crate::boot::boot;
+use crate::boot::{Armed, SCRATCH_LEN, boot_in};
+use crate::controller::Controller;
 use crate::fault::Fault;
+use crate::signature::Trust;
 
 /// What a board has for the control step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,25 @@ impl Offer {
     }
 }
 
+impl Offer {
+    /// As [`boot_on`], where the result is to be: for a small stack, where it takes 1.4 KiB less.
+    #[inline(never)]
+    pub fn boot_in<'p>(
+        &self,
+        place: &mut Controller<'p>,
+        slot: &'p [u8],
+        target_class: u32,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) {
+        boot_in(place, &Trust::BUILT, slot, target_class, scratch);
+        if let Ok(armed) = place
+            && let Err(fault) = self.admits(armed.policy())
+        {
+            *place = Err(fault);
+        }
+    }
+}
+
 /// As [`boot()`], on a board that offers `offer`; the budget is compared last. Never panics.
 ///
 /// # Errors
@@ -46,7 +69,7 @@ pub fn boot_on<'p>(
     target_class: u32,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Result<Armed<'p>, Fault> {
-    let armed = boot(slot, target_class, scratch)?;
-    offer.admits(armed.policy())?;
-    Ok(armed)
+    let mut booted = Err(Fault::EMPTY_SLOT);
+    offer.boot_in(&mut booted, slot, target_class, scratch);
+    booted
 }

@@ -13,10 +13,11 @@
 
 use policy_format::message::MAX_STATE;
 
-use crate::boot::{CAPACITY, SCRATCH_LEN, boot};
+use crate::boot::{CAPACITY, SCRATCH_LEN, boot_in};
 use crate::controller::Controller;
 use crate::fault::Fault;
 use crate::hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
+use crate::signature::Trust;
 use crate::supervisor::{
     self, Command, FaultRecord, Observation, Phase, RECORD_WORDS, SupervisorState,
 };
@@ -39,6 +40,12 @@ pub struct ControlLoop<'p> {
     measured: [f32; MAX_STATE],
     estimate: [f32; MAX_STATE],
 }
+
+/// A resource of a task, or a static behind a cell.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<ControlLoop<'static>>();
+};
 
 impl<'p> ControlLoop<'p> {
     /// A loop without a policy: its command is the safe constant with fault `EmptySlot`.
@@ -77,7 +84,8 @@ impl<'p> ControlLoop<'p> {
             self.report.record.note_reset(Fault::WATCHDOG_RESET);
             self.report.unsaved = true;
         }
-        self.controller = boot(slot, target_class, &mut self.scratch);
+        let (trust, scratch) = (&Trust::BUILT, &mut self.scratch);
+        boot_in(&mut self.controller, trust, slot, target_class, scratch);
         self.report.state = match self.report.record.pending() {
             Some(fault) => SupervisorState::after_reset(fault),
             None => SupervisorState::new(),

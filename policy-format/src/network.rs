@@ -1,8 +1,8 @@
 //! The two kinds of network a policy may hold.
 
+use crate::arithmetic::tanh;
 use crate::block::{Block, Blocks, block_len, padded_rows};
 use crate::int8::{Int8Block, int8_input, int8_words};
-use crate::arithmetic::tanh;
 
 /// A network in binary32 or in 8 bits.
 #[derive(Clone, Debug)]

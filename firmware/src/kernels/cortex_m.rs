@@ -1,6 +1,6 @@
 //! A policy's run-time form for Cortex-M cores with a single-precision FPU, and its control law in assembly.
 //!
-//! [`Plan::of`] looks at a checked policy once, and checks again what its kernels rely on; [`Plan::decide`] then has addresses and
+//! [`Plan::fill`] looks at a checked policy once, and checks again what its kernels rely on; [`Plan::decide`] then has addresses and
 //! numbers, and compares no length.
 #![expect(
     unsafe_code,
@@ -12,11 +12,11 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::slice;
 
+#[cfg(feature = "regions")]
+use policy_format::Regions;
 use policy_format::{
     DecideError, Decision, InputKind, MAX_FACTORS, ModeHistory, ModeRules, Policy, padded_rows,
 };
-#[cfg(feature = "regions")]
-use policy_format::Regions;
 
 use super::network::{Network, PLACE};
 use super::{Seen, hash};
@@ -55,6 +55,11 @@ pub struct Plan<'p> {
     rate: *const f32,
 }
 
+// SAFETY: the pointers are into the policy's bytes, which are borrowed shared for 'p, and into constants: nothing writes there.
+unsafe impl Send for Plan<'_> {}
+// SAFETY: as above; a plan does not change.
+unsafe impl Sync for Plan<'_> {}
+
 /// What a state is compared with and shifted and scaled by: lists of `count` floats, as `hpo_observe_f32` reads them; the last four only
 /// of a policy with an envelope.
 #[repr(C)]
@@ -85,26 +90,20 @@ struct Rules<'p> {
 }
 
 impl<'p> Plan<'p> {
-    /// The plan of a policy; `None` if it is beyond [`CAPACITY`] or not what validation admits.
-    #[inline(never)]
-    #[must_use]
-    pub fn of(policy: &Policy<'p>) -> Option<Self> {
-        let (n, m, choices) = (policy.state_dim(), policy.control_dim(), policy.choices());
-        let (logits, safety) = (policy.logits(), policy.safety());
-        if n > CAPACITY.state || m > CAPACITY.control || logits > CAPACITY.logits {
-            return None;
-        }
-        let mut plan = Self {
+    /// A plan of no policy, for [`Plan::fill`].
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self {
             watch: Watch {
-                count: n,
-                shift: address(policy.input_shift(), n)?,
-                scale: address(policy.input_scale(), n)?,
+                count: 0,
+                shift: ptr::null(),
+                scale: ptr::null(),
                 ends: [ptr::null(); 4],
             },
             envelope: false,
-            hashes: safety.supervision.is_some_and(|s| s.frozen_after > 0),
-            control: m,
-            unit_norm: policy.input_kind() == InputKind::UnitNorm,
+            hashes: false,
+            control: 0,
+            unit_norm: false,
             scores: Scores {
                 bias: ptr::null(),
                 weights: ptr::null(),
@@ -114,15 +113,38 @@ impl<'p> Plan<'p> {
             selector: Network::NONE,
             logits: 0,
             factors: heapless::Vec::new(),
-            choice_modes: policy.choice_modes(),
+            choice_modes: &[],
             rules: None,
             law: Network::NONE,
             gains: Network::NONE,
             #[cfg(feature = "regions")]
-            regions: policy.regions(),
+            regions: None,
             bounds: [ptr::null(); 2],
             rate: ptr::null(),
-        };
+        }
+    }
+
+    /// Becomes the plan of a policy, in place: it is too large to be moved about on a small stack. `None` if the policy is beyond
+    /// [`CAPACITY`] or not what validation admits; the plan is of no use then.
+    #[inline(never)]
+    pub(crate) fn fill(&mut self, policy: &Policy<'p>) -> Option<()> {
+        let plan = self;
+        let (n, m, choices) = (policy.state_dim(), policy.control_dim(), policy.choices());
+        let (logits, safety) = (policy.logits(), policy.safety());
+        if n > CAPACITY.state || m > CAPACITY.control || logits > CAPACITY.logits {
+            return None;
+        }
+        plan.watch.count = n;
+        plan.watch.shift = address(policy.input_shift(), n)?;
+        plan.watch.scale = address(policy.input_scale(), n)?;
+        plan.hashes = safety.supervision.is_some_and(|s| s.frozen_after > 0);
+        plan.control = m;
+        plan.unit_norm = policy.input_kind() == InputKind::UnitNorm;
+        plan.choice_modes = policy.choice_modes();
+        #[cfg(feature = "regions")]
+        {
+            plan.regions = policy.regions();
+        }
         if let Some(scores) = policy.scores() {
             if scores.bias().len() != padded_rows(logits) || scores.columns() != n * (n + 1) / 2 {
                 return None;
@@ -142,7 +164,8 @@ impl<'p> Plan<'p> {
         }
         // Of a law one head for all choices, or one for each; of gains one for each.
         let heads = plan.law.heads();
-        if (heads > 1 && heads != choices) || (plan.gains.exists() && plan.gains.heads() != choices) {
+        if (heads > 1 && heads != choices) || (plan.gains.exists() && plan.gains.heads() != choices)
+        {
             return None;
         }
         let scored = plan.scores.padded > 0 || plan.selector.exists();
@@ -177,7 +200,7 @@ impl<'p> Plan<'p> {
             let direct = rules.dwell.len() <= 32 && choices == logits;
             plan.rules = Some(Rules { rules, direct });
         }
-        Some(plan)
+        Some(())
     }
 
     /// Looks at a state: `None` unless it has the policy's length, is finite shifted and scaled, and lies inside the envelope. It
@@ -214,12 +237,7 @@ impl<'p> Plan<'p> {
     /// The part of [`Plan::observe`] that a decision needs, without a look at the envelope: `false` unless the state has the policy's
     /// length and is finite shifted and scaled.
     #[inline(never)]
-    pub fn prepare(
-        &self,
-        _: &Policy<'p>,
-        state: &[f32],
-        scratch: &mut [f32; SCRATCH_LEN],
-    ) -> bool {
+    pub fn prepare(&self, _: &Policy<'p>, state: &[f32], scratch: &mut [f32; SCRATCH_LEN]) -> bool {
         let (shift, scale) = (self.watch.shift, self.watch.scale);
         let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
         state.len() == self.watch.count
@@ -264,15 +282,10 @@ impl<'p> Plan<'p> {
     /// `control` is good for reads and writes of m floats, `scratch` for those of [`SCRATCH_LEN`]; they do not overlap. `history` is
     /// null or good for a read.
     #[inline(never)]
-    unsafe fn run(
-        &self,
-        control: *mut f32,
-        scratch: *mut f32,
-        history: *const ModeHistory,
-    ) -> u64 {
+    unsafe fn run(&self, control: *mut f32, scratch: *mut f32, history: *const ModeHistory) -> u64 {
         let (n, m, xi) = (self.watch.count, self.control, scratch);
         // SAFETY: the parts of the scratch lie one behind the other within SCRATCH_LEN, as is asserted above; n, m and the
-        // logits are within CAPACITY, and the plan's lists have the lengths that `of` compared. Choices are below their
+        // logits are within CAPACITY, and the plan's lists have the lengths that `fill` compared. Choices are below their
         // number where `choice_modes` has one, and so are heads.
         unsafe {
             let (mut z, places) = (xi, scratch.add(PLACES));
@@ -411,9 +424,7 @@ impl<'p> Plan<'p> {
             // SAFETY: as above.
             logits = unsafe { logits.add(size.into()) };
             not_finite |= found >> 32;
-            choice = choice
-                .wrapping_mul(size.into())
-                .wrapping_add(found as u32);
+            choice = choice.wrapping_mul(size.into()).wrapping_add(found as u32);
         }
         u64::from(choice) | not_finite << 32
     }

@@ -162,12 +162,7 @@ impl<'p> Network<'p> {
         Some(())
     }
 
-    fn set_int8(
-        &mut self,
-        network: &Int8Network<'p>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Option<()> {
+    fn set_int8(&mut self, network: &Int8Network<'p>, inputs: usize, outputs: usize) -> Option<()> {
         if network.input_scale().len() < inputs || int8_words(inputs) > PLACE {
             return None;
         }
@@ -290,7 +285,11 @@ unsafe extern "C" {
 // SAFETY: as for `network_f32.s`. The directive in front lets the assembler take the DSP instructions, which cores without have no
 // use for: they are built with the feature `no-dsp`.
 #[cfg(hpo_v8m)]
-global_asm!(".cpu cortex-m33", include_str!("network_int8.s"), options(raw));
+global_asm!(
+    ".cpu cortex-m33",
+    include_str!("network_int8.s"),
+    options(raw)
+);
 // SAFETY: as for `network_f32.s`.
 #[cfg(not(hpo_v8m))]
 global_asm!(include_str!("network_int8.s"), options(raw));

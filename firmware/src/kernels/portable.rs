@@ -17,12 +17,16 @@ pub struct Plan<'p> {
 }
 
 impl<'p> Plan<'p> {
-    /// The plan of a policy; there always is one.
-    #[must_use]
-    pub const fn of(_: &Policy<'p>) -> Option<Self> {
-        Some(Self {
+    /// A plan of no policy, for [`Plan::fill`].
+    pub(crate) const fn new() -> Self {
+        Self {
             policy: PhantomData,
-        })
+        }
+    }
+
+    /// Becomes the plan of a policy; every policy has one.
+    pub(crate) const fn fill(&mut self, _: &Policy<'p>) -> Option<()> {
+        Some(())
     }
 
     /// Looks at a state: `None` unless it has the policy's length and lies inside the envelope.
@@ -52,12 +56,7 @@ impl<'p> Plan<'p> {
     /// The part of [`Plan::observe`] that a decision needs, without a look at the envelope: `false` unless the state has the policy's
     /// length.
     #[must_use]
-    pub fn prepare(
-        &self,
-        policy: &Policy<'p>,
-        state: &[f32],
-        _: &mut [f32; SCRATCH_LEN],
-    ) -> bool {
+    pub fn prepare(&self, policy: &Policy<'p>, state: &[f32], _: &mut [f32; SCRATCH_LEN]) -> bool {
         state.len() == policy.state_dim()
     }
 

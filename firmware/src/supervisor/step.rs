@@ -100,7 +100,9 @@ fn look_closely(
 ) -> Closer {
     let closer = watch(armed, state, observation);
     if let Closer::Acts { typical } = closer
-        && !armed.plan().prepare(armed.policy(), observation.state(), scratch)
+        && !armed
+            .plan()
+            .prepare(armed.policy(), observation.state(), scratch)
     {
         refuse(armed, state, DecideError::NonFiniteInput);
         return Closer::Falls { typical };
@@ -115,7 +117,9 @@ fn watch(armed: &Armed<'_>, state: &mut SupervisorState, observation: &Observati
     let acts = state.phase == Phase::Policy;
     let check = state.monitor.check(policy, supervision, observation, acts);
     let typical = check.unwrap_or(false);
-    state.phase = state.phase.observed(check.map(|_| ()), recover_after(armed));
+    state.phase = state
+        .phase
+        .observed(check.map(|_| ()), recover_after(armed));
     if state.phase == Phase::Policy {
         Closer::Acts { typical }
     } else {
@@ -201,7 +205,10 @@ fn act<'s>(
     state.history = state.history.then(mode);
     (state.choice, state.typical) = (choice, typical);
     Command {
-        control: state.control.get(..policy.control_dim()).unwrap_or_default(),
+        control: state
+            .control
+            .get(..policy.control_dim())
+            .unwrap_or_default(),
         choice,
         mode,
         fault: None,
@@ -236,7 +243,9 @@ fn fall_back<'s>(
         return Command::safe(Some(Fault::WRONG_LENGTH));
     };
     let wanted = scratch.get_mut(..control.len()).unwrap_or_default();
-    let kind = safety.supervision.map_or(FallbackKind::Gain, |s| s.fallback);
+    let kind = safety
+        .supervision
+        .map_or(FallbackKind::Gain, |s| s.fallback);
     let mode = wanted_control(policy, kind, state.history, observation, control, wanted);
     let rate = safety.limits.as_ref().map(|limits| limits.rate);
     // What the fallback law wants is finite.
@@ -270,8 +279,6 @@ fn wanted_control(
         }
         (FallbackKind::Gain, _) => policy.fallback(observation.state(), wanted),
         // A state without length has no gain that fits: the constant.
-        (FallbackKind::Hold | FallbackKind::Constant, _) => {
-            policy.fallback(&[], wanted)
-        }
+        (FallbackKind::Hold | FallbackKind::Constant, _) => policy.fallback(&[], wanted),
     }
 }

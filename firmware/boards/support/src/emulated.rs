@@ -2,7 +2,7 @@
 //! (`semihosting` or `uart`), so that one ELF serves both.
 #![expect(unsafe_code, reason = "boards vouch for their addresses")]
 
-use firmware::{Fault, Instruments, Link, LinkClosed, Memory, boot_on, serve};
+use firmware::{Fault, Instruments, Link, LinkClosed, Memory, serve};
 
 use crate::counter::Counter;
 use crate::{TARGET_CLASS, budget, exceptions, semihosting, slot, stack, uart};
@@ -41,12 +41,9 @@ pub fn run<B: Board>(memory: &mut Memory) -> ! {
         wire,
         counter: Counter::start(),
     };
-    let controller = boot_on(
-        &budget::offer(),
-        slot::loaded(),
-        TARGET_CLASS,
-        &mut memory.scratch,
-    );
+    let mut controller = Err(Fault::EMPTY_SLOT);
+    let scratch = &mut memory.scratch;
+    budget::offer().boot_in(&mut controller, slot::loaded(), TARGET_CLASS, scratch);
     serve(&mut device, &controller, TARGET_CLASS, memory);
     semihosting::exit(0)
 }

@@ -19,6 +19,8 @@ struct Costs {
     compare: u64,
     /// Around a multiply-add: loads, the call's moves, the loop.
     around: u64,
+    /// A multiply-add of 8-bit networks, whole: a product of integers, taking apart a lane, its share of the loop.
+    integer: u64,
     /// Around a row of a layer or of a quadratic form, and around a state, a control or a choice.
     each: u64,
     /// Once a step.
@@ -30,7 +32,8 @@ const M0: Costs = Costs {
     multiply: 263,
     divide: 307,
     compare: 33,
-    around: 16,
+    around: 22,
+    integer: 30,
     each: 100,
     once: 2_000,
 };
@@ -40,7 +43,8 @@ const M3: Costs = Costs {
     multiply: 90,
     divide: 126,
     compare: 25,
-    around: 14,
+    around: 18,
+    integer: 20,
     each: 80,
     once: 1_500,
 };
@@ -49,6 +53,7 @@ const M3: Costs = Costs {
 #[derive(Default)]
 struct Calls {
     multiply_adds: usize,
+    integers: usize,
     multiplies: usize,
     adds: usize,
     divides: usize,
@@ -57,23 +62,21 @@ struct Calls {
 }
 
 /// The bound of a control step of `case` after the episode's first, on a `core` without an FPU; `None` with one, where every step
-/// takes the same number, and for 8-bit networks, whose bound is not derived.
+/// takes the same number.
 pub fn bound(core: Core, case: &Case) -> Option<u64> {
     let costs = match core {
         Core::M0 => M0,
         Core::M3 => M3,
         _ => return None,
     };
-    if case.int8 {
-        return None;
-    }
-    let calls = calls(&case.shape, case.sections);
+    let calls = calls(&case.shape, case.int8, case.sections);
     let sum = |count: usize, cost: u64| count as u64 * cost;
     Some(
         sum(
             calls.multiply_adds,
             costs.multiply + costs.add + costs.around,
-        ) + sum(calls.multiplies, costs.multiply + costs.around)
+        ) + sum(calls.integers, costs.integer)
+            + sum(calls.multiplies, costs.multiply + costs.around)
             + sum(calls.adds, costs.add + costs.around)
             + sum(calls.divides, costs.divide + costs.around)
             + sum(calls.compares, costs.compare + costs.around)
@@ -82,7 +85,7 @@ pub fn bound(core: Core, case: &Case) -> Option<u64> {
     )
 }
 
-fn calls(shape: &NetworkShape, sections: bool) -> Calls {
+fn calls(shape: &NetworkShape, int8: bool, sections: bool) -> Calls {
     let mut calls = Calls::default();
     let (n, m, choices) = (shape.inputs, shape.controls(), shape.choices());
     if shape.is_quadratic() {
@@ -96,6 +99,7 @@ fn calls(shape: &NetworkShape, sections: bool) -> Calls {
         } else {
             shape.outputs
         };
+        let network = if int8 { int8_network } else { network };
         network(&mut calls, shape, first);
         if shape.laws > 0 {
             network(&mut calls, shape, m);
@@ -131,6 +135,31 @@ fn network(calls: &mut Calls, shape: &NetworkShape, outputs: usize) {
         columns = width;
     }
     block(calls, outputs, columns);
+}
+
+/// The same in 8 bits: the inputs are quantised, sums and tanh are of integers, and the outputs scaled.
+fn int8_network(calls: &mut Calls, shape: &NetworkShape, outputs: usize) {
+    let mut columns = shape.inputs;
+    // A product, the two limits, the rounding addition.
+    calls.multiplies += columns;
+    calls.compares += 2 * columns;
+    calls.adds += columns;
+    calls.each += columns;
+    for &width in shape.hidden {
+        int8_block(calls, width, columns);
+        columns = width;
+    }
+    int8_block(calls, outputs, columns);
+    // Conversion of a sum, which takes less than an addition, and its scale.
+    calls.adds += padded_rows(outputs);
+    calls.multiplies += padded_rows(outputs);
+}
+
+fn int8_block(calls: &mut Calls, rows: usize, columns: usize) {
+    let rows = padded_rows(rows);
+    calls.integers += rows * columns.next_multiple_of(4);
+    // A row's share of its panel's start, its activation by a product of 64 bits and the table.
+    calls.each += 3 * rows;
 }
 
 fn block(calls: &mut Calls, rows: usize, columns: usize) {
