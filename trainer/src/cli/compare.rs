@@ -79,6 +79,8 @@ struct CompareReport {
     cells: usize,
     /// Cells that were run in this session.
     new_cells: usize,
+    /// Cells whose line of an earlier version was completed in this session, without training.
+    completed_cells: usize,
     #[serde(flatten)]
     summary: Summary,
     /// Files that were written.
@@ -148,6 +150,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         super::output::print_json(&CompareReport {
             cells: outcome.results.len(),
             new_cells: outcome.new,
+            completed_cells: outcome.completed,
             summary,
             files,
             out: args.out.clone(),

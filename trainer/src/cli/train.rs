@@ -299,8 +299,9 @@ fn print(report: &TrainReport, summary: &TrainSummary) {
     );
     if let Some(last) = report.last_cost.filter(|&last| last > report.start_cost) {
         println!(
-            "warning    the last epoch's validated cost, {last:.4}, is above the start's, {:.4}: steps too great for this plant?",
-            report.start_cost
+            "warning    the last epoch's validated cost, {last:.4}, is above the start's, {:.4}: steps too great for this plant? \
+             Kept is the policy of epoch {}, {:.4}",
+            report.start_cost, report.best_epoch, report.validation_cost
         );
     }
     println!(

@@ -300,7 +300,7 @@ fn evaluate(
 }
 
 /// JSON has no infinity: a cost beyond all numbers becomes the greatest of them.
-fn finite(cost: f64) -> f64 {
+pub(super) fn finite(cost: f64) -> f64 {
     cost.min(f64::MAX)
 }
 

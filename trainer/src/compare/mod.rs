@@ -6,6 +6,7 @@
 
 pub mod cell;
 pub mod columns;
+mod complete;
 pub mod grid;
 pub mod optimum;
 pub mod plots;

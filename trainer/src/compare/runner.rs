@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cell::{CellResult, EVALUATION_SEED, Job, run_cell, test_states};
+use super::complete::{complete, is_complete};
 use super::grid::{CellSpec, fingerprint, folder_name};
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub results: Vec<CellResult>,
     /// Cells that were run in this session.
     pub new: usize,
+    /// Cells whose line of an earlier version was completed in this session, without training.
+    pub completed: usize,
 }
 
 /// A cell ready to run.
@@ -73,7 +76,8 @@ struct Planned<'a> {
 pub type Resolve<'a> = dyn Fn(&CellSpec) -> Result<(TrainConfig, Settings)> + Sync + 'a;
 
 /// Runs every cell that `out/results.jsonl` has no line for, resuming the runs that were interrupted, until all
-/// are done or `interrupted` is set. `resolve`'s `out`, `resume` and `threads` are replaced.
+/// are done or `interrupted` is set. Lines of versions that did not write the cost before the first epoch are completed first,
+/// without training. `resolve`'s `out`, `resume` and `threads` are replaced.
 ///
 /// Every cell is resolved before anything is written, so a cell that cannot be run stops the whole; one that is refused
 /// when its turn comes (a start that the plant has not) leaves no folder that was not there before.
@@ -97,6 +101,36 @@ pub fn run_cells(
     outcome
 }
 
+/// Completes lines of earlier versions; gives their number.
+fn complete_lines(
+    planned: &[Planned<'_>],
+    store: &mut Store,
+    resolve: &Resolve<'_>,
+    interrupted: &AtomicBool,
+    events: &(dyn Fn(CompareEvent) + Sync),
+) -> Result<usize> {
+    let mut completed = Vec::new();
+    for cell in planned {
+        let Some(line) = store.get(&cell.fingerprint).filter(|r| !is_complete(r)) else {
+            continue;
+        };
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Negative(
+                "interrupted while lines of an earlier version were completed; run the same command again to continue"
+                    .into(),
+            ));
+        }
+        events(CompareEvent::Started {
+            cell: cell.folder.clone(),
+        });
+        let (config, _) = resolve(cell.spec)?;
+        completed.push(complete(&config, &cell.states, line)?);
+    }
+    let count = completed.len();
+    store.complete(completed)?;
+    Ok(count)
+}
+
 /// Runs the cells without a line.
 fn run_missing(
     planned: &[Planned<'_>],
@@ -106,6 +140,7 @@ fn run_missing(
     interrupted: &AtomicBool,
     events: &(dyn Fn(CompareEvent) + Sync),
 ) -> Result<Outcome> {
+    let completed = complete_lines(planned, store, resolve, interrupted, events)?;
     let missing: Vec<&Planned<'_>> = planned
         .iter()
         .filter(|cell| store.get(&cell.fingerprint).is_none())
@@ -174,6 +209,7 @@ fn run_missing(
     Ok(Outcome {
         results,
         new: missing.len(),
+        completed,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `results.jsonl`: one line per finished cell, appended and never rewritten.
+//! `results.jsonl`: one line per finished cell, appended; rewritten only where lines of an earlier version are completed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::cell::CellResult;
 use crate::error::{Error, Result};
+use crate::train::checkpoint::write_atomically;
 
 /// The results of a folder, open for one writer.
 #[derive(Debug)]
@@ -119,6 +120,40 @@ impl Store {
         self.results.push(result);
         Ok(())
     }
+
+    /// Writes `completed` in the place of the results with their fingerprints, all at once or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written; it is then what it was.
+    pub fn complete(&mut self, completed: Vec<CellResult>) -> Result<()> {
+        if completed.is_empty() {
+            return Ok(());
+        }
+        let mut results = self.results.clone();
+        for result in completed {
+            // The latest line of a cell is the one that counts.
+            let old = results
+                .iter_mut()
+                .rfind(|old| old.fingerprint == result.fingerprint);
+            if let Some(old) = old {
+                *old = result;
+            }
+        }
+        let mut text = String::new();
+        for result in &results {
+            text +=
+                &serde_json::to_string(result).map_err(|e| Error::Environment(e.to_string()))?;
+            text.push('\n');
+        }
+        write_atomically(&self.path, text.as_bytes())?;
+        // The file that was open is the one that was replaced.
+        self.file = OpenOptions::new()
+            .append(true)
+            .open(&self.path)
+            .map_err(|e| Error::io(&self.path, "cannot write", e))?;
+        self.results = results;
+        Ok(())
+    }
 }
 
 /// Reads the results of a folder without changing anything; the end of a torn last line is left out.
@@ -199,6 +234,33 @@ mod tests {
             assert_eq!(text.lines().count(), kept + 1);
             assert!(text.ends_with('\n'));
         }
+    }
+
+    #[test]
+    fn completed_lines_stand_where_they_stood_and_further_ones_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let mut store = Store::open(folder.path()).unwrap();
+        for (name, gap) in [("a", 1.0), ("b", 2.0)] {
+            store.append(result(name, 1, gap)).unwrap();
+        }
+        let before = fs::read_to_string(&path).unwrap();
+        store.complete(Vec::new()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        let mut first = store.results()[0].clone();
+        first.mean_cost_start = Some(1.0 / 3.0);
+        let mut unknown = first.clone();
+        unknown.fingerprint = "none".into();
+        store.complete(vec![first.clone(), unknown]).unwrap();
+        store.append(result("c", 1, 3.0)).unwrap();
+        let kept = store.results().to_vec();
+        drop(store);
+        assert_eq!(Store::open(folder.path()).unwrap().results(), kept);
+        assert_eq!((kept.len(), &kept[0]), (3, &first));
+        let after = fs::read_to_string(&path).unwrap();
+        let line = |text: &str, at| text.lines().nth(at).unwrap().to_owned();
+        assert_ne!(line(&before, 0), line(&after, 0));
+        assert_eq!(line(&before, 1), line(&after, 1));
     }
 
     #[test]

@@ -278,6 +278,42 @@ fn a_refused_start_leaves_nothing() {
     assert_eq!(hpo.read("old/notes.txt"), b"mine");
 }
 
+/// What a version wrote that did not know the cost before the first epoch is completed without training, to the bytes of this one.
+#[test]
+fn lines_of_an_earlier_version_are_completed() {
+    let hpo = Hpo::new();
+    let args = arguments("3", "out", &[]);
+    assert_eq!(hpo.json(&args)["completed_cells"], 0);
+    let file = "out/results.jsonl";
+    let whole = hpo.read(file);
+    // Two lines lack it, and one has it.
+    let earlier = |change: &dyn Fn(&mut Value)| -> Vec<u8> {
+        let text = String::from_utf8(whole.clone()).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for line in &mut lines[..2] {
+            let mut value: Value = serde_json::from_str(line).unwrap();
+            let keys = value.as_object_mut().unwrap();
+            assert!(keys.remove("mean_cost_start").unwrap().is_f64());
+            assert!(keys.remove("gap_percent_start").unwrap().is_f64());
+            change(&mut value);
+            *line = value.to_string();
+        }
+        format!("{}\n", lines.join("\n")).into_bytes()
+    };
+    hpo.write(file, earlier(&|_| {}));
+    let report = hpo.json(&args);
+    assert_eq!(
+        (&report["completed_cells"], &report["new_cells"]),
+        (&2.into(), &0.into())
+    );
+    assert!(report["table"][0]["gap_percent_start"].as_f64().unwrap() > 0.0);
+    assert!(hpo.read(file) == whole, "other lines than this version's");
+    // A line of a run from another start is not completed with this one.
+    let foreign = earlier(&|line| line["curve"][0][1] = 1.5.into());
+    hpo.write(file, &foreign);
+    hpo.fails(1, &args, &["the curve of its line begins with cost 1.5"]);
+}
+
 /// The bytes of a policy to start from are part of what makes a run the same run, not its path.
 #[test]
 fn another_policy_behind_the_same_path_is_another_run() {
@@ -323,6 +359,14 @@ fn a_cell_of_the_stored_comparison_is_reproduced() {
         };
         lines.iter().find(is).unwrap()
     };
+    for line in &lines {
+        let start = line["gap_percent_start"].as_f64();
+        assert!(
+            start.is_some_and(|gap| gap > 0.0),
+            "no gap at epoch 0: {}",
+            line["fingerprint"]
+        );
+    }
     let cell = stored("hpo");
     let found = Hpo::new().json(&[
         "train",
@@ -340,6 +384,7 @@ fn a_cell_of_the_stored_comparison_is_reproduced() {
     ]);
     assert_eq!(found["env_steps"], cell["env_steps"]);
     assert_eq!(found["policy_sha256"], cell["policy_sha256"]);
+    assert_eq!(found["gap_percent_start"], cell["gap_percent_start"]);
     let gap = |line: &Value| line["gap_percent"].as_f64().unwrap();
     assert!(gap(&found) < gap(stored("ppo")));
 }

@@ -242,3 +242,38 @@ fn every_json_key_is_documented() {
         }
     }
 }
+
+/// Bias and variance of every option: each key of the settings has a row in docs/algorithm.md with a word about it.
+#[test]
+fn algorithm_says_what_every_setting_does() {
+    let mut settings = trainer::train::settings::Settings::default();
+    // Keys that are left out where they have no value.
+    settings.policy.selector_hidden = Some(Vec::new());
+    settings.policy.control_hidden = Some(Vec::new());
+    settings.policy.law_start = Some(0.0);
+    settings.critic.forms = 2;
+    let text = document("algorithm.md");
+    let (_, text) = text.split_once("\n## Settings\n").unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
+    let rows: Vec<(Vec<&str>, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split_once(" | ").unwrap())
+        .map(|(keys, effect)| (keys.split(['`', ',', ' ']).collect(), effect))
+        .collect();
+    let value = serde_json::to_value(&settings).unwrap();
+    let mut found = 0;
+    for (section, keys) in value.as_object().unwrap() {
+        for key in keys.as_object().unwrap().keys() {
+            let is = |word: &&str| match word.strip_suffix('*') {
+                Some(start) => key.starts_with(start),
+                None => *word == key || *word == format!("{section}.{key}"),
+            };
+            let row = rows.iter().find(|(keys, _)| keys.iter().any(|k| is(k)));
+            let (_, effect) = row.unwrap_or_else(|| panic!("no row for {section}.{key}"));
+            assert!(effect.len() > 10, "{section}.{key}: {effect}");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found} keys");
+}

@@ -107,3 +107,32 @@ fn a_limit_of_simulator_calls_and_a_policy_to_start_from() {
         );
     }
 }
+
+/// The start is a candidate of every validation: a run that ends worse than it began keeps it, and says so.
+#[test]
+fn a_run_that_only_gets_worse_keeps_its_start() {
+    let hpo = Hpo::new();
+    let args = [
+        "train",
+        "switched-lqr-8-2",
+        "--start",
+        "switched-riccati",
+        "--epochs",
+        "20",
+        "--set",
+        "train.step_gains=0.3",
+        "--set",
+        "train.validate_every=1",
+        "--out",
+        "run",
+    ];
+    let text = hpo.done(&args);
+    assert!(
+        text.contains("warning    the last epoch's validated cost")
+            && text.contains("Kept is the policy of epoch 0,"),
+        "{text}"
+    );
+    assert!(hpo.read("run/policy.hpo") == hpo.read("run/start.hpo"));
+    let metrics = String::from_utf8(hpo.read("run/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 21);
+}
