@@ -1,4 +1,4 @@
-//! A nonlinear plant with rate limits, dwell times and masks on the device, in closed loop.
+//! The four nonlinear control plants on the device, in closed loop, with their rate limits, dwell times and masks.
 
 mod hil_support;
 
@@ -14,11 +14,9 @@ use trainer::plant::load_plant;
 use trainer::train::run::{TrainConfig, plant_traits, train};
 use trainer::train::settings::Settings;
 
-#[test]
-fn the_geared_car_drives_bit_exact() {
-    let plant = load_plant("geared-car", &[]).unwrap();
-    let rules = plant.constraints().modes.as_ref().unwrap();
-    assert!(rules.dwell[0] > 1 && !rules.follow.is_empty() && plant.constraints().rate.is_some());
+/// Trains `name` for two epochs, builds its firmware and runs `episodes` whole episodes on the emulated board.
+fn runs_bit_exact(name: &str, episodes: u64) {
+    let plant = load_plant(name, &[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let sets = [("epochs".to_owned(), "2".to_owned())];
@@ -34,12 +32,13 @@ fn the_geared_car_drives_bit_exact() {
     let board = hil_support::the_board();
     let class = plant.target_class();
     let firmware = build_firmware(board, class, &|line| eprintln!("{line}")).unwrap();
+    let steps = plant.horizon() as u64;
     let config = HilConfig {
         hostile: 0,
         board,
         link: LinkKind::Semihosting,
-        episodes: 8,
-        steps: plant.horizon() as u64,
+        episodes,
+        steps,
         target_class: class,
         timeout: Duration::from_secs(60),
         elf: Some(firmware.elf),
@@ -55,7 +54,30 @@ fn the_geared_car_drives_bit_exact() {
     )
     .unwrap();
     report.verdict().unwrap();
-    assert!(report.bit_exact);
-    assert_eq!((report.steps, report.mismatches), (8 * 60, 0));
-    assert_eq!((report.fallback_steps, &report.boot_fault), (0, &None));
+    assert!(report.bit_exact, "{name}");
+    assert_eq!(
+        (report.steps, report.mismatches),
+        (episodes * steps, 0),
+        "{name}"
+    );
+    assert_eq!(
+        (report.fallback_steps, &report.boot_fault),
+        (0, &None),
+        "{name}"
+    );
+}
+
+#[test]
+fn the_geared_car_drives_bit_exact() {
+    let plant = load_plant("geared-car", &[]).unwrap();
+    let rules = plant.constraints().modes.as_ref().unwrap();
+    assert!(rules.dwell[0] > 1 && !rules.follow.is_empty() && plant.constraints().rate.is_some());
+    runs_bit_exact("geared-car", 8);
+}
+
+#[test]
+fn the_other_control_plants_run_bit_exact() {
+    for name in ["satellite-axis", "buck-boost", "three-tank"] {
+        runs_bit_exact(name, 4);
+    }
 }

@@ -1,6 +1,6 @@
 //! A plant of one's own in Rust: a room with a heat pump. This program is all of `hpo` with one more kind of plant:
 //!
-//!     cargo run --release -p trainer --example own_plant -- train trainer/examples/room.toml --structure quadratic --out runs/room
+//!     cargo run --release -p trainer --example own_plant -- train trainer/examples/room.toml --epochs 40 --out runs/room
 //!     cargo run --release -p trainer --example own_plant -- eval runs/room --plant trainer/examples/room.toml --accept
 //! (docs/add-a-plant.md)
 
@@ -13,7 +13,7 @@ use trainer::plant::{Dims, OwnPlant};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Room {
-    /// Heat capacities of air and walls, J/K.
+    /// Heat capacities of air with furniture and of walls, J/K.
     capacity_j_k: [f64; 2],
     /// From air to walls and from walls to the outside, W/K.
     conductance_w_k: [f64; 2],

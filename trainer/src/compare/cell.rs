@@ -95,6 +95,24 @@ pub struct CellResult {
     pub mode_shares: Vec<Vec<f64>>,
 }
 
+impl CellResult {
+    /// How far its mean cost lies above that of the plant's cheapest classical controller, in percent; `None` where the plant has none.
+    #[must_use]
+    pub fn baseline_gap_percent(&self) -> Option<f64> {
+        gap_percent(self.mean_cost, self.on.best_baseline_cost?)
+    }
+
+    /// Its gap to the best known cost of its plant in percent: to the best upper bound of the optimum, and where no optimum is valid, to
+    /// the cheapest classical controller.
+    #[must_use]
+    pub fn gap_to_best_known(&self) -> Option<f64> {
+        match self.on.optimal_cost {
+            Some(_) => self.gap_percent,
+            None => self.baseline_gap_percent(),
+        }
+    }
+}
+
 /// The states that a comparison is evaluated on: the plant's own, else 1024 drawn.
 #[must_use]
 pub fn test_states(plant: &PlantModel) -> Vec<Vec<f64>> {

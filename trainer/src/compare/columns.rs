@@ -31,6 +31,14 @@ pub struct References {
     pub optimal_switches: Option<f64>,
 }
 
+impl References {
+    /// The cost that gaps are shown against: the optimum's best upper bound, and where none is valid, the cheapest classical controller's.
+    #[must_use]
+    pub fn best_known_cost(&self) -> Option<f64> {
+        self.optimal_cost.or(self.best_baseline_cost)
+    }
+}
+
 /// Size of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {

@@ -44,6 +44,14 @@ pub struct Row {
     pub gap_percent_max: Option<f64>,
     /// Mean gap to the certified lower bound.
     pub gap_percent_certified: Option<f64>,
+    /// Mean gap to the plant's cheapest classical controller in percent; null where it has none, as the three behind it.
+    pub baseline_gap_percent: Option<f64>,
+    /// Half the length of its 95 % confidence interval; null for one seed.
+    pub baseline_gap_percent_half_width_95: Option<f64>,
+    /// Its least value.
+    pub baseline_gap_percent_min: Option<f64>,
+    /// Its greatest value.
+    pub baseline_gap_percent_max: Option<f64>,
     /// Mean gap with 8-bit network weights; null for policies without networks.
     pub gap_percent_8_bit_weights: Option<f64>,
     /// Mean switches per episode.
@@ -140,6 +148,7 @@ pub(super) fn sample(
 fn row(group: &[&CellResult]) -> Row {
     let first = group[0];
     let gap = sample(group, |r| r.gap_percent);
+    let baseline = sample(group, CellResult::baseline_gap_percent);
     let of = |f: fn(&CellResult) -> f64| mean(group, |r| Some(f(r))).unwrap_or_default();
     Row {
         plant: first.on.plant.clone(),
@@ -157,12 +166,37 @@ fn row(group: &[&CellResult]) -> Row {
         gap_percent_min: gap.map(|s| s.min),
         gap_percent_max: gap.map(|s| s.max),
         gap_percent_certified: mean(group, |r| r.gap_percent_certified),
+        baseline_gap_percent: baseline.map(|s| s.mean),
+        baseline_gap_percent_half_width_95: baseline.and_then(|s| s.half_width_95()),
+        baseline_gap_percent_min: baseline.map(|s| s.min),
+        baseline_gap_percent_max: baseline.map(|s| s.max),
         gap_percent_8_bit_weights: mean(group, |r| r.gap_percent_8_bit_weights),
         switches_per_episode: of(|r| r.switches_per_episode),
         env_steps: of(|r| r.env_steps as f64),
         seconds: of(|r| r.seconds),
         size: first.size,
         settings: first.settings.clone(),
+    }
+}
+
+impl Row {
+    /// Mean gap, half width of its interval, least and greatest: to the optimum, or to the cheapest classical controller.
+    fn gaps(&self, to_optimum: bool) -> [Option<f64>; 4] {
+        if to_optimum {
+            [
+                self.gap_percent,
+                self.gap_percent_half_width_95,
+                self.gap_percent_min,
+                self.gap_percent_max,
+            ]
+        } else {
+            [
+                self.baseline_gap_percent,
+                self.baseline_gap_percent_half_width_95,
+                self.baseline_gap_percent_min,
+                self.baseline_gap_percent_max,
+            ]
+        }
     }
 }
 
@@ -178,6 +212,12 @@ impl Summary {
                 "### {}: {} states, {} modes\n",
                 reference.plant, reference.n, reference.modes
             );
+            if let (None, Some(name)) = (reference.optimal_cost, &reference.best_baseline) {
+                let _ = writeln!(
+                    text,
+                    "No optimum is valid; gaps are to the cheapest classical controller, {name}.\n"
+                );
+            }
             text += &self.plant_table(reference);
             text.push('\n');
         }
@@ -211,7 +251,8 @@ impl Summary {
             ]
             .map(str::to_owned),
         ];
-        let gap = |cost: f64| gap_percent(cost, reference.optimal_cost?);
+        let best_known = reference.best_known_cost();
+        let gap = |cost: f64| gap_percent(cost, best_known?);
         let known = [
             ("certified lower bound", reference.lower_bound),
             ("optimum (best known)", reference.optimal_cost),
@@ -229,7 +270,8 @@ impl Summary {
         }
         for row in self.table.iter().filter(|r| r.plant == reference.plant) {
             let shown = |value: Option<f64>| value.map_or("-".into(), |v| number(v, 3));
-            let interval = match (row.gap_percent, row.gap_percent_half_width_95) {
+            let [mean, half, min, max] = row.gaps(reference.optimal_cost.is_some());
+            let interval = match (mean, half) {
                 (Some(gap), Some(half)) => {
                     format!("{} to {}", number(gap - half, 3), number(gap + half, 3))
                 }
@@ -240,11 +282,11 @@ impl Summary {
                 row.structure.clone(),
                 row.hidden.clone(),
                 number(row.mean_cost, 4),
-                shown(row.gap_percent),
+                shown(mean),
                 shown(row.gap_percent_start),
                 interval,
-                shown(row.gap_percent_min),
-                shown(row.gap_percent_max),
+                shown(min),
+                shown(max),
                 row.seeds.to_string(),
                 row.diverged.to_string(),
                 format!("{:.3e}", row.env_steps),
@@ -400,5 +442,41 @@ mod tests {
         assert!(summary.table.iter().all(|row| row.gap_percent.is_none()));
         assert_eq!(summary.table[2].hidden, "-");
         assert!(summary.markdown().contains("not valid"));
+    }
+
+    /// Inventory has no optimum to compare with; its heuristics take the place.
+    #[test]
+    fn without_an_optimum_gaps_are_to_the_cheapest_classical_controller() {
+        let mut results = Vec::new();
+        for (n, worse) in [(6, 4.0), (10, 8.0), (20, 16.0)] {
+            for seed in 1..=3 {
+                for (algo, cost) in [("hpo", 1.0), ("ppo", worse)] {
+                    let mut r = result(algo, seed, cost + 0.01 * seed as f64);
+                    (r.on.n, r.on.plant) = (n, format!("inventory-{n}"));
+                    (r.on.optimal_cost, r.gap_percent, r.gap_percent_start) = (None, None, None);
+                    (r.on.best_baseline, r.on.best_baseline_cost) =
+                        (Some("q-S".into()), Some(101.0));
+                    results.push(r);
+                }
+            }
+        }
+        let summary = summarise(&results, &["hpo".into(), "ppo".into()]);
+        let row = &summary.table[0];
+        assert_eq!(row.gap_percent, None);
+        let gap = row.baseline_gap_percent.unwrap();
+        assert!((gap - 2.0 / 101.0).abs() < 1e-9, "{gap}");
+        assert!(row.baseline_gap_percent_min < row.baseline_gap_percent_max);
+        let difference = summary.tests[2].gap_difference.unwrap();
+        assert!((difference - 1500.0 / 101.0).abs() < 1e-9, "{difference}");
+        assert!(summary.verdicts[0].holds, "{}", summary.verdicts[0].why);
+        let text = summary.markdown();
+        for part in [
+            "cheapest classical controller, q-S",
+            "| best baseline",
+            " 0.020 |",
+            "14.851 |",
+        ] {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
     }
 }

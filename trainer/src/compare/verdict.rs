@@ -38,7 +38,8 @@ pub struct Comparison {
     pub other_seeds: usize,
     /// Mean cost of the other less that of the first.
     pub cost_difference: f64,
-    /// Mean gap of the other less that of the first, in percent of the best known cost; null without reference.
+    /// Mean gap of the other less that of the first, in percent of the best known cost (of the cheapest classical controller's where no
+    /// optimum is valid); null without either.
     pub gap_difference: Option<f64>,
     /// One-sided p-value of Welch's test that the first's mean cost is lower; null with fewer than two seeds.
     pub p_value: Option<f64>,
@@ -107,7 +108,7 @@ pub fn compare(groups: &[Vec<&CellResult>], algorithms: &[String]) -> Vec<Compar
 fn comparison(a: &[&CellResult], b: &[&CellResult]) -> Option<Comparison> {
     let cost = |r: &CellResult| Some(r.mean_cost);
     let (cost_a, cost_b) = (sample(a, cost)?, sample(b, cost)?);
-    let gap = |r: &CellResult| r.gap_percent;
+    let gap = CellResult::gap_to_best_known;
     let gap_difference = match (sample(a, gap), sample(b, gap)) {
         (Some(a), Some(b)) => Some(b.mean - a.mean),
         _ => None,

@@ -1,17 +1,22 @@
 //! Gaussian noise on the control, and the surrogate loss of score-function algorithms.
 //!
-//! The drawn control is u = mu(s, c) + sigma r w with w standard normal, sigma `[m]` per coordinate and r the root
-//! mean square |xi| / sqrt(n) with unit-norm input (so that noise and control shrink together), else 1. The factor r and the
-//! bounds behind u do not depend on the parameters and leave the ratio of probabilities alone:
+//! The drawn control is u = mu(s, c) + sigma a r w with w standard normal, sigma `[m]` per coordinate in units of a, the control's
+//! typical magnitude, and r the root mean square |xi| / sqrt(n) with unit-norm input (so that noise and control shrink together), else 1.
+//! The factors a and r and the bounds behind u do not depend on the parameters and leave the ratio of probabilities alone:
 //!
 //! ```text
-//! ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma r)
+//! ln p(c, u | s) = ln pi(c | s) - |z|^2 / 2 - sum_i ln sigma_i + const,   z = (u - mu) / (sigma a r)
 //! ```
+//!
+//! Where the region of choice c is a single point in coordinate i (no order: 0), the control there is that point whatever is drawn.
+//! Such a coordinate has no noise and no term in the sums: a density of what has no effect would be noise in every gradient and
+//! in every ratio.
 
 use pulp::{Simd, WithSimd};
 
 use crate::numeric::{LANES, Lanes, Real, Scalar};
 use crate::plant::Plant;
+use crate::policy::tape::Choices;
 use crate::policy::{InputKind, Model, Tape, Track};
 use crate::train::advantage::{self, sample_weight};
 use crate::train::rollout::Worker;
@@ -85,16 +90,21 @@ pub fn rollout<T: Real, P: Plant<T>>(
         let tape = &mut worker.tape;
         let (radius, _) = radius(model, tape, t);
         let mut square = Lanes::default();
-        let mut log_stds = T::default();
+        let mut log_stds = Lanes::default();
         let control = memory.control.at_mut(t);
         for (i, (u, &w)) in control
             .iter_mut()
             .zip(memory.perturbation.at(t))
             .enumerate()
         {
-            *u = (w * radius).mul_add(Lanes([log_std[i].exp(); LANES]), tape.law.at(t)[i]);
+            let (mut w, mut log_std_i) = (w, Lanes([log_std[i]; LANES]));
+            if let Some(free) = free(model, &tape.choice[t], i) {
+                (w, log_std_i) = (w * free, log_std_i * free);
+            }
+            let deviation = deviation(model, log_std[i], i);
+            *u = (w * radius).mul_add(Lanes([deviation; LANES]), tape.law.at(t)[i]);
             square = w.mul_add(w, square);
-            log_stds += log_std[i];
+            log_stds = log_stds + log_std_i;
         }
         tape.applied.at_mut(t).copy_from_slice(control);
         model.constrain_applied(&mut tape.applied, &tape.choice[t], t);
@@ -106,13 +116,35 @@ pub fn rollout<T: Real, P: Plant<T>>(
     (steps * LANES) as u64
 }
 
+/// 1 in the lanes whose choice leaves control `i` free, 0 where its region is a single point; `None`: free everywhere.
 #[inline(always)]
-fn log_probability<T: Real>(choice: Lanes<T>, square: Lanes<T>, log_stds: T) -> Lanes<T> {
+fn free<T: Real>(model: &Model, choices: &Choices, i: usize) -> Option<Lanes<T>> {
+    let shape = model.shape();
+    let regions = shape.regions.as_ref()?;
+    Some(Lanes(std::array::from_fn(|lane| {
+        let entry = usize::from(choices[lane]) * shape.control + i;
+        let point = regions.lower[entry] >= regions.upper[entry];
+        T::from_f64(if point { 0.0 } else { 1.0 })
+    })))
+}
+
+/// sigma a: the standard deviation of control `i` in its own unit.
+#[inline(always)]
+fn deviation<T: Real>(model: &Model, log_std: T, i: usize) -> T {
+    log_std.exp() * T::from_f64(model.shape().law_scale[i])
+}
+
+/// 1 / (sigma a).
+#[inline(always)]
+fn inverse_deviation<T: Real>(model: &Model, log_std: T, i: usize) -> T {
+    (-log_std).exp() * T::from_f64(1.0 / model.shape().law_scale[i])
+}
+
+#[inline(always)]
+fn log_probability<T: Real>(choice: Lanes<T>, square: Lanes<T>, log_stds: Lanes<T>) -> Lanes<T> {
     // A choice drawn through rounding may have had probability zero.
     let least = T::from_f64(1e-30);
-    choice.map(|p| if p > least { p } else { least }.ln())
-        - square * T::from_f64(0.5)
-        - Lanes([log_stds; LANES])
+    choice.map(|p| if p > least { p } else { least }.ln()) - square * T::from_f64(0.5) - log_stds
 }
 
 /// Rollout of one shard with noise, critic values, targets and weighted advantages.
@@ -219,7 +251,6 @@ pub fn surrogate<T: Real>(
 ) -> SurrogateFigures<T> {
     let one = T::from_f64(1.0);
     memory.d_log_std.fill(T::default());
-    let log_stds = log_std.iter().fold(T::default(), |sum, &s| sum + s);
     let mut divergence = Lanes::default();
     let mut clipped = 0;
     let steps = worker.tape.steps();
@@ -230,8 +261,16 @@ pub fn surrogate<T: Real>(
         let tape = &mut worker.tape;
         let (_, inverse) = radius(model, tape, t);
         let mut square = Lanes::default();
+        let mut log_stds = Lanes::default();
         for (i, z) in memory.z.iter_mut().enumerate() {
-            let per_std = inverse * (-log_std[i]).exp();
+            let (mut per_std, mut log_std_i) = (
+                inverse * inverse_deviation(model, log_std[i], i),
+                Lanes([log_std[i]; LANES]),
+            );
+            if let Some(free) = free(model, &tape.choice[t], i) {
+                (per_std, log_std_i) = (per_std * free, log_std_i * free);
+            }
+            log_stds = log_stds + log_std_i;
             // d ln p / d mu = z / (sigma r); the sample's factor comes below, when it is known.
             *z = (memory.control.at(t)[i] - tape.law.at(t)[i]) * per_std;
             square = z.mul_add(*z, square);
@@ -262,8 +301,9 @@ pub fn surrogate<T: Real>(
         for d in tape.d_law.at_mut(t) {
             *d = *d * factor;
         }
-        for (d, z) in memory.d_log_std.iter_mut().zip(&memory.z) {
-            *d += ((*z * *z - Lanes([one; LANES])) * factor).sum();
+        for (i, (d, z)) in memory.d_log_std.iter_mut().zip(&memory.z).enumerate() {
+            let free = free(model, &tape.choice[t], i).unwrap_or(Lanes([one; LANES]));
+            *d += ((*z * *z - free) * factor).sum();
         }
         tape.d_logits.at_mut(t).fill(Lanes::default());
         advantage::add_sampled(tape, t, factor);

@@ -1,6 +1,7 @@
 //! The surrogate's gradient is that of the surrogate.
 
 use super::*;
+use crate::policy::{ControlRegions, PolicyShape};
 use crate::train::testing::{
     Case, Sizes, Structure, assert_close, differences, lanes, stream, vector,
 };
@@ -18,7 +19,10 @@ struct Rolled {
 fn rolled(seed: u64) -> Rolled {
     let mut stream = stream(seed);
     let structure = Structure::number(stream.below(Structure::COUNT as u64) as usize);
-    let case = Case::new(&structure, Sizes::random(&mut stream), seed);
+    let mut case = Case::new(&structure, Sizes::random(&mut stream), seed);
+    if stream.uniform() < 0.5 {
+        case.model = Model::new(with_points(case.model.shape(), &mut stream));
+    }
     let mut worker = case.worker.clone();
     let (steps, controls) = (worker.tape.steps(), case.model.shape().control);
     for t in 0..steps {
@@ -49,6 +53,26 @@ fn rolled(seed: u64) -> Rolled {
     }
 }
 
+/// `shape` with typical magnitudes of the controls, and regions of which some are single points: all of choice 0, and one coordinate of
+/// the last choice.
+fn with_points(shape: &PolicyShape, stream: &mut crate::numeric::random::Stream) -> PolicyShape {
+    let (m, choices) = (shape.control, shape.choices());
+    let mut regions = ControlRegions {
+        lower: vec![-3.0; choices * m],
+        upper: vec![3.0; choices * m],
+        corner: vec![0.1; choices * m],
+    };
+    let points = (0..m).chain([choices * m - 1]);
+    for entry in points {
+        (regions.lower[entry], regions.upper[entry]) = (0.2, 0.2);
+    }
+    PolicyShape {
+        law_scale: (0..m).map(|_| 0.5 + 3.0 * stream.uniform()).collect(),
+        regions: Some(regions),
+        ..shape.clone()
+    }
+}
+
 impl Rolled {
     /// ln p(choice, control | state) of a sample, written out anew.
     fn log_probability(&self, parameters: &[f64], log_std: &[f64], t: usize, lane: usize) -> f64 {
@@ -65,9 +89,17 @@ impl Rolled {
             InputKind::Affine => 1.0,
         };
         let mut sum = tape.probability.at(t)[choice].0[lane].ln();
+        let shape = self.case.model.shape();
         for i in 0..log_std.len() {
+            let entry = choice * shape.control + i;
+            let regions = shape.regions.as_ref();
+            if regions.is_some_and(|r| r.lower[entry] == r.upper[entry]) {
+                // The control is the point, whatever was drawn.
+                assert_eq!(tape.applied.at(t)[i].0[lane], 0.2);
+                continue;
+            }
             let z = (self.memory.control.at(t)[i].0[lane] - tape.law.at(t)[i].0[lane])
-                / (log_std[i].exp() * r);
+                / (log_std[i].exp() * shape.law_scale[i] * r);
             sum -= 0.5 * z * z + log_std[i];
         }
         sum
@@ -148,6 +180,27 @@ proptest! {
         rolled.case.assert_close("surrogate", &gradient, &expected, 1e-5);
         let expected = differences(&log_std, |l| rolled.loss(&parameters, l, clip));
         assert_close("ln sigma", &memory.d_log_std, &expected, 1e-5);
+    }
+
+    /// A coordinate whose region is a point has neither noise nor a part in the probability: in choice 0 nothing is drawn at all.
+    #[test]
+    fn what_has_no_effect_is_not_drawn(seed in 0_u64..1_000_000) {
+        let Rolled { case, worker, memory, log_std, .. } = rolled(seed);
+        prop_assume!(case.model.shape().regions.is_some());
+        for t in 0..worker.tape.steps() {
+            for lane in 0..LANES {
+                if worker.tape.choice[t][lane] != 0 {
+                    continue;
+                }
+                for i in 0..log_std.len() {
+                    let (drawn, law) = (memory.control.at(t)[i], worker.tape.law.at(t)[i]);
+                    prop_assert_eq!(drawn.0[lane], law.0[lane]);
+                }
+                let probability = worker.tape.probability.at(t)[0].0[lane];
+                let found = memory.log_probability.at(t)[0].0[lane];
+                prop_assert!((found - probability.max(1e-30).ln()).abs() < 1e-12, "{found}");
+            }
+        }
     }
 
     /// Before the first step all ratios are one: nothing is clipped, nothing has diverged.

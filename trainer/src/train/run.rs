@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::numeric::LANES;
-use crate::plant::PlantModel;
+use crate::plant::{ControlBounds, PlantModel};
 use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint};
 use crate::train::critic::Critic;
@@ -121,7 +121,7 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
         value_scale: scaling.stage_cost * plant.value_steps(),
         law_offset: match policy.law_start {
             Some(start) => vec![start; dims.control],
-            None => scaling.control_offset,
+            None => inside(scaling.control_offset, plant.bounds()),
         },
         law_scale: scaling.control_scale,
         regions: plant
@@ -140,6 +140,21 @@ pub fn policy_shape(plant: &PlantModel, settings: &Settings) -> PolicyShape {
             .map(|bounds| (bounds.lower.clone(), bounds.upper.clone())),
         constraints: plant.constraints().clone(),
     }
+}
+
+/// Typical controls, moved inside the bounds where they lie on one or beyond: a law has slope 0 there, so that one which begins there in every
+/// state never learns, and the modes that need it look useless.
+fn inside(mut typical: Vec<f64>, bounds: Option<&ControlBounds>) -> Vec<f64> {
+    let Some(bounds) = bounds else { return typical };
+    let ends = bounds.lower.iter().zip(&bounds.upper);
+    for (u, (&lower, &upper)) in typical.iter_mut().zip(ends) {
+        if *u > lower && *u < upper {
+            continue;
+        }
+        let quarter = 0.25 * (upper - lower);
+        *u = u.clamp(lower + quarter, upper - quarter);
+    }
+    typical
 }
 
 /// What the default settings depend on.
@@ -341,4 +356,29 @@ fn check_memory(config: &TrainConfig, model: &Model, critic: &Critic) -> Result<
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plant::load_plant;
+
+    #[test]
+    fn laws_begin_inside_the_bounds() {
+        let bounds = ControlBounds {
+            lower: vec![0.0, 0.0, -1.0, -1.0, 2.0],
+            upper: vec![1.0, 1.0, 1.0, 1.0, 2.0],
+        };
+        let typical = vec![0.0, 1.5, -2.0, 0.1, 0.0];
+        let expected = [0.25, 0.75, -0.5, 0.1, 2.0];
+        assert_eq!(inside(typical.clone(), Some(&bounds)), expected);
+        assert_eq!(inside(typical.clone(), None), typical);
+        // Ready plants say what is typical, and it is inside.
+        for name in ["buck-boost", "three-tank", "geared-car", "inventory-3"] {
+            let plant = load_plant(name, &[]).unwrap();
+            let settings = Settings::resolve(&[], plant_traits(&plant)).unwrap();
+            let shape = policy_shape(&plant, &settings);
+            assert_eq!(shape.law_offset, plant.scaling().control_offset, "{name}");
+        }
+    }
 }

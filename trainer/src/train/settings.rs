@@ -206,7 +206,7 @@ pub struct TrainSettings {
     /// PPO: passes end when the mean of the ratio's (r - 1) - ln r exceeds this; 0: never.
     pub target_kl: f64,
     /// PPO, REINFORCE: standard deviation of the control's Gaussian noise at the start, > 0; in units of the
-    /// control, with unit-norm input relative to |xi| / sqrt(n).
+    /// control's typical magnitude (1 on linear plants), with unit-norm input relative to |xi| / sqrt(n).
     pub noise_start: f64,
     /// PPO, REINFORCE: least standard deviation, > 0.
     pub noise_least: f64,

@@ -388,3 +388,41 @@ fn a_cell_of_the_stored_comparison_is_reproduced() {
     let gap = |line: &Value| line["gap_percent"].as_f64().unwrap();
     assert!(gap(&found) < gap(stored("ppo")));
 }
+
+/// One cell of the comparison on inventory, bit for bit, against the best (s, S) pair too.
+#[test]
+fn a_cell_of_the_stored_inventory_comparison_is_reproduced() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/results/inventory/results.jsonl"
+    );
+    let text = std::fs::read_to_string(path).unwrap();
+    let cell: Value = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|line| line["plant"] == "inventory-1" && line["seed"] == 1)
+        .unwrap();
+    let hpo = Hpo::new();
+    let mut args = vec![
+        "train",
+        "inventory-1",
+        "--hidden",
+        "64,64",
+        "--env-steps",
+        "1536000",
+        "--seed",
+        "1",
+        "--out",
+        "run",
+    ];
+    for set in ["batch=32", "batches_per_epoch=16", "validate_every=4"] {
+        args.extend(["--set", set]);
+    }
+    let found = hpo.json(&args);
+    assert_eq!(found["env_steps"], cell["env_steps"]);
+    assert_eq!(found["policy_sha256"], cell["policy_sha256"]);
+    assert_eq!(found["mean_cost"], cell["mean_cost"]);
+    let pair = hpo.json(&["eval", "s-S", "--plant", "inventory-1"]);
+    let cost = |report: &Value| report["mean_cost"].as_f64().unwrap();
+    assert!(cost(&found) < 1.01 * cost(&pair), "{found} {pair}");
+}

@@ -72,7 +72,7 @@ pub(super) fn calibrate(result: &CellResult, results: &[CellResult]) -> Vec<(f64
         .filter(same)
         .min_by(|a, b| least(a).total_cmp(&least(b)));
     let Some(best) = best else { return Vec::new() };
-    let known = 1.0 + best.gap_percent.unwrap_or(0.0) / 100.0;
+    let known = 1.0 + best.gap_to_best_known().unwrap_or(0.0) / 100.0;
     result
         .curve
         .iter()

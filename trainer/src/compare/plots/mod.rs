@@ -37,7 +37,7 @@ pub fn plots(results: &[CellResult], optimum: &OptimumShares) -> Vec<(&'static s
         "learning-curves.svg",
         learning_curves(results, &groups, &labels),
     )];
-    let has_gap = results.iter().any(|r| r.gap_percent.is_some());
+    let has_gap = results.iter().any(|r| r.gap_to_best_known().is_some());
     if has_gap {
         list.push(("gap-dimension.svg", gap_dimension(&groups, &labels)));
         list.push(("gap-modes.svg", gap_modes(&groups, &labels)));
@@ -108,7 +108,7 @@ fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
 
 /// Mean gap with the ends of its 95 % interval.
 fn gap(group: &Group<'_>) -> Option<(f64, f64, f64)> {
-    let sample = sample(group, |r| r.gap_percent)?;
+    let sample = sample(group, CellResult::gap_to_best_known)?;
     let half = sample.half_width_95().unwrap_or(0.0);
     Some((sample.mean, sample.mean - half, sample.mean + half))
 }

@@ -86,6 +86,71 @@ proptest! {
         prop_assert!(same(found, next), "raw {found} {next:?}, original {cost} {expected:?}");
     }
 
+    /// Least impulse, least order and a cost of any of two controls, which share one jump: what is not allowed has no mode.
+    #[test]
+    fn any_allowed_action_of_least_quantities_too(
+        x in [-10.0_f64..10.0, -10.0..10.0],
+        first in value(-5.0, 5.0, &[-5.0, -1.0, 0.0, 1.0, 5.0]),
+        second in value(0.0, 8.0, &[0.0, 3.0, 8.0]),
+        third in value(0.0, 9.0, &[0.0, 9.0]),
+        own in 0_usize..2,
+        jointly: bool,
+    ) {
+        let u = [first, second, third];
+        let rest = if jointly {
+            "[[jump]]\nkind = \"fixed-cost\"\ncontrols = [1, 2]\ncost = 7.0\n"
+        } else {
+            "[[jump]]\nkind = \"minimum\"\ncontrols = [1]\nminimum = 3.0\ncost = 2.0\n"
+        };
+        let text = format!(
+            "{BASE}[[jump]]\nkind = \"minimum-impulse\"\ncontrols = [0]\nminimum = 1.0\ncost = 0.5\n{rest}"
+        );
+        let mut allowed = u[0] == 0.0 || u[0].abs() >= 1.0;
+        let mut added = if u[0] == 0.0 { 0.0 } else { 0.5 };
+        if jointly {
+            added += if u[1] > 0.0 || u[2] > 0.0 { 7.0 } else { 0.0 };
+        } else {
+            allowed = allowed && (u[1] == 0.0 || u[1] >= 3.0);
+            added += if u[1] > 0.0 { 2.0 } else { 0.0 };
+        }
+        let recast = read(&text, None).unwrap();
+        let mode = recast.jumps().unwrap().mode_of(own, &u);
+        prop_assert_eq!(mode.is_some(), allowed, "{:?}", u);
+        let Some(mode) = mode else { return Ok(()) };
+        let (mut next, mut expected) = ([0.0; 2], [0.0; 2]);
+        let cost = with("").build::<f64>().step(own, &x, &u, &[], &mut expected) + added;
+        let found = recast.build::<f64>().step(mode, &x, &u, &[], &mut next);
+        prop_assert!((found - cost).abs() <= 1e-12 * cost.abs().max(1.0), "{found} {cost}");
+        prop_assert_eq!(next, expected);
+    }
+
+    /// Price steps for one control after another, and regions that decide the plant's mode: the gain and the mode are those of the region.
+    #[test]
+    fn any_action_of_regions_that_decide_the_mode(
+        x in [-10.0_f64..10.0, -10.0..10.0],
+        first in -5.0_f64..5.0,
+        second in value(0.0, 8.0, &[0.0, 4.0, 8.0]),
+        third in value(0.0, 9.0, &[0.0, 2.5, 9.0]),
+    ) {
+        let u = [first, second, third];
+        let text = format!(
+            "{BASE}[[jump]]\nkind = \"regions\"\ncontrols = [1]\nregions = [{{ upper = 4.0, mode = 1, cost = 1.0 }}, \
+             {{ lower = 4.0, mode = 0, gain = 0.5, price = 2.0 }}]\n\
+             [[jump]]\nkind = \"quantity-discount\"\ncontrols = [2]\nbreaks = [2.5]\nprices = [1.0, 0.25]\n"
+        );
+        let low = u[1] <= 4.0;
+        let effective = [u[0], if low { u[1] } else { 0.5 * u[1] }, u[2]];
+        let added = if low { 1.0 } else { 2.0 * u[1] } + u[2] * if u[2] >= 2.5 { 0.25 } else { 1.0 };
+        let recast = read(&text, None).unwrap();
+        let mode = recast.jumps().unwrap().mode_of(0, &u).unwrap();
+        let (mut next, mut expected) = ([0.0; 2], [0.0; 2]);
+        let own = usize::from(low);
+        let cost = with("").build::<f64>().step(own, &x, &effective, &[], &mut expected) + added;
+        let found = recast.build::<f64>().step(mode, &x, &u, &[], &mut next);
+        prop_assert!((found - cost).abs() <= 1e-12 * cost.abs().max(1.0), "{found} {cost}");
+        prop_assert_eq!(next, expected);
+    }
+
     #[test]
     fn the_map_lands_in_the_region_of_its_mode(law in [-20.0_f32..20.0, -20.0..20.0, -20.0..20.0]) {
         let recast = with(ALL);
