@@ -3,7 +3,7 @@
 //! [`setup`] finds or installs the cross toolchain and QEMU, [`build`] is the one door to firmware
 //! builds, [`board`] the table of boards, [`qemu`] the emulator process with its [`link`],
 //! [`flash`] writes slots, by probe-rs or through [`gdb`]'s debug stubs, [`image`] makes files of them,
-//! [`session`] the protocol with a running device, and [`hil`] closes the loop with a plant
+//! [`session`] the protocol with a running device over any [`transport`] (the emulator's link, a serial [`port`]), and [`hil`] closes the loop with a plant
 //! ([`plant_loop`] makes one from a plant file).
 
 pub mod board;
@@ -19,6 +19,8 @@ mod hostile_times;
 pub mod image;
 pub mod link;
 pub mod plant_loop;
+pub mod port;
 pub mod qemu;
 pub mod session;
 pub mod setup;
+pub mod transport;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::board::{Board, Emulator};
 use super::link::{HostLink, Received};
 use super::setup::QEMU;
+use super::transport::Transport;
 use crate::{Error, Result};
 
 /// How often a wait looks whether the emulator is still alive.
@@ -174,11 +175,26 @@ impl Qemu {
     /// [`Error::Environment`] if the emulator ended (with its words) or did not answer in time (it
     /// is killed then); [`Error::Negative`] if the device ended itself with a numbered fault.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let deadline = Instant::now() + self.timeout;
+        match self.receive_within(buffer, self.timeout)? {
+            Some(count) => Ok(count),
+            None => Err(self.hung("did not answer")),
+        }
+    }
+
+    /// As [`Qemu::receive`], but waits at most `patience`, and silence is no error: `None`.
+    ///
+    /// # Errors
+    /// As [`Qemu::receive`], silence aside.
+    pub fn receive_within(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Duration,
+    ) -> Result<Option<usize>> {
+        let deadline = Instant::now() + patience;
         loop {
-            let patience = deadline.saturating_duration_since(Instant::now()).min(LOOK);
-            match self.link.receive(buffer, patience) {
-                Ok(Received::Bytes(count)) => return Ok(count),
+            let rest = deadline.saturating_duration_since(Instant::now()).min(LOOK);
+            match self.link.receive(buffer, rest) {
+                Ok(Received::Bytes(count)) => return Ok(Some(count)),
                 Ok(Received::Closed) => return Err(self.gone("it closed the link")),
                 Ok(Received::Nothing) => {}
                 Err(e) => return Err(self.gone(&e.to_string())),
@@ -186,12 +202,12 @@ impl Qemu {
             if let Ok(Some(_)) = self.child.try_wait() {
                 // Its last words may still be in the pipe.
                 return match self.link.receive(buffer, Duration::ZERO) {
-                    Ok(Received::Bytes(count)) => Ok(count),
+                    Ok(Received::Bytes(count)) => Ok(Some(count)),
                     _ => Err(self.gone("it ended")),
                 };
             }
             if Instant::now() >= deadline {
-                return Err(self.hung("did not answer"));
+                return Ok(None);
             }
         }
     }
@@ -256,6 +272,24 @@ impl Qemu {
             "" => String::new(),
             text => format!("; it said: {text}"),
         }
+    }
+}
+
+impl Transport for Qemu {
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        Qemu::send(self, bytes)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        Qemu::receive(self, buffer)
+    }
+
+    fn receive_within(&mut self, buffer: &mut [u8], patience: Duration) -> Result<Option<usize>> {
+        Qemu::receive_within(self, buffer, patience)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.wait()
     }
 }
 

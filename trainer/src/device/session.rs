@@ -1,17 +1,24 @@
 //! The protocol with a running device: one request, one reply.
 
+use std::time::{Duration, Instant};
+
 use firmware::Fault;
 use policy_format::message::{
-    Action, FrameReader, Hello, MAX_FRAME, MAX_STATE, PROTOCOL, Reply, Request, Stats, encode_frame,
+    Action, FrameError, FrameReader, Hello, MAX_FRAME, MAX_STATE, PROTOCOL, Reply, Request, Stats,
+    encode_frame,
 };
 
 use super::qemu::Qemu;
+use super::transport::Transport;
 use crate::{Error, Result};
 
-/// A greeted device.
+/// How long a device behind a port has for its greeting before it is asked again.
+const GREETING: Duration = Duration::from_millis(250);
+
+/// A greeted device behind some [`Transport`].
 #[derive(Debug)]
-pub struct Session {
-    device: Qemu,
+pub struct Session<D = Qemu> {
+    device: D,
     reader: FrameReader,
     frame: [u8; MAX_FRAME],
     inbox: [u8; MAX_FRAME],
@@ -19,13 +26,54 @@ pub struct Session {
     hello: Hello,
 }
 
-impl Session {
-    /// Greets the device.
+impl<D: Transport> Session<D> {
+    /// Greets a device that was started a moment ago: waits for its mark that it is ready, then speaks.
     ///
     /// # Errors
     /// [`Error::Environment`] if it does not answer, dies, or speaks another version of the protocol.
-    pub fn greet(device: Qemu) -> Result<Self> {
-        let mut session = Self {
+    pub fn greet(device: D) -> Result<Self> {
+        let mut session = Self::over(device);
+        // The mark that the device is ready: a lone zero, which the reader then ignores.
+        session.unread = 0..session.device.receive(&mut session.inbox)?;
+        let hello = session.request(&Request::Hello { protocol: PROTOCOL })?;
+        session.greeted(hello)
+    }
+
+    /// Greets a device that may have been running for long, in the middle of whatever frame, or may be starting: speaks until
+    /// it answers, for at most `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if it does not answer, is gone, or speaks another version of the protocol.
+    pub fn join(device: D, patience: Duration) -> Result<Self> {
+        let mut session = Self::over(device);
+        let mut frame = [0; MAX_FRAME];
+        let length = encode_frame(&Request::Hello { protocol: PROTOCOL }, &mut frame)
+            .map_err(|e| Error::Usage(format!("request: {e}")))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            // A zero ends whatever the device was in the middle of.
+            session.device.send(&[0])?;
+            session.device.send(&frame[..length])?;
+            let round = Instant::now() + GREETING;
+            while let Some(reply) = session.reply_before(round)? {
+                // Errors are about bytes from before.
+                if let Ok(hello @ Reply::Hello(_)) = reply {
+                    // A second greeting may be on its way, to the first question asked twice.
+                    session.drain(GREETING)?;
+                    return session.greeted(hello);
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Environment(format!(
+                    "no device answered within {} s: is it this port, does firmware of this project run there, at this speed?",
+                    patience.as_secs_f64()
+                )));
+            }
+        }
+    }
+
+    fn over(device: D) -> Self {
+        Self {
             device,
             reader: FrameReader::new(),
             frame: [0; MAX_FRAME],
@@ -41,11 +89,12 @@ impl Session {
                 state_dim: 0,
                 control_dim: 0,
             },
-        };
-        // The mark that the device is ready: a lone zero, which the reader then ignores.
-        session.unread = 0..session.device.receive(&mut session.inbox)?;
-        match session.request(&Request::Hello { protocol: PROTOCOL })? {
-            Reply::Hello(hello) if hello.protocol == PROTOCOL => session.hello = hello,
+        }
+    }
+
+    fn greeted(mut self, reply: Reply) -> Result<Self> {
+        match reply {
+            Reply::Hello(hello) if hello.protocol == PROTOCOL => self.hello = hello,
             Reply::Hello(hello) => {
                 return Err(Error::Environment(format!(
                     "the firmware speaks protocol {}; this program speaks {PROTOCOL}",
@@ -54,7 +103,7 @@ impl Session {
             }
             other => return Err(unexpected("a greeting", &other)),
         }
-        Ok(session)
+        Ok(self)
     }
 
     /// What the device said about itself.
@@ -128,15 +177,20 @@ impl Session {
     /// As [`Session::request`], and [`Error::Environment`] if the emulator does not end.
     pub fn shut_down(mut self) -> Result<()> {
         match self.request(&Request::Shutdown)? {
-            Reply::Bye => self.device.wait(),
+            Reply::Bye => self.device.finish(),
             other => Err(unexpected("a farewell", &other)),
         }
     }
 
-    /// The emulator, for tests that disturb it.
+    /// What carries the bytes, for tests that disturb it.
     #[must_use]
-    pub fn device(&self) -> &Qemu {
+    pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// The same, to send and receive by hand.
+    pub fn device_mut(&mut self) -> &mut D {
+        &mut self.device
     }
 
     /// Sends one request and waits for its reply.
@@ -158,6 +212,34 @@ impl Session {
     pub fn request_raw(&mut self, bytes: &[u8]) -> Result<Reply> {
         self.device.send(bytes)?;
         self.reply()
+    }
+
+    /// The next reply or bad frame that arrives before `deadline`, `None` if nothing does.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the device is gone.
+    pub fn reply_before(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<std::result::Result<Reply, FrameError>>> {
+        loop {
+            for at in self.unread.by_ref() {
+                if let Some(reply) = self.reader.feed::<Reply>(self.inbox[at]) {
+                    return Ok(Some(reply));
+                }
+            }
+            let patience = deadline.saturating_duration_since(Instant::now());
+            match self.device.receive_within(&mut self.inbox, patience)? {
+                Some(count) => self.unread = 0..count,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Drops what arrives until there was silence for `silence`.
+    fn drain(&mut self, silence: Duration) -> Result<()> {
+        while self.reply_before(Instant::now() + silence)?.is_some() {}
+        Ok(())
     }
 
     fn reply(&mut self) -> Result<Reply> {
