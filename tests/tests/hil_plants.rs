@@ -43,6 +43,7 @@ fn the_geared_car_drives_bit_exact() {
         target_class: class,
         timeout: Duration::from_secs(60),
         elf: Some(firmware.elf),
+        faults: None,
     };
     let policy = read_policy(&out).unwrap();
     let mut plant_loop = PlantLoop::new(&plant, 3);

@@ -24,6 +24,18 @@ pub struct Session<D = Qemu> {
     inbox: [u8; MAX_FRAME],
     unread: std::ops::Range<usize>,
     hello: Hello,
+    dropped: Dropped,
+}
+
+/// What arrived and was of no use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Numbered errors of the device, about frames that it could not read.
+    pub errors: u64,
+    /// Replies to other requests.
+    pub strays: u64,
+    /// Frames that the host could not read.
+    pub damaged: u64,
 }
 
 impl<D: Transport> Session<D> {
@@ -72,7 +84,24 @@ impl<D: Transport> Session<D> {
         }
     }
 
-    fn over(device: D) -> Self {
+    /// Waits for the mark of a device that was reset; whatever frame it was in the middle of is forgotten. It is not greeted.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if it does not start, is gone, or sends something else first.
+    pub fn restarted(&mut self) -> Result<()> {
+        self.reader = FrameReader::new();
+        let count = self.device.receive(&mut self.inbox)?;
+        self.unread = 0..count;
+        match self.inbox[0] {
+            0 => Ok(()),
+            byte => Err(Error::Environment(format!(
+                "the device sent {byte:#04x} first; a device that is ready sends a zero"
+            ))),
+        }
+    }
+
+    /// A session without a greeting.
+    pub(super) fn over(device: D) -> Self {
         Self {
             device,
             reader: FrameReader::new(),
@@ -89,6 +118,7 @@ impl<D: Transport> Session<D> {
                 state_dim: 0,
                 control_dim: 0,
             },
+            dropped: Dropped::default(),
         }
     }
 
@@ -151,6 +181,43 @@ impl<D: Transport> Session<D> {
     ) -> Result<Action> {
         let request = Request::step_at(seq, measured_us, now_us, state);
         self.action(seq, &request.ok_or_else(|| too_long(state))?)
+    }
+
+    /// One control step over a link that may damage or lose frames: the device's action for `seq`, or `None` if there was none within
+    /// `patience`. It is never asked for again: the device may have taken the step, and the next period has a newer measurement. What
+    /// arrives and is not that action (an answer to a step before, a numbered error, a damaged frame) is counted and dropped.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the device is gone, and [`Error::Usage`] if `state` is longer than a message can hold.
+    pub fn try_step_at(
+        &mut self,
+        seq: u32,
+        measured_us: u32,
+        now_us: u32,
+        state: &[f32],
+        patience: Duration,
+    ) -> Result<Option<Action>> {
+        let request = Request::step_at(seq, measured_us, now_us, state);
+        let request = request.ok_or_else(|| too_long(state))?;
+        let length = encode_frame(&request, &mut self.frame)
+            .map_err(|e| Error::Usage(format!("request: {e}")))?;
+        self.device.send(&self.frame[..length])?;
+        let deadline = Instant::now() + patience;
+        while let Some(reply) = self.reply_before(deadline)? {
+            match reply {
+                Ok(Reply::Action(action)) if action.seq == seq => return Ok(Some(action)),
+                Ok(Reply::Error { .. }) => self.dropped.errors += 1,
+                Ok(_) => self.dropped.strays += 1,
+                Err(_) => self.dropped.damaged += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// What [`Session::try_step_at`] dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
     }
 
     fn action(&mut self, seq: u32, request: &Request) -> Result<Action> {
