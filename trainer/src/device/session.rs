@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use firmware::Fault;
 use policy_format::message::{
     Action, FrameError, FrameReader, Hello, MAX_FRAME, MAX_STATE, PROTOCOL, Reply, Request, Stats,
-    encode_frame,
+    encode_frame, encode_numbered,
 };
 
 use super::qemu::Qemu;
@@ -14,6 +14,9 @@ use crate::{Error, Result};
 
 /// How long a device behind a port has for its greeting before it is asked again.
 const GREETING: Duration = Duration::from_millis(250);
+
+/// How long a reply may take until the request is sent again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A greeted device behind some [`Transport`].
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Session<D = Qemu> {
     inbox: [u8; MAX_FRAME],
     unread: std::ops::Range<usize>,
     hello: Hello,
+    /// Of the last request that had one.
+    number: u16,
     dropped: Dropped,
 }
 
@@ -118,6 +123,7 @@ impl<D: Transport> Session<D> {
                 state_dim: 0,
                 control_dim: 0,
             },
+            number: 0,
             dropped: Dropped::default(),
         }
     }
@@ -126,10 +132,7 @@ impl<D: Transport> Session<D> {
         match reply {
             Reply::Hello(hello) if hello.protocol == PROTOCOL => self.hello = hello,
             Reply::Hello(hello) => {
-                return Err(Error::Environment(format!(
-                    "the firmware speaks protocol {}; this program speaks {PROTOCOL}",
-                    hello.protocol
-                )));
+                return Err(Error::Environment(versions(&hello)));
             }
             other => return Err(unexpected("a greeting", &other)),
         }
@@ -199,7 +202,9 @@ impl<D: Transport> Session<D> {
     ) -> Result<Option<Action>> {
         let request = Request::step_at(seq, measured_us, now_us, state);
         let request = request.ok_or_else(|| too_long(state))?;
-        let length = encode_frame(&request, &mut self.frame)
+        // With a number, so that a frame that comes twice is acted on once.
+        self.number = self.number.wrapping_add(1);
+        let length = encode_numbered(Some(self.number), &request, &mut self.frame)
             .map_err(|e| Error::Usage(format!("request: {e}")))?;
         self.device.send(&self.frame[..length])?;
         let deadline = Instant::now() + patience;
@@ -272,6 +277,46 @@ impl<D: Transport> Session<D> {
         self.reply()
     }
 
+    /// Sends one request with a number, and again whenever no reply came for a while or a frame was damaged, for at most
+    /// `patience`. The device acts on it once, however often it arrives. For links that lose bytes.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the device is gone or does not answer; [`Error::Negative`] if it ended itself with a numbered fault.
+    pub fn insist(&mut self, request: &Request, patience: Duration) -> Result<Reply> {
+        self.number = self.number.wrapping_add(1);
+        let number = Some(self.number);
+        let length = encode_numbered(number, request, &mut self.frame)
+            .map_err(|e| Error::Usage(format!("request: {e}")))?;
+        let end = Instant::now() + patience;
+        loop {
+            self.device.send(&self.frame[..length])?;
+            let round = (Instant::now() + AGAIN).min(end);
+            while let Some(reply) = self.reply_before(round)? {
+                match reply {
+                    Ok(reply) if self.reader.number() == number => return Ok(reply),
+                    Ok(Reply::Error { fault }) if self.reader.number().is_none() => {
+                        // Its last words; anything else is about a damaged frame.
+                        if fault >> 8 == 4 {
+                            return Err(unexpected("a reply", &Reply::Error { fault }));
+                        }
+                        break;
+                    }
+                    // A reply that came twice.
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            if Instant::now() >= end {
+                return Err(Error::Environment(format!(
+                    "the device did not answer within {} s",
+                    patience.as_secs_f64()
+                )));
+            }
+            // Ends whatever arrived of the last attempt.
+            self.device.send(&[0])?;
+        }
+    }
+
     /// Sends bytes as they are and waits for a reply, for tests of what the device makes of them.
     ///
     /// # Errors
@@ -303,6 +348,12 @@ impl<D: Transport> Session<D> {
         }
     }
 
+    /// The number of the last reply.
+    #[must_use]
+    pub fn number_of_reply(&self) -> Option<u16> {
+        self.reader.number()
+    }
+
     /// Drops what arrives until there was silence for `silence`.
     fn drain(&mut self, silence: Duration) -> Result<()> {
         while self.reply_before(Instant::now() + silence)?.is_some() {}
@@ -325,6 +376,25 @@ impl<D: Transport> Session<D> {
     }
 }
 
+/// What to do when the two sides speak different versions.
+fn versions(hello: &Hello) -> String {
+    let (major, minor, patch) = hello.firmware;
+    let firmware = format!("{major}.{minor}.{patch}");
+    let found = format!(
+        "the firmware ({firmware}) speaks protocol {}, this program ({}) speaks {PROTOCOL}",
+        hello.protocol,
+        env!("CARGO_PKG_VERSION")
+    );
+    if hello.protocol < PROTOCOL {
+        return format!(
+            "{found}: the firmware is too old; flash the one that this program builds (hpo flash --firmware), or use the program of version {firmware}"
+        );
+    }
+    format!(
+        "{found}: this program is too old; use the one of version {firmware}, or flash firmware that this program builds (hpo flash --firmware)"
+    )
+}
+
 fn too_long(state: &[f32]) -> Error {
     Error::Usage(format!(
         "state: found {} values; a device takes at most {MAX_STATE}",
@@ -339,4 +409,33 @@ fn unexpected(wanted: &str, reply: &Reply) -> Error {
         return Error::Negative(format!("the device answered with {fault}"));
     }
     Error::Environment(format!("the device sent {reply:?} in place of {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_does_not_fit_is_named_with_what_to_do() {
+        let hello = |protocol| Hello {
+            protocol,
+            firmware: (9, 8, 7),
+            target_class: 0,
+            boot_fault: 0,
+            policy_crc32: 0,
+            policy_version: 0,
+            state_dim: 0,
+            control_dim: 0,
+        };
+        for (protocol, old) in [
+            (PROTOCOL - 1, "the firmware is too old"),
+            (PROTOCOL + 1, "this program is too old"),
+        ] {
+            let text = versions(&hello(protocol));
+            let ours = format!("speaks {PROTOCOL}");
+            for word in [old, "9.8.7", &ours, &protocol.to_string(), "hpo flash"] {
+                assert!(text.contains(word), "{text}");
+            }
+        }
+    }
 }

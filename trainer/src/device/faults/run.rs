@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use firmware::{Controller, Offer, SCRATCH_LEN, boot, boot_on};
-use policy_format::message::{
-    Action, FrameReader, MAX_CONTROL, MAX_FRAME, Reply, Request, encode_frame,
-};
+use policy_format::message::{Action, FrameReader, MAX_CONTROL, Reply, Request};
 
 use super::inject::{At, Injector};
 use super::report::{FaultReport, Ledger, Period};
 use super::spec::{FaultSpec, Kind, Way};
-use super::twin::{Answers, Twin};
+use super::twin::{Answers, Twin, framed};
 use crate::device::hil::{HostPlant, StepRecord, fits};
 use crate::device::transport::Transport;
 use crate::export::PolicyBuffer;
@@ -191,7 +189,8 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                 measured.state.len()
             ))
         })?;
-        let frame = framed(&request)?;
+        // With a number, so that a frame that comes twice is acted on once.
+        let frame = framed(Some(seq as u16), &request)?;
         let arriving = if last {
             vec![frame]
         } else {
@@ -199,7 +198,7 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         };
         let answers = self.twin.deliver(&arriving.concat())?;
         let mut period = self.take(at, &answers);
-        let action = self.receive(at, last, seq, &answers, &mut period)?;
+        let action = self.receive(at, last, seq, &answers, &mut period);
         let hits = std::mem::take(&mut self.faults.hits);
         self.ledger.inject(at, hits, self.course.spec);
         period.late = self.faults.is_late();
@@ -397,18 +396,17 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         seq: u32,
         answers: &Answers,
         period: &mut Period,
-    ) -> Result<Option<Action>> {
+    ) -> Option<Action> {
         let mut arriving = if last {
             Vec::new()
         } else {
             self.faults.arrivals(at.period, Way::Replies)
         };
-        for reply in &answers.replies {
-            let frame = framed(reply)?;
+        for frame in &answers.frames {
             if last {
-                arriving.push(frame);
+                arriving.push(frame.clone());
             } else {
-                arriving.extend(self.faults.carry(at, Way::Replies, &frame));
+                arriving.extend(self.faults.carry(at, Way::Replies, frame));
             }
         }
         let mut taken: Option<Action> = None;
@@ -429,7 +427,7 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                 Some(Err(_)) => self.ledger.report.bad_replies += 1,
             }
         }
-        Ok(taken)
+        taken
     }
 }
 
@@ -446,13 +444,6 @@ fn is_action(reply: &Reply, action: &Action) -> bool {
         if (sent.seq, sent.choice, sent.mode, sent.fault, sent.ticks)
             == (action.seq, action.choice, action.mode, action.fault, action.ticks)
             && bits(sent) == bits(action))
-}
-
-fn framed<T: policy_format::message::Message>(message: &T) -> Result<Vec<u8>> {
-    let mut frame = [0; MAX_FRAME];
-    let length =
-        encode_frame(message, &mut frame).map_err(|e| Error::Usage(format!("message: {e}")))?;
-    Ok(frame[..length].to_vec())
 }
 
 /// Boots `slot` on the host.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use firmware::Offer;
 use policy_format::message::{
-    FrameReader, MAX_FRAME, PROTOCOL, Reply, Request, Stats, encode_frame,
+    FrameReader, MAX_FRAME, Message, PROTOCOL, Reply, Request, Stats, encode_numbered,
 };
 
 use crate::device::board::Board;
@@ -38,6 +38,8 @@ pub(in crate::device) struct Stub {
 pub(super) struct Answers {
     /// The device's replies.
     pub replies: Vec<Reply>,
+    /// Their frames.
+    pub frames: Vec<Vec<u8>>,
     /// How they differ from the model's.
     pub difference: Option<String>,
 }
@@ -82,10 +84,7 @@ impl<'s, D: Transport> Twin<'s, D> {
     /// # Errors
     /// As [`Twin::deliver`].
     pub fn request(&mut self, request: &Request) -> Result<Answers> {
-        let mut frame = [0; MAX_FRAME];
-        let length =
-            encode_frame(request, &mut frame).map_err(|e| Error::Usage(format!("request: {e}")))?;
-        self.deliver(&frame[..length])
+        self.deliver(&framed(None, request)?)
     }
 
     /// Sends bytes to both, waits for as many replies of the device as the model gave, and compares them.
@@ -100,7 +99,7 @@ impl<'s, D: Transport> Twin<'s, D> {
             return Ok(answers);
         }
         let deadline = Instant::now() + self.patience;
-        for expected in expected {
+        for (number, expected) in expected {
             let found = match self.session.reply_before(deadline) {
                 Ok(Some(Ok(reply))) => reply,
                 Ok(Some(Err(error))) => {
@@ -117,10 +116,14 @@ impl<'s, D: Transport> Twin<'s, D> {
                     return Ok(answers);
                 }
             };
-            if !same(&found, &expected) {
-                let difference = format!("device {found:?}; model {expected:?}");
+            let found_number = self.session.number_of_reply();
+            if !same(&found, &expected) || found_number != number {
+                let difference =
+                    format!("device {found_number:?} {found:?}; model {number:?} {expected:?}");
                 answers.difference.get_or_insert(difference);
             }
+            // Encoding is canonical: these are the bytes that came.
+            answers.frames.push(framed(found_number, &found)?);
             answers.replies.push(found);
         }
         Ok(answers)
@@ -156,11 +159,24 @@ impl<'s, D: Transport> Twin<'s, D> {
     }
 }
 
-/// The replies in bytes that a device sent; what is none is left out, and a difference in number shows it.
-fn replies(bytes: &[u8]) -> Vec<Reply> {
+/// The frame of a message.
+pub(super) fn framed<T: Message>(number: Option<u16>, message: &T) -> Result<Vec<u8>> {
+    let mut frame = [0; MAX_FRAME];
+    let length = encode_numbered(number, message, &mut frame)
+        .map_err(|e| Error::Usage(format!("message: {e}")))?;
+    Ok(frame[..length].to_vec())
+}
+
+/// The replies in bytes that a device sent, with their numbers; what is none is left out.
+fn replies(bytes: &[u8]) -> Vec<(Option<u16>, Reply)> {
     let mut reader = FrameReader::new();
-    let replies = bytes.iter().filter_map(|&byte| reader.feed::<Reply>(byte));
-    replies.filter_map(std::result::Result::ok).collect()
+    let mut replies = Vec::new();
+    for &byte in bytes {
+        if let Some(Ok(reply)) = reader.feed::<Reply>(byte) {
+            replies.push((reader.number(), reply));
+        }
+    }
+    replies
 }
 
 /// Whether two replies are the same but for times and stack; floats by their bits.
