@@ -244,7 +244,9 @@ pub fn run_hil(
         counted: config.link == LinkKind::Semihosting,
     };
     course.run(&mut session, plant, observe, progress, &mut report)?;
-    session.shut_down()?;
+    if !report.device_failed() {
+        session.shut_down()?;
+    }
     Ok(report)
 }
 
@@ -315,6 +317,12 @@ fn check_counts(config: &HilConfig) -> Result<()> {
 }
 
 impl HilReport {
+    /// A fault was not survived, after which the device may be silent or gone.
+    fn device_failed(&self) -> bool {
+        let faults = self.faults.as_ref();
+        faults.is_some_and(|faults| faults.first_failure.is_some())
+    }
+
     /// A report of nothing yet.
     fn new(config: &HilConfig, budget: Budget) -> Self {
         Self {
@@ -410,9 +418,7 @@ impl Course<'_> {
             }
             _ => {}
         }
-        // After a fault that was not survived the device may be silent.
-        let lost = report.faults.as_ref();
-        if lost.is_none_or(|faults| faults.first_failure.is_none()) {
+        if !report.device_failed() {
             report.stack_bytes = session.stats()?.stack_bytes;
         }
         let most = report.most_instructions();

@@ -81,28 +81,8 @@ impl Qemu {
     /// # Errors
     /// As [`Qemu::start`].
     pub fn start_with(config: QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<Self> {
-        let board = config.board;
-        let emulator = board.emulator()?;
-        if config.policy.len() > board.slot_bytes {
-            return Err(Error::Negative(format!(
-                "policy: found {} bytes; the slot of {} holds {}",
-                config.policy.len(),
-                board.name,
-                board.slot_bytes
-            )));
-        }
-        let folder = tempfile::Builder::new()
-            .prefix("hpo-qemu-")
-            .tempdir()
-            .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
-        let mut command = command(&config, emulator);
-        command
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        for (name, bytes, _) in loaded(&config) {
-            write(&folder.path().join(name), &bytes)?;
-        }
+        let (mut command, folder) = Self::prepare(&config, "socket,id=uart,path=uart")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command.args(more);
         let errors = folder.path().join("stderr");
         let stderr =
@@ -128,12 +108,43 @@ impl Qemu {
         }
     }
 
+    /// The command of an emulator whose UART, where the link is that, is the character device `uart`; and the folder with the files that
+    /// it loads, in which it runs.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub(super) fn prepare(
+        config: &QemuConfig<'_>,
+        uart: &str,
+    ) -> Result<(Command, tempfile::TempDir)> {
+        let board = config.board;
+        let emulator = board.emulator()?;
+        if config.policy.len() > board.slot_bytes {
+            return Err(Error::Negative(format!(
+                "policy: found {} bytes; the slot of {} holds {}",
+                config.policy.len(),
+                board.name,
+                board.slot_bytes
+            )));
+        }
+        let folder = tempfile::Builder::new()
+            .prefix("hpo-qemu-")
+            .tempdir()
+            .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
+        for (name, bytes, _) in loaded(config) {
+            write(&folder.path().join(name), &bytes)?;
+        }
+        let mut command = command(config, emulator, uart);
+        command.current_dir(folder.path());
+        Ok((command, folder))
+    }
+
     /// The command of [`Qemu::start_with`] as a line for a shell; file names are those in the emulator's folder.
     ///
     /// # Errors
     /// [`Error::Usage`] for a board that QEMU does not run.
     pub fn command_line(config: &QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<String> {
-        let mut command = command(config, config.board.emulator()?);
+        let mut command = command(config, config.board.emulator()?, "socket,id=uart,path=uart");
         command.args(more);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -302,7 +313,7 @@ impl Drop for Qemu {
 }
 
 /// The emulator's program and arguments, without those of the caller.
-fn command(config: &QemuConfig<'_>, emulator: Emulator) -> Command {
+fn command(config: &QemuConfig<'_>, emulator: Emulator, uart: &str) -> Command {
     let mut command = Command::new(QEMU);
     command
         .args(["-machine", emulator.machine, "-display", "none"])
@@ -327,7 +338,7 @@ fn command(config: &QemuConfig<'_>, emulator: Emulator) -> Command {
         }
         LinkKind::Uart => {
             command
-                .args(["-chardev", "socket,id=uart,path=uart"])
+                .args(["-chardev", uart])
                 .args(["-serial", "chardev:uart"]);
         }
     }
