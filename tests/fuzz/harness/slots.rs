@@ -332,13 +332,14 @@ impl Life<'_, '_> {
         let file = &files()[index];
         let runs = self.running;
         let was_on_trial = self.on_trial;
+        let before = self.slots.state();
         let begun = self.slots.begin(file.len() as u32, Activity::Disarmed);
         let mut install = match begun {
             Ok(install) => install,
             Err(fault) => {
                 // On trial, or reverted and still running from that slot.
                 let busy = fault == Fault::ON_TRIAL;
-                assert!(!self.powered() || busy, "{fault:?}");
+                assert!(!self.powered() || busy, "{fault:?} in {before:?}");
                 return;
             }
         };
