@@ -28,12 +28,21 @@ impl PtyBoard {
     /// # Errors
     /// As [`Qemu::start`].
     pub fn start(config: QemuConfig<'_>) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// As [`PtyBoard::start`], with more arguments for the emulator.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub fn start_with(config: QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<Self> {
         let config = QemuConfig {
             link: LinkKind::Uart,
             ..config
         };
         let (mut command, folder) = Qemu::prepare(&config, "pty,id=uart")?;
         let mut child = command
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
