@@ -25,6 +25,7 @@ pub mod inspect;
 pub mod keygen;
 mod output;
 pub mod plants;
+pub mod push;
 pub mod reference;
 pub mod report;
 pub mod setup;
@@ -78,6 +79,8 @@ pub enum Command {
     Hil(hil::HilArgs),
     /// Write a policy into a board's slot, read it back and compare.
     Flash(flash::FlashArgs),
+    /// Install a policy beside the one that runs, over the link of a running device.
+    Push(push::PushArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
 }
@@ -116,6 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
         Command::Flash(args) => flash::run(args),
+        Command::Push(args) => push::run(args),
         Command::Setup(args) => setup::run(args),
     }
 }

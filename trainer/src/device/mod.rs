@@ -20,6 +20,7 @@ pub mod image;
 pub mod link;
 pub mod plant_loop;
 pub mod port;
+pub mod push;
 pub mod qemu;
 pub mod session;
 pub mod setup;

@@ -253,7 +253,9 @@ impl Sensors for Bench {
         let mut driven = driven.copied();
         for (i, (x, y)) in places.enumerate() {
             let push = (k.wrapping_mul(7).wrapping_add(5 * i as u32) % 64) as f32 / 64.0 - 0.5;
-            *x = 0.9 * *x + 0.01 * driven.next().unwrap_or(0.0) + 0.05 * push;
+            let next = 0.9 * *x + 0.01 * driven.next().unwrap_or(0.0) + 0.05 * push;
+            // End stops: whatever the policy does, the plant stays finite.
+            *x = next.clamp(-4.0, 4.0);
             *y = *x;
         }
         Ok(self.clock.now_us())
