@@ -119,6 +119,12 @@ impl Log {
         Err(Fault::FLASH_FAILED)
     }
 
+    /// Whether a record, and another one should it not read back, can be written without erasing anything.
+    pub fn has_room(&self) -> bool {
+        self.in_use()
+            .is_some_and(|sector| self.next.saturating_add(2) <= places(sector))
+    }
+
     /// Takes the other sector for the present state if fewer than [`RESERVE`] places are left in this one.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub mod keygen;
 pub mod monitor;
 mod output;
 pub mod plants;
+pub mod push;
 pub mod reference;
 pub mod report;
 pub mod setup;
@@ -81,6 +82,8 @@ pub enum Command {
     Monitor(monitor::MonitorArgs),
     /// Write a policy into a board's slot, read it back and compare.
     Flash(flash::FlashArgs),
+    /// Install a policy beside the one that runs, over the link of a running device.
+    Push(push::PushArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
 }
@@ -120,6 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Hil(args) => hil::run(args),
         Command::Monitor(args) => monitor::run(args),
         Command::Flash(args) => flash::run(args),
+        Command::Push(args) => push::run(args),
         Command::Setup(args) => setup::run(args),
     }
 }

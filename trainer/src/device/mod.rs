@@ -25,6 +25,7 @@ pub mod noise;
 pub mod plant_loop;
 pub mod port;
 pub mod pty;
+pub mod push;
 pub mod qemu;
 pub mod session;
 pub mod setup;
