@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use firmware::Offer;
 use policy_format::message::{
-    FrameReader, MAX_FRAME, Message, PROTOCOL, Reply, Request, Stats, encode_numbered,
+    Action, FrameReader, MAX_FRAME, Message, PROTOCOL, Reply, Request, Stats, encode_numbered,
 };
 
 use crate::device::board::Board;
@@ -36,7 +36,7 @@ pub(in crate::device) struct Stub {
 /// What both answered to some bytes.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// The device's replies.
+    /// The device's replies, without times.
     pub replies: Vec<Reply>,
     /// Their frames.
     pub frames: Vec<Vec<u8>>,
@@ -122,7 +122,9 @@ impl<'s, D: Transport> Twin<'s, D> {
                     format!("device {found_number:?} {found:?}; model {number:?} {expected:?}");
                 answers.difference.get_or_insert(difference);
             }
-            // Encoding is canonical: these are the bytes that came.
+            // Encoding is canonical: but for their times these are the bytes that came. Times differ between boards, links and runs, in
+            // length too, and faults that are drawn byte by byte must not.
+            let found = timeless(found);
             answers.frames.push(framed(found_number, &found)?);
             answers.replies.push(found);
         }
@@ -181,7 +183,7 @@ fn replies(bytes: &[u8]) -> Vec<(Option<u16>, Reply)> {
 
 /// Whether two replies are the same but for times and stack; floats by their bits.
 fn same(one: &Reply, other: &Reply) -> bool {
-    match (timeless(one), timeless(other)) {
+    match (timeless(one.clone()), timeless(other.clone())) {
         (Reply::Action(one), Reply::Action(other)) => {
             let bits = |control: &[f32]| control.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
             (one.seq, one.choice, one.mode, one.fault)
@@ -192,8 +194,10 @@ fn same(one: &Reply, other: &Reply) -> bool {
     }
 }
 
-fn timeless(reply: &Reply) -> Reply {
-    match reply.clone() {
+/// A reply without what is the board's own: times and stack.
+fn timeless(reply: Reply) -> Reply {
+    match reply {
+        Reply::Action(action) => Reply::Action(Action { ticks: 0, ..action }),
         Reply::Stats(stats) => Reply::Stats(Stats {
             stack_bytes: 0,
             overhead_ticks: 0,
