@@ -33,7 +33,9 @@ fn identify() {
     // A crate for several boards has a feature for each, with the board's name.
     let feature = std::env::vars().find_map(|(variable, _)| {
         let name = variable.strip_prefix("CARGO_FEATURE_")?;
-        (name != "DEFAULT").then(|| name.to_lowercase())
+        // Features that every board has are none.
+        let common = ["DEFAULT", "UNSIGNED", "SIGNED", "SLOTS"].contains(&name);
+        (!common).then(|| name.to_lowercase())
     });
     let package = std::env::var("CARGO_PKG_NAME").expect("cargo sets it");
     let name = feature.unwrap_or(package);

@@ -92,6 +92,8 @@ faults! {
     0x060C TRIAL_INTERRUPTED "TrialInterrupted";
     /// The policy on trial did not reach its good periods in time.
     0x060D TRIAL_TOO_LONG "TrialTooLong";
+    /// The loop stands still: no policy acts until the host arms it.
+    0x060E DISARMED "Disarmed";
     // 0x05xx: supervisor
     /// A state lies outside the policy's envelope.
     0x0501 OUT_OF_ENVELOPE "OutOfEnvelope";
@@ -128,6 +130,8 @@ faults! {
     0x0304 FRAME_PAYLOAD "FramePayload";
     /// A reply did not fit in a frame.
     0x0305 REPLY_TOO_LONG "ReplyTooLong";
+    /// This firmware does not serve the request: it has no policy slots, no loop of its own, or is older than the host.
+    0x0306 UNSUPPORTED "Unsupported";
     // 0x04xx: processor
     /// The processor took a hard fault.
     0x0401 HARD_FAULT "HardFault";

@@ -8,8 +8,8 @@ pub struct LinkClosed;
 
 /// A stream of bytes from and to the host.
 pub trait Link {
-    /// Waits for bytes, writes them to the front of `buffer` and returns how many (at least 1, at most
-    /// its length).
+    /// Waits for bytes, writes them to the front of `buffer` and returns how many (at most its length). 0 where the
+    /// board has something else to do: it is asked again afterwards.
     ///
     /// # Errors
     /// [`LinkClosed`] when no more bytes will come.

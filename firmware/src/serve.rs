@@ -5,6 +5,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use heapless::Vec;
 use policy_format::message::{
     Action, FrameReader, Hello, MAX_FRAME, PROTOCOL, Reply, Request, Stats, encode_frame,
+    encode_numbered,
 };
 
 use crate::boot::SCRATCH_LEN;
@@ -58,86 +59,138 @@ impl Default for Memory {
     }
 }
 
-/// Answers requests until the host says [`Request::Shutdown`] or is gone.
+/// What answers the requests of a host.
+pub trait Answer<B> {
+    /// Answers one request.
+    fn answer(
+        &mut self,
+        board: &mut B,
+        request: Request,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Reply;
+
+    /// A frame did not decode.
+    fn bad_frame(&mut self);
+
+    /// The link had no bytes, or a reply was sent: time for what is to be done between requests.
+    fn between(&mut self, board: &mut B, scratch: &mut [f32; SCRATCH_LEN]) {
+        let _ = (board, scratch);
+    }
+}
+
+/// Lets `answers` answer requests until the host says [`Request::Shutdown`] or is gone.
 ///
 /// First it sends a lone zero byte, an empty frame: the mark that it is ready to receive. A host may
-/// wait for it, because some UARTs lose what comes before they are switched on. `target_class` is the
-/// one the firmware was built with. A frame that does not decode is answered
-/// with [`Reply::Error`]. Never panics, whatever bytes come.
+/// wait for it, because some UARTs lose what comes before they are switched on. A frame that does not decode is answered
+/// with [`Reply::Error`]. A request that repeats the number of the last one gets the same reply again and is not acted on; a
+/// greeting begins the numbers anew. Never panics, whatever bytes come.
+///
+/// # Errors
+/// [`LinkClosed`] when the host is gone.
+pub fn converse<B: Link, A: Answer<B>>(
+    board: &mut B,
+    answers: &mut A,
+    memory: &mut Memory,
+) -> Result<(), LinkClosed> {
+    let mut reader = FrameReader::new();
+    let Memory {
+        scratch,
+        inbox,
+        frame,
+    } = memory;
+    // Number of the last request that had one; `frame` still holds the reply, of this length.
+    let mut last: Option<u16> = None;
+    let mut length = 0;
+    board.send(&[0])?;
+    loop {
+        let received = board.receive(inbox)?;
+        for &byte in inbox.iter().take(received) {
+            let request = match reader.feed(byte) {
+                None => continue,
+                Some(Ok(request)) => request,
+                Some(Err(error)) => {
+                    answers.bad_frame();
+                    refuse(board, Fault::from(error))?;
+                    continue;
+                }
+            };
+            let number = reader.number();
+            if number.is_none() || number != last {
+                let reply = answers.answer(board, request, scratch);
+                // Every reply fits a frame (tested); were one too long, the host's time limit shows it.
+                length = encode_numbered(number, &reply, frame).unwrap_or(0);
+                last = number;
+                if reply == Reply::Bye {
+                    return board.send(frame.get(..length).unwrap_or_default());
+                }
+            }
+            board.send(frame.get(..length).unwrap_or_default())?;
+        }
+        answers.between(board, scratch);
+    }
+}
+
+/// Answers a frame that does not decode. The last reply stays where it is: the request may be a repetition of the last one.
+#[inline(never)]
+fn refuse<B: Link>(board: &mut B, fault: Fault) -> Result<(), LinkClosed> {
+    let mut frame = [0; MAX_FRAME];
+    let reply = Reply::Error {
+        fault: fault.code(),
+    };
+    let length = encode_frame(&reply, &mut frame).unwrap_or(0);
+    board.send(frame.get(..length).unwrap_or_default())
+}
+
+/// Answers requests until the host says [`Request::Shutdown`] or is gone: [`converse`] with control steps that the host asks for.
+/// `target_class` is the one the firmware was built with.
 pub fn serve<B: Link + Instruments>(
     board: &mut B,
     controller: &Controller<'_>,
     target_class: u32,
     memory: &mut Memory,
 ) {
-    let mut reader = FrameReader::new();
-    let mut session = Session {
-        controller,
-        target_class,
-        state: ControllerState::new(),
-        stats: Stats {
-            overhead_ticks: overhead(board),
-            ..Stats::default()
-        },
-    };
+    let mut session = Session::new(board, controller, target_class);
     // Whether it ends by a request or by a lost host, the board does the same: it stops.
-    let _: Result<(), LinkClosed> = session.run(board, &mut reader, memory);
+    let _: Result<(), LinkClosed> = converse(board, &mut session, memory);
 }
 
-struct Session<'a, 'p> {
+/// Control steps that the host asks for, one by one.
+#[derive(Debug)]
+pub struct Session<'a, 'p> {
     controller: &'a Controller<'p>,
     target_class: u32,
     state: ControllerState,
     stats: Stats,
 }
 
-impl Session<'_, '_> {
-    fn run<B: Link + Instruments>(
-        &mut self,
+impl<'a, 'p> Session<'a, 'p> {
+    /// A device at rest. Reads the board's counter a few times.
+    pub fn new<B: Instruments>(
         board: &mut B,
-        reader: &mut FrameReader,
-        memory: &mut Memory,
-    ) -> Result<(), LinkClosed> {
-        let Memory {
-            scratch,
-            inbox,
-            frame,
-        } = memory;
-        board.send(&[0])?;
-        loop {
-            let received = board.receive(inbox)?;
-            for &byte in inbox.iter().take(received) {
-                let reply = match reader.feed(byte) {
-                    None => continue,
-                    Some(Ok(request)) => self.answer(board, request, scratch),
-                    Some(Err(error)) => {
-                        self.stats.bad_frames = self.stats.bad_frames.wrapping_add(1);
-                        Reply::Error {
-                            fault: Fault::from(error).code(),
-                        }
-                    }
-                };
-                // Every reply fits a frame (tested); were one too long, the host's time limit shows it.
-                if let Ok(length) = encode_frame(&reply, frame)
-                    && let Some(bytes) = frame.get(..length)
-                {
-                    board.send(bytes)?;
-                }
-                if reply == Reply::Bye {
-                    return Ok(());
-                }
-            }
+        controller: &'a Controller<'p>,
+        target_class: u32,
+    ) -> Self {
+        Self {
+            controller,
+            target_class,
+            state: ControllerState::new(),
+            stats: Stats {
+                overhead_ticks: overhead(board),
+                ..Stats::default()
+            },
         }
     }
+}
 
-    fn answer<B: Instruments>(
+impl<B: Instruments> Answer<B> for Session<'_, '_> {
+    fn answer(
         &mut self,
         board: &mut B,
         request: Request,
         scratch: &mut [f32; SCRATCH_LEN],
     ) -> Reply {
         match request {
-            Request::Hello { .. } => Reply::Hello(self.hello()),
+            Request::Hello { .. } => Reply::Hello(hello(self.controller, self.target_class)),
             Request::Reset => {
                 self.state = ControllerState::new();
                 Reply::Ready
@@ -160,25 +213,42 @@ impl Session<'_, '_> {
                 ..self.stats
             }),
             Request::Shutdown => Reply::Bye,
+            // This loop is the host's: there is no other one to watch, and who has slots answers before.
+            #[cfg(feature = "slots")]
+            Request::Slots(_) | Request::Monitor => UNSUPPORTED,
+            Request::Unsupported => UNSUPPORTED,
         }
     }
 
-    fn hello(&self) -> Hello {
-        let policy = self.controller.as_ref().ok().map(|armed| armed.policy());
-        // Dimensions are within CAPACITY, far below u16::MAX.
-        let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        Hello {
-            protocol: PROTOCOL,
-            firmware: VERSION,
-            target_class: self.target_class,
-            boot_fault: Fault::code_of(self.controller.as_ref().err().copied()),
-            policy_crc32: policy.map_or(0, |p| p.crc32()),
-            policy_version: policy.map_or(0, |p| p.policy_version()),
-            state_dim: policy.map_or(0, |p| short(p.state_dim())),
-            control_dim: policy.map_or(0, |p| short(p.control_dim())),
-        }
+    fn bad_frame(&mut self) {
+        self.stats.bad_frames = self.stats.bad_frames.wrapping_add(1);
     }
+}
 
+/// The answer to a request that a firmware does not serve.
+pub const UNSUPPORTED: Reply = Reply::Error {
+    fault: Fault::UNSUPPORTED.code(),
+};
+
+/// Who a device is: its firmware, and the policy that `controller` has.
+#[must_use]
+pub fn hello(controller: &Controller<'_>, target_class: u32) -> Hello {
+    let policy = controller.as_ref().ok().map(|armed| armed.policy());
+    // Dimensions are within CAPACITY, far below u16::MAX.
+    let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+    Hello {
+        protocol: PROTOCOL,
+        firmware: VERSION,
+        target_class,
+        boot_fault: Fault::code_of(controller.as_ref().err().copied()),
+        policy_crc32: policy.map_or(0, |p| p.crc32()),
+        policy_version: policy.map_or(0, |p| p.policy_version()),
+        state_dim: policy.map_or(0, |p| short(p.state_dim())),
+        control_dim: policy.map_or(0, |p| short(p.control_dim())),
+    }
+}
+
+impl Session<'_, '_> {
     fn step<B: Instruments>(
         &mut self,
         board: &mut B,

@@ -6,7 +6,8 @@ use firmware::{
     Controller, Fault, Instruments, Link, LinkClosed, Memory, SCRATCH_LEN, boot, serve,
 };
 use policy_format::message::{
-    FrameReader, MAX_FRAME, PROTOCOL, Reply, Request, Stats, encode_frame,
+    FrameReader, MAX_FRAME, PROTOCOL, Reply, Request, SlotRequest, Stats, encode_frame,
+    encode_numbered,
 };
 use proptest::prelude::*;
 use support::common::Aligned;
@@ -203,6 +204,78 @@ fn bad_frames_are_answered_by_number_and_left_behind() {
         [Fault::FRAME_CRC, Fault::FRAME_CUT, Fault::FRAME_TOO_LONG]
     );
     assert_eq!(replies[3..], [Reply::Bye]);
+}
+
+fn numbered(number: u16, message: Request) -> Vec<u8> {
+    let mut frame = [0; MAX_FRAME];
+    let length = encode_numbered(Some(number), &message, &mut frame).unwrap();
+    frame[..length].to_vec()
+}
+
+/// A host that got no reply asks again with the same number, and the step is taken once, whatever comes in between.
+#[test]
+fn a_request_that_is_repeated_is_answered_again_and_done_once() {
+    let slot = armed_slot();
+    let controller = boot(slot.bytes(), CLASS, &mut [0.0; SCRATCH_LEN]);
+    let step = |number| numbered(number, Request::step(9, &[0.25; 8]).unwrap());
+    let mut damaged = step(7);
+    damaged[3] ^= 1;
+    let input = [
+        step(7),
+        step(7),
+        damaged,
+        step(7),
+        step(8),
+        numbered(9, Request::Stats),
+        frame(&Request::Hello { protocol: PROTOCOL }),
+        // A greeting begins the numbers anew.
+        numbered(9, Request::step(9, &[0.25; 8]).unwrap()),
+        numbered(10, Request::Stats),
+    ]
+    .concat();
+    let mut script = Script {
+        input,
+        at: 0,
+        piece: 50,
+        output: Vec::new(),
+        ticks: 0,
+    };
+    serve(&mut script, &controller, CLASS, &mut Memory::new());
+    let mut reader = FrameReader::new();
+    let mut replies = Vec::new();
+    for byte in &script.output {
+        if let Some(reply) = reader.feed::<Reply>(*byte) {
+            replies.push((reader.number(), reply.unwrap()));
+        }
+    }
+    let numbers: Vec<_> = replies.iter().map(|(number, _)| *number).collect();
+    let expected = [7, 7, 0, 7, 8, 9, 0, 9, 10].map(|n: u16| (n > 0).then_some(n));
+    assert_eq!(numbers, expected);
+    assert_eq!(replies[0], replies[1]);
+    assert_eq!(replies[0], replies[3]);
+    let fault = Fault::FRAME_CRC.code();
+    assert_eq!(replies[2].1, Reply::Error { fault });
+    let steps = |(_, reply): &(Option<u16>, Reply)| match reply {
+        Reply::Stats(stats) => (stats.steps, stats.bad_frames),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(steps(&replies[5]), (2, 1));
+    assert_eq!(steps(&replies[8]), (3, 1));
+}
+
+#[test]
+fn firmware_without_slots_refuses_them_by_name() {
+    let controller: Controller<'_> = Err(Fault::EMPTY_SLOT);
+    let input = [
+        frame(&Request::Slots(SlotRequest::Status)),
+        frame(&Request::Monitor),
+    ]
+    .concat();
+    let fault = Fault::UNSUPPORTED.code();
+    assert_eq!(
+        replies(&controller, input, 9),
+        [Reply::Error { fault }, Reply::Error { fault }]
+    );
 }
 
 proptest! {

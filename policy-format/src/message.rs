@@ -3,21 +3,25 @@
 //! A frame is `COBS(payload ++ crc) ++ 0x00`: `payload` is the postcard encoding of one [`Request`]
 //! or [`Reply`], `crc` the CRC-32 (ISO-HDLC) of the payload, little-endian. The zero byte occurs
 //! only at the end of a frame, so a reader that lost its place finds it again at the next zero. The
-//! host speaks first and sends one request at a time; the device answers each with one reply.
-//! `docs/messages.md` has the byte layouts.
+//! host speaks first and sends one request at a time; the device answers each with one reply. A request may carry a number
+//! ([`encode_numbered`]), which the reply repeats. `docs/messages.md` has the byte layouts.
 //!
 //! Nothing here panics or allocates, whatever the bytes are.
 
 mod codec;
 mod frame;
+#[cfg(feature = "slots")]
+mod slots;
 
 use heapless::Vec;
 
 pub use codec::Message;
-pub use frame::{FrameReader, FrameWriter, encode_frame};
+pub use frame::{FrameReader, FrameWriter, encode_frame, encode_numbered};
+#[cfg(feature = "slots")]
+pub use slots::{MAX_DATA, MAX_TELEMETRY, SlotRequest, SlotStatus, Telemetry, TelemetryFlags};
 
-/// Version of requests, replies and framing. Both sides name theirs in the greeting.
-pub const PROTOCOL: u16 = 1;
+/// Version of requests, replies and framing. Both sides name theirs in the greeting, whose bytes are the same in every version.
+pub const PROTOCOL: u16 = 2;
 
 /// Greatest length of a state vector in a message.
 pub const MAX_STATE: usize = 64;
@@ -25,9 +29,9 @@ pub const MAX_STATE: usize = 64;
 /// Greatest length of a control vector in a message.
 pub const MAX_CONTROL: usize = 64;
 
-/// Greatest length of payload and CRC: the longest message is an [`Action`] with a tag byte, five
+/// Greatest length of payload and CRC: a number with its mark, then the longest message, an [`Action`] with a tag byte, five
 /// integers of at most 5 bytes, a length byte and [`MAX_CONTROL`] floats, then 4 bytes of CRC.
-pub const MAX_PAYLOAD: usize = 1 + 5 * 5 + 1 + 4 * MAX_CONTROL + 4;
+pub const MAX_PAYLOAD: usize = 1 + 3 + 1 + 5 * 5 + 1 + 4 * MAX_CONTROL + 4;
 
 /// Greatest length of a frame with its final zero: COBS adds one byte per started 254.
 pub const MAX_FRAME: usize = MAX_PAYLOAD + MAX_PAYLOAD.div_ceil(254) + 1;
@@ -67,6 +71,16 @@ pub enum Request {
         /// The measured state, in the plant's units.
         state: Vec<f32, MAX_STATE>,
     },
+    /// About the policy slots. Answered by [`Reply::Slots`], or by [`Reply::Error`] with the fault that refuses it.
+    #[cfg(feature = "slots")]
+    Slots(SlotRequest),
+    /// What is the loop doing? Answered by [`Reply::Telemetry`] on a device that runs its own loop.
+    #[cfg(feature = "slots")]
+    Monitor,
+    /// What a reader gives for a request about slots or telemetry that it does not know: it was built without the feature `slots`, or
+    /// the host is newer. Never sent. Answered by [`Reply::Error`].
+    #[cfg_attr(test, serde(skip))]
+    Unsupported,
 }
 
 impl Request {
@@ -113,6 +127,12 @@ pub enum Reply {
         /// Number of the fault (`firmware::fault`), never 0.
         fault: u16,
     },
+    /// The policy slots as they are now.
+    #[cfg(feature = "slots")]
+    Slots(SlotStatus),
+    /// The newest control period.
+    #[cfg(feature = "slots")]
+    Telemetry(Telemetry),
 }
 
 /// Identity of a device and its policy.

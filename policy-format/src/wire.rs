@@ -25,6 +25,11 @@ impl<'a> Decoder<'a> {
         self.bytes
     }
 
+    /// Leaves the rest unread.
+    pub(crate) const fn skip(&mut self) {
+        self.bytes = &[];
+    }
+
     /// Whether every number read stood in its shortest form.
     pub(crate) const fn canonical(&self) -> bool {
         self.canonical

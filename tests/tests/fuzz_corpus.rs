@@ -16,7 +16,7 @@ use trainer::device::build::{Variant, build_variant, project_root};
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
 use trainer::device::session::Session;
 
-use harness::{Slot, link, policy};
+use harness::{Slot, link, policy, slots};
 
 /// Every file of a corpus, by name.
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -98,6 +98,57 @@ fn policy_bytes_give_the_same_fault_on_the_device() {
         }
     }
     assert!(armed >= 5, "{armed} armed");
+}
+
+/// The corpus, then the same inputs with changes: CI's own share of what `.ci/run fuzz` does with guidance.
+#[test]
+fn slots_survive_every_operation_and_cut() {
+    let inputs = corpus("tests/fuzz/corpus/slots");
+    assert!(inputs.len() > 20, "{} files", inputs.len());
+    let mut sum = slots::Summary::default();
+    let mut add = |input: &[u8]| {
+        let one = slots::examine(input);
+        sum.starts += one.starts;
+        sum.trials += one.trials;
+        sum.installs += one.installs;
+        sum.confirmed += one.confirmed;
+        sum.reverted += one.reverted;
+        sum.cuts += one.cuts;
+    };
+    for (_, input) in &inputs {
+        add(input);
+    }
+    let mut noise = 1_u64;
+    let mut random = |below: usize| {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (noise >> 33) as usize % below
+    };
+    for round in 0..20_000 {
+        let mut input = inputs[round % inputs.len()].1.clone();
+        for _ in 0..1 + random(4) {
+            match random(3) {
+                0 => input.insert(random(input.len() + 1), random(256) as u8),
+                _ => {
+                    let at = random(input.len());
+                    input[at] = random(256) as u8;
+                }
+            }
+        }
+        add(&input);
+    }
+    println!("{sum:?}");
+    // The inputs are of use only while they meet all of it.
+    for count in [
+        sum.trials,
+        sum.installs,
+        sum.confirmed,
+        sum.reverted,
+        sum.cuts,
+    ] {
+        assert!(count > 1_000, "{sum:?}");
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn runs_bit_exact(name: &str, episodes: u64) {
         target_class: class,
         timeout: Duration::from_secs(60),
         elf: Some(firmware.elf),
+        faults: None,
     };
     let policy = read_policy(&out).unwrap();
     let mut plant_loop = PlantLoop::new(&plant, 3);

@@ -3,7 +3,7 @@
 use crate::Fault;
 
 use super::log::Erase;
-use super::record::{Other, Slot, State};
+use super::record::{Identity, Other, RECORD_LEN, Slot, State};
 use super::{Region, SlotFlash, Slots};
 
 /// Bytes that are written at once: a page of the largest part, a multiple of what every part writes.
@@ -54,6 +54,52 @@ impl<F: SlotFlash> Slots<F> {
     /// [`Fault::SLOT_TOO_SMALL`]; [`Fault::ARMED`] on a part whose core stands still while it erases;
     /// [`Fault::INCOMPLETE`] before [`Slots::start`]. Else [`Fault::FLASH_FAILED`].
     pub fn begin(&mut self, length: u32, activity: Activity) -> Result<Install, Fault> {
+        let (slot, region) = self.admit(length, activity)?;
+        self.note(Other::Void, activity)?;
+        self.erase(region, 0, length)?;
+        Ok(self.installation(slot, length, 0))
+    }
+
+    /// As [`Slots::begin`], for a host that can go on after a reset: when the newest record says that the policy of this `identity` was
+    /// being installed, everything in front of the sector written last is kept, and only what lies behind is erased.
+    /// [`Install::taken`] says where to go on. From a slot that was erased ([`Slots::prepare`]) nothing is erased, so that this is
+    /// allowed while the loop is armed.
+    ///
+    /// # Errors
+    /// As [`Slots::begin`]; [`Fault::ARMED`] also if a sector of records would have to be erased.
+    pub fn resume(&mut self, identity: Identity, activity: Activity) -> Result<Install, Fault> {
+        let length = identity.length;
+        let erased = self.state.other == Other::Erased;
+        // An erased slot asks for no erasure.
+        let admitted = if erased { Activity::Disarmed } else { activity };
+        let (slot, region) = self.admit(length, admitted)?;
+        let whole = if self.state.other == Other::Installing(identity) {
+            self.whole_sectors(region, length)
+        } else {
+            0
+        };
+        // Written even if the newest record says so already, as by `begin`.
+        self.note(Other::Installing(identity), activity)?;
+        if !erased {
+            self.erase(region, whole, length)?;
+        }
+        Ok(self.installation(slot, length, whole))
+    }
+
+    /// Erases the whole slot that is not confirmed and notes it, so that the next installation can begin while the loop is armed.
+    ///
+    /// # Errors
+    /// As [`Slots::begin`].
+    pub fn prepare(&mut self, activity: Activity) -> Result<(), Fault> {
+        let (_, region) = self.admit(0, activity)?;
+        self.session = self.session.wrapping_add(1);
+        self.note(Other::Void, activity)?;
+        self.erase(region, 0, region.length)?;
+        self.note(Other::Erased, activity)
+    }
+
+    /// The slot to install to, if a policy of this length may be installed now.
+    fn admit(&self, length: u32, activity: Activity) -> Result<(Slot, Region), Fault> {
         if !self.started() {
             return Err(Fault::INCOMPLETE);
         }
@@ -68,25 +114,53 @@ impl<F: SlotFlash> Slots<F> {
         if activity == Activity::Armed && self.flash.stalls() {
             return Err(Fault::ARMED);
         }
-        // Written even if the newest record says so already: that one may have been torn, and read well by chance.
-        self.record(
-            State {
-                other: Other::Void,
-                floor: self.state.floor.max(self.confirmed_counter()),
-                ..self.state
-            },
-            Erase::Allowed,
-        )?;
-        self.erase(region, length)?;
+        Ok((slot, region))
+    }
+
+    /// Records what the other slot is worth from now on. Written even if the newest record says so already: that one may have
+    /// been torn, and read well by chance.
+    fn note(&mut self, other: Other, activity: Activity) -> Result<(), Fault> {
+        let state = State {
+            other,
+            floor: self.floor(),
+            ..self.state
+        };
+        if activity == Activity::Armed && self.flash.stalls() {
+            if !self.log.has_room() {
+                return Err(Fault::ARMED);
+            }
+            return self.record(state, Erase::Never);
+        }
+        self.record(state, Erase::Allowed)
+    }
+
+    fn installation(&mut self, slot: Slot, length: u32, written: u32) -> Install {
         self.session = self.session.wrapping_add(1);
-        Ok(Install {
+        Install {
             session: self.session,
             slot,
             length,
-            written: 0,
+            written,
             block: [0xFF; BLOCK],
             filled: 0,
-        })
+        }
+    }
+
+    /// Bytes at the start of an installation broken off that are surely as they were written: the sectors in front of the last one
+    /// that does not read as erased. Bytes are written in order, so that what was torn lies in that sector or reads as erased and lies behind.
+    fn whole_sectors(&mut self, region: Region, length: u32) -> u32 {
+        let mut at = length.next_multiple_of(RECORD_LEN as u32);
+        while let Some(before) = at.checked_sub(RECORD_LEN as u32) {
+            at = before;
+            let mut chunk = [0; RECORD_LEN];
+            let read = self
+                .flash
+                .read(region.offset.saturating_add(at), &mut chunk);
+            if read.is_err() || chunk != [0xFF; RECORD_LEN] {
+                return at - at.checked_rem(F::ERASE_SIZE as u32).unwrap_or(at);
+            }
+        }
+        0
     }
 
     /// Takes the next bytes.
@@ -120,6 +194,19 @@ impl<F: SlotFlash> Slots<F> {
     /// policy confirmed last; [`Fault::FLASH_FAILED`]. The slot is worth nothing then.
     pub fn finish(
         &mut self,
+        install: Install,
+        check: impl FnMut(&F, Region) -> Result<u32, Fault>,
+    ) -> Result<(), Fault> {
+        self.finish_while(Activity::Disarmed, install, check)
+    }
+
+    /// As [`Slots::finish`], also while the loop is armed: nothing is erased then. A policy that `check` refuses is not gone on with.
+    ///
+    /// # Errors
+    /// As [`Slots::finish`]; [`Fault::ARMED`] if a sector of records would have to be erased.
+    pub fn finish_while(
+        &mut self,
+        activity: Activity,
         mut install: Install,
         mut check: impl FnMut(&F, Region) -> Result<u32, Fault>,
     ) -> Result<(), Fault> {
@@ -130,18 +217,21 @@ impl<F: SlotFlash> Slots<F> {
             self.flush(&mut install)?;
         }
         self.session = self.session.wrapping_add(1);
-        self.check_readable(install.slot)?;
-        let counter = check(&self.flash, self.layout.slot(install.slot))?;
-        if counter < self.state.floor {
-            return Err(Fault::ROLLBACK);
+        let checked = self.check_readable(install.slot).and_then(|()| {
+            let counter = check(&self.flash, self.layout.slot(install.slot))?;
+            if counter < self.state.floor {
+                return Err(Fault::ROLLBACK);
+            }
+            Ok(())
+        });
+        if let Err(fault) = checked {
+            if let Other::Installing(_) = self.state.other {
+                // Should the record fail, the host goes on with bytes that are refused once more.
+                let _ = self.note(Other::Void, activity);
+            }
+            return Err(fault);
         }
-        self.record(
-            State {
-                other: Other::Ready,
-                ..self.state
-            },
-            Erase::Allowed,
-        )
+        self.note(Other::Ready, activity)
     }
 
     /// Writes the block, filled up with what erased flash reads as to a multiple of what the part writes at once.
@@ -159,9 +249,10 @@ impl<F: SlotFlash> Slots<F> {
         Ok(())
     }
 
-    fn erase(&mut self, region: Region, length: u32) -> Result<(), Fault> {
+    /// Erases the sectors of a region from `from`, a multiple of theirs, until `length` bytes are.
+    fn erase(&mut self, region: Region, from: u32, length: u32) -> Result<(), Fault> {
         let sector = F::ERASE_SIZE as u32;
-        let mut at = region.offset;
+        let mut at = region.offset.saturating_add(from);
         let end = region.offset.saturating_add(length);
         while at < end {
             // One at a time, so that a watchdog that the flash driver feeds is fed between two.

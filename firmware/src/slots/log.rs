@@ -84,7 +84,8 @@ impl Log {
         self.holder.is_none()
     }
 
-    /// Appends a record and reads it back; a place that does not take it is left, and the next one tried.
+    /// Appends a record and reads it back; a place that does not take it is left, and the next one tried, in the end, if it may be
+    /// erased, in the other sector.
     ///
     /// # Errors
     /// [`Fault::FLASH_FAILED`] if no attempt succeeded, or a sector would have to be erased and may not.
@@ -94,7 +95,14 @@ impl Log {
         state: State,
         erase: Erase,
     ) -> Result<(), Fault> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
+            if attempt == ATTEMPTS
+                && erase == Erase::Allowed
+                && let Some(sector) = self.in_use()
+            {
+                // An erasure that the power cut short may have left a whole sector that takes no data beside a record that reads well.
+                self.next = places(sector);
+            }
             let sector = self.room(flash, erase)?;
             let (record, sequence) =
                 encode(state, self.sequence.saturating_add(1)).ok_or(Fault::FLASH_FAILED)?;
@@ -109,6 +117,12 @@ impl Log {
             }
         }
         Err(Fault::FLASH_FAILED)
+    }
+
+    /// Whether a record, and another one should it not read back, can be written without erasing anything.
+    pub fn has_room(&self) -> bool {
+        self.in_use()
+            .is_some_and(|sector| self.next.saturating_add(2) <= places(sector))
     }
 
     /// Takes the other sector for the present state if fewer than [`RESERVE`] places are left in this one.

@@ -10,7 +10,11 @@
 //! trial.observe(command.fault())         each period on trial: Continue, Confirm or Revert
 //! slots.confirm() / slots.revert(fault)  a record each, nothing is erased
 //! slots.begin(length, ..), write, finish(check)   installs to the slot that is not confirmed
+//! slots.resume(identity, ..)             begins, or goes on with the same policy after a reset
+//! slots.prepare(..)                      erases that slot, so that an installation can begin while the loop is armed
 //! ```
+//!
+//! [`Installer`] does this for a host behind the link.
 //!
 //! Nothing here is called in the control step. Nothing panics.
 
@@ -19,6 +23,8 @@ mod log;
 #[cfg(feature = "nor-model")]
 pub mod nor;
 mod record;
+#[cfg(feature = "slots")]
+mod remote;
 mod start;
 mod trial;
 
@@ -27,7 +33,9 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::Fault;
 
 pub use install::{Activity, Install};
-pub use record::{Other, RECORD_LEN, Slot, State};
+pub use record::{Identity, Other, RECORD_LEN, Slot, State};
+#[cfg(feature = "slots")]
+pub use remote::Installer;
 pub use start::Started;
 pub use trial::{Trial, TrialRule, Verdict};
 
@@ -156,6 +164,24 @@ impl<F: SlotFlash> Slots<F> {
     #[must_use]
     pub const fn flash(&self) -> &F {
         &self.flash
+    }
+
+    /// The slot of the policy that runs, if one does.
+    #[must_use]
+    pub fn running(&self) -> Option<Slot> {
+        self.running.and_then(|running| running.slot)
+    }
+
+    /// Whether the policy that runs is on trial.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.on_trial().is_ok()
+    }
+
+    /// Least anti-rollback counter that may be installed.
+    #[must_use]
+    pub fn floor(&self) -> u32 {
+        self.state.floor.max(self.confirmed_counter())
     }
 
     /// Gives the flash back.

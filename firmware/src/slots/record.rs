@@ -43,6 +43,19 @@ pub enum Other {
     Previous,
     /// It was refused by a start or failed its trial, for this reason. It is not run again.
     Rejected(Fault),
+    /// This policy is being installed, by a host that can go on with it after a reset.
+    Installing(Identity),
+    /// The whole slot was erased, and nothing written since.
+    Erased,
+}
+
+/// By what a host knows a policy again that it began to install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Bytes of the file.
+    pub length: u32,
+    /// Any number that tells files of that length apart.
+    pub digest: u64,
 }
 
 /// What a record says.
@@ -90,15 +103,23 @@ pub fn encode(state: State, mut sequence: u32) -> Option<([u8; RECORD_LEN], u32)
             Other::Trial => (2, 0),
             Other::Previous => (3, 0),
             Other::Rejected(fault) => (4, u32::from(fault.code())),
+            Other::Installing(_) => (5, 0),
+            Other::Erased => (6, 0),
+        };
+        let [length, low, high] = match state.other {
+            Other::Installing(Identity { length, digest }) => {
+                [length, digest as u32, (digest >> 32) as u32]
+            }
+            _ => [0; 3],
         };
         let words = [
             MAGIC,
             sequence,
             confirmed | other << 8 | reason << 16,
             state.floor,
-            0,
-            0,
-            0,
+            length,
+            low,
+            high,
         ];
         let mut bytes = [0; RECORD_LEN];
         let (content, sum) = bytes.split_last_chunk_mut::<4>()?;
@@ -120,17 +141,14 @@ pub fn encode(state: State, mut sequence: u32) -> Option<([u8; RECORD_LEN], u32)
 /// word is never valid, whatever that word reads as: either the CRC's word is still erased, or it is the torn one.
 pub fn decode(bytes: &[u8; RECORD_LEN]) -> Option<(State, u32)> {
     let (words, _) = bytes.as_chunks::<4>();
-    let [magic, sequence, what, floor, 0, 0, 0, crc] =
-        core::array::from_fn(|i| words.get(i).map_or(0, |word| u32::from_le_bytes(*word)))
-    else {
-        return None;
-    };
+    let [magic, sequence, what, floor, length, low, high, crc] =
+        core::array::from_fn(|i| words.get(i).map_or(0, |word| u32::from_le_bytes(*word)));
     let content = bytes.get(..RECORD_LEN - 4)?;
     if magic != MAGIC || crc == u32::MAX || crc != crc32(content) {
         return None;
     }
-    let [confirmed, other, low, high] = what.to_le_bytes();
-    let reason = Fault::from_code(u16::from_le_bytes([low, high]));
+    let [confirmed, other, reason @ ..] = what.to_le_bytes();
+    let reason = Fault::from_code(u16::from_le_bytes(reason));
     let state = State {
         confirmed: match confirmed {
             0 => None,
@@ -144,10 +162,19 @@ pub fn decode(bytes: &[u8; RECORD_LEN]) -> Option<(State, u32)> {
             (2, None) => Other::Trial,
             (3, None) => Other::Previous,
             (4, Some(fault)) => Other::Rejected(fault),
+            (5, None) => Other::Installing(Identity {
+                length,
+                digest: u64::from(high) << 32 | u64::from(low),
+            }),
+            (6, None) => Other::Erased,
             _ => return None,
         },
         floor,
     };
+    // Only an installation has something to say there.
+    if !matches!(state.other, Other::Installing(_)) && (length, low, high) != (0, 0, 0) {
+        return None;
+    }
     Some((state, sequence))
 }
 
@@ -164,6 +191,11 @@ mod tests {
                 Other::Trial,
                 Other::Previous,
                 Other::Rejected(Fault::BAD_SIGNATURE),
+                Other::Installing(Identity {
+                    length: 40_960,
+                    digest: 0x0123_4567_89AB_CDEF,
+                }),
+                Other::Erased,
             ] {
                 for floor in [0, 7, u32::MAX] {
                     states.push(State {

@@ -2,6 +2,8 @@
 
 use super::frame::FrameWriter;
 use super::{Action, Hello, Reply, Request, Stats};
+#[cfg(feature = "slots")]
+use super::{SlotRequest, SlotStatus, Telemetry};
 use crate::wire::Decoder;
 
 /// What a frame carries: [`Request`] and [`Reply`].
@@ -40,6 +42,15 @@ impl Message for Request {
                 to.number(*now_us);
                 to.floats(state);
             }
+            #[cfg(feature = "slots")]
+            Request::Slots(request) => {
+                to.byte(6);
+                request.write(to);
+            }
+            #[cfg(feature = "slots")]
+            Request::Monitor => to.byte(7),
+            // No reader takes it for anything.
+            Request::Unsupported => to.byte(super::frame::MARK),
         }
     }
 
@@ -62,9 +73,25 @@ impl Message for Request {
                 now_us: from.u32()?,
                 state: from.floats()?,
             },
+            #[cfg(feature = "slots")]
+            6 => match SlotRequest::read(from) {
+                Some(request) if from.rest().is_empty() => Request::Slots(request),
+                _ => unsupported(from),
+            },
+            #[cfg(feature = "slots")]
+            7 if from.rest().is_empty() => Request::Monitor,
+            #[cfg(not(feature = "slots"))]
+            6 => unsupported(from),
+            7 => unsupported(from),
             _ => return None,
         })
     }
+}
+
+/// Leaves the rest of the payload unread.
+fn unsupported(from: &mut Decoder<'_>) -> Request {
+    from.skip();
+    Request::Unsupported
 }
 
 impl Message for Reply {
@@ -116,6 +143,16 @@ impl Message for Reply {
                 to.byte(5);
                 to.number((*fault).into());
             }
+            #[cfg(feature = "slots")]
+            Reply::Slots(status) => {
+                to.byte(6);
+                status.write(to);
+            }
+            #[cfg(feature = "slots")]
+            Reply::Telemetry(telemetry) => {
+                to.byte(7);
+                telemetry.write(to);
+            }
         }
     }
 
@@ -151,6 +188,10 @@ impl Message for Reply {
             }),
             4 => Reply::Bye,
             5 => Reply::Error { fault: from.u16()? },
+            #[cfg(feature = "slots")]
+            6 => Reply::Slots(SlotStatus::read(from)?),
+            #[cfg(feature = "slots")]
+            7 => Reply::Telemetry(Telemetry::read(from)?),
             _ => return None,
         })
     }

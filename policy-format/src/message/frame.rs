@@ -7,14 +7,32 @@ use super::{FrameError, MAX_FRAME, MAX_PAYLOAD, Message};
 use crate::crc32::Crc32;
 use crate::wire::Decoder;
 
+/// First byte of a payload that carries a number; no message begins with it.
+pub(super) const MARK: u8 = 0x7F;
+
 /// Writes the frame of `message`, its final zero included, into `frame` and returns its length.
 ///
 /// Never panics.
 ///
 /// # Errors
 /// [`FrameError::Encode`] if the message does not fit; no message of this module is that long.
-#[inline(never)]
 pub fn encode_frame<T: Message>(
+    message: &T,
+    frame: &mut [u8; MAX_FRAME],
+) -> Result<usize, FrameError> {
+    encode_numbered(None, message, frame)
+}
+
+/// As [`encode_frame`], with a number in front of the message if there is one.
+///
+/// A device answers a request with a number by a reply with the same one. A request that repeats the number of the one before
+/// is not acted on again: the same reply is sent once more.
+///
+/// # Errors
+/// As [`encode_frame`].
+#[inline(never)]
+pub fn encode_numbered<T: Message>(
+    number: Option<u16>,
     message: &T,
     frame: &mut [u8; MAX_FRAME],
 ) -> Result<usize, FrameError> {
@@ -24,6 +42,10 @@ pub fn encode_frame<T: Message>(
         at: 1,
         crc: Crc32::new(),
     };
+    if let Some(number) = number {
+        writer.byte(MARK);
+        writer.number(number.into());
+    }
     message.write(&mut writer);
     writer.finish().ok_or(FrameError::Encode)
 }
@@ -57,6 +79,15 @@ impl FrameWriter<'_> {
             rest >>= 7;
         }
         self.byte(rest as u8);
+    }
+
+    /// Writes a list of bytes.
+    #[cfg(feature = "slots")]
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u32);
+        for byte in bytes {
+            self.byte(*byte);
+        }
     }
 
     /// Writes a list of floats.
@@ -114,6 +145,7 @@ pub struct FrameReader {
     state: DecoderState,
     payload: Vec<u8, MAX_PAYLOAD>,
     skipping: bool,
+    number: Option<u16>,
 }
 
 impl FrameReader {
@@ -130,7 +162,13 @@ impl FrameReader {
     #[must_use]
     pub fn feed<T: Message>(&mut self, byte: u8) -> Option<Result<T, FrameError>> {
         let complete = self.push(byte)?;
-        Some(complete.and_then(|()| open(&self.payload)))
+        Some(complete.and_then(|()| open(&self.payload, &mut self.number)))
+    }
+
+    /// The number of the last message, `None` if it had none.
+    #[must_use]
+    pub const fn number(&self) -> Option<u16> {
+        self.number
     }
 
     /// Takes one byte; whether it completed a payload.
@@ -164,7 +202,7 @@ impl FrameReader {
 }
 
 /// Checks and decodes payload and CRC.
-fn open<T: Message>(payload: &[u8]) -> Result<T, FrameError> {
+fn open<T: Message>(payload: &[u8], number: &mut Option<u16>) -> Result<T, FrameError> {
     let (body, stored) = payload.split_last_chunk::<4>().ok_or(FrameError::Framing)?;
     let mut crc = Crc32::new();
     crc.extend(body);
@@ -172,6 +210,11 @@ fn open<T: Message>(payload: &[u8]) -> Result<T, FrameError> {
         return Err(FrameError::Crc);
     }
     let mut decoder = Decoder::new(body);
+    *number = None;
+    if body.first() == Some(&MARK) {
+        let _ = decoder.byte();
+        *number = Some(decoder.u16().ok_or(FrameError::Payload)?);
+    }
     let message = T::read(&mut decoder).ok_or(FrameError::Payload)?;
     if decoder.rest().is_empty() {
         Ok(message)

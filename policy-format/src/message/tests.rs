@@ -22,6 +22,29 @@ fn by_serde<T: serde::Serialize>(message: &T) -> std::vec::Vec<u8> {
     encoded
 }
 
+fn numbered<T: Message>(number: Option<u16>, message: &T) -> std::vec::Vec<u8> {
+    let mut frame = [0xAA; MAX_FRAME];
+    let length = encode_numbered(number, message, &mut frame).unwrap();
+    frame[..length].to_vec()
+}
+
+/// A frame with a number: a mark, the number, the message, as a tuple.
+fn numbered_by_serde<T: serde::Serialize>(number: Option<u16>, message: &T) -> std::vec::Vec<u8> {
+    match number {
+        Some(number) => by_serde(&(0x7F_u8, number, message)),
+        None => by_serde(message),
+    }
+}
+
+/// The message in a frame, and its number.
+fn read_numbered<T: Message>(bytes: &[u8]) -> (Option<u16>, T) {
+    let mut reader = FrameReader::new();
+    let mut messages = bytes.iter().filter_map(|&b| reader.feed(b));
+    let message = messages.next().unwrap().unwrap();
+    assert!(messages.next().is_none());
+    (reader.number(), message)
+}
+
 fn read<T: Message>(bytes: &[u8]) -> std::vec::Vec<Result<T, FrameError>> {
     let mut reader = FrameReader::new();
     bytes.iter().filter_map(|&b| reader.feed(b)).collect()
@@ -58,13 +81,81 @@ fn bytes_are_pinned() {
     );
     assert_eq!(frame(&Reply::Error { fault: 5 })[1..3], [5, 5]);
     assert_eq!(frame(&Reply::Bye)[1], 4);
+    // Mark 7F, varint 300, then the message.
+    let status = numbered(Some(300), &Request::Slots(SlotRequest::Status));
+    assert_eq!(status[..5], [5, 0x7F, 0xAC, 2, 6]);
+    let begin = Request::Slots(SlotRequest::Begin {
+        length: 300,
+        digest: (1, 2),
+        target_class: 7,
+    });
+    assert_eq!(
+        frame(&begin)[1..9],
+        [6, 1, 0xAC, 2, 1, 2, 7, frame(&begin)[8]]
+    );
+    let data = Vec::from_slice(&[8, 9]).unwrap();
+    let write = Request::Slots(SlotRequest::Write { offset: 5, data });
+    assert_eq!(frame(&write)[1..7], [6, 2, 5, 2, 8, 9]);
+    assert_eq!(frame(&Request::Monitor)[1], 7);
+    assert_eq!(frame(&Reply::Slots(SlotStatus::default()))[1], 6);
+    assert_eq!(frame(&Reply::Telemetry(Telemetry::default()))[1], 7);
+}
+
+/// Firmware without slots reads them like this.
+#[test]
+fn what_a_reader_does_not_know_of_slots_is_named() {
+    for bytes in [
+        by_serde(&(6_u8, 8_u8)),
+        by_serde(&(6_u8, 0_u8, 0_u8)),
+        by_serde(&(7_u8, 1_u8)),
+    ] {
+        assert_eq!(read::<Request>(&bytes), [Ok(Request::Unsupported)]);
+    }
+    assert_eq!(
+        read::<Request>(&by_serde(&8_u8)),
+        [Err(FrameError::Payload)]
+    );
+    // Not to be sent: nobody would take it for a message.
+    assert_eq!(
+        read::<Request>(&frame(&Request::Unsupported)),
+        [Err(FrameError::Payload)]
+    );
 }
 
 #[test]
 fn the_longest_messages_fit() {
-    let longest = frame(&action(MAX_CONTROL));
-    assert!(longest.len() <= MAX_FRAME);
-    assert_eq!(read::<Reply>(&longest), [Ok(action(MAX_CONTROL))]);
+    let number = Some(u16::MAX);
+    let longest = action(MAX_CONTROL);
+    assert!(numbered(number, &longest).len() <= MAX_FRAME);
+    assert_eq!(
+        read_numbered(&numbered(number, &longest)),
+        (number, longest)
+    );
+    let longest = Request::Slots(SlotRequest::Write {
+        offset: u32::MAX,
+        data: core::iter::repeat_n(7, MAX_DATA).collect(),
+    });
+    assert_eq!(
+        read_numbered(&numbered(number, &longest)),
+        (number, longest)
+    );
+    let longest = Reply::Telemetry(Telemetry {
+        period: u32::MAX,
+        time: (u32::MAX, u32::MAX),
+        choice: u16::MAX,
+        mode: u16::MAX,
+        fault: u16::MAX,
+        flags: u16::MAX,
+        missed: u32::MAX,
+        late_us: u32::MAX,
+        state_dim: u16::MAX,
+        control_dim: u16::MAX,
+        values: core::iter::repeat_n(0.5, MAX_TELEMETRY).collect(),
+    });
+    assert_eq!(
+        read_numbered(&numbered(number, &longest)),
+        (number, longest)
+    );
     let state = (0..MAX_STATE).map(|i| i as f32).collect();
     let step = Request::Step {
         seq: u32::MAX,
@@ -113,7 +204,7 @@ fn an_endless_run_gives_one_error_and_the_next_frame_is_read() {
 fn request() -> impl Strategy<Value = Request> {
     let value = prop_oneof![any::<f32>(), Just(0.0), Just(f32::from_bits(0x0101_0101))];
     let state = proptest::collection::vec(value, 0..=MAX_STATE);
-    let kind = 0..6_u8;
+    let kind = 0..15_u8;
     (kind, any::<[u32; 3]>(), any::<u16>(), state).prop_map(
         |(kind, [seq, measured_us, now_us], protocol, state)| match kind {
             0 => Request::Hello { protocol },
@@ -121,14 +212,32 @@ fn request() -> impl Strategy<Value = Request> {
             2 => Request::step(seq % 300, &state).unwrap(),
             3 => Request::Stats,
             4 => Request::Shutdown,
-            _ => Request::step_at(seq, measured_us, now_us, &state).unwrap(),
+            5 => Request::step_at(seq, measured_us, now_us, &state).unwrap(),
+            6 => Request::Monitor,
+            kind => Request::Slots(match kind {
+                7 => SlotRequest::Status,
+                8 => SlotRequest::Begin {
+                    length: seq,
+                    digest: (measured_us, now_us),
+                    target_class: protocol.into(),
+                },
+                9 => SlotRequest::Write {
+                    offset: seq,
+                    data: state.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                },
+                10 => SlotRequest::Finish,
+                11 => SlotRequest::Prepare,
+                12 => SlotRequest::Disarm,
+                13 => SlotRequest::Arm,
+                _ => SlotRequest::Restart,
+            }),
         },
     )
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
     let control = proptest::collection::vec(any::<f32>(), 0..=MAX_CONTROL);
-    (0..6_u8, any::<[u32; 6]>(), any::<[u16; 6]>(), control).prop_map(|(kind, a, b, control)| {
+    (0..8_u8, any::<[u32; 6]>(), any::<[u16; 6]>(), control).prop_map(|(kind, a, b, control)| {
         match kind {
             0 => Reply::Hello(Hello {
                 protocol: b[0],
@@ -158,7 +267,35 @@ fn reply() -> impl Strategy<Value = Reply> {
                 overhead_ticks: a[4],
             }),
             4 => Reply::Bye,
-            _ => Reply::Error { fault: b[0] },
+            5 => Reply::Error { fault: b[0] },
+            6 => Reply::Slots(SlotStatus {
+                slot_bytes: a[0],
+                confirmed: b[0],
+                other: b[1],
+                reason: b[2],
+                floor: a[1],
+                running: b[3],
+                on_trial: b[4] % 2 == 0,
+                armed: b[4] % 3 == 0,
+                stalls: b[4] % 5 == 0,
+                other_crc32: a[2],
+                length: a[3],
+                digest: (a[4], a[5]),
+                in_place: a[0] / 2,
+            }),
+            _ => Reply::Telemetry(Telemetry {
+                period: a[0],
+                time: (a[1], a[2]),
+                choice: b[0],
+                mode: b[1],
+                fault: b[2],
+                flags: b[3],
+                missed: a[3],
+                late_us: a[4],
+                state_dim: b[4],
+                control_dim: b[5],
+                values: control.iter().copied().take(MAX_TELEMETRY).collect(),
+            }),
         }
     })
 }
@@ -175,6 +312,17 @@ where
     let mut decoder = crate::wire::Decoder::new(body);
     let ours = T::read(&mut decoder);
     let postcard = postcard::take_from_bytes::<T>(body).ok();
+    // What postcard does not read of slots and telemetry, or not to its end, is named and left unread.
+    if text(ours.as_ref()).contains("Unsupported") {
+        prop_assert!(
+            matches!(body, [6 | 7, ..])
+                || body.starts_with(&[0x86, 0])
+                || body.starts_with(&[0x87, 0])
+        );
+        prop_assert!(postcard.is_none_or(|(_, rest)| !rest.is_empty()));
+        prop_assert!(decoder.rest().is_empty());
+        return Ok(());
+    }
     if let Some((_, rest)) = &postcard {
         prop_assert_eq!(decoder.rest(), *rest);
     }
@@ -184,13 +332,24 @@ where
 
 proptest! {
     #[test]
-    fn requests_have_postcards_bytes(request in request()) {
-        prop_assert_eq!(frame(&request), by_serde(&request));
+    fn requests_have_postcards_bytes(message in request(), number: Option<u16>) {
+        prop_assert_eq!(frame(&message), by_serde(&message));
+        prop_assert_eq!(numbered(number, &message), numbered_by_serde(number, &message));
     }
 
     #[test]
-    fn replies_have_postcards_bytes(reply in reply()) {
-        prop_assert_eq!(frame(&reply), by_serde(&reply));
+    fn replies_have_postcards_bytes(message in reply(), number: Option<u16>) {
+        prop_assert_eq!(frame(&message), by_serde(&message));
+        prop_assert_eq!(numbered(number, &message), numbered_by_serde(number, &message));
+    }
+
+    #[test]
+    fn messages_come_back_with_their_numbers(request in request(), reply in reply(), number: Option<u16>) {
+        let back = read_numbered::<Request>(&numbered(number, &request));
+        // Texts: a NaN does not equal itself.
+        prop_assert_eq!(text(Some(back)), text(Some((number, request))));
+        let back = read_numbered::<Reply>(&numbered(number, &reply));
+        prop_assert_eq!(text(Some(back)), text(Some((number, reply))));
     }
 
     #[test]

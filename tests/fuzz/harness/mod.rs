@@ -3,6 +3,7 @@
 
 pub mod link;
 pub mod policy;
+pub mod slots;
 
 /// Memory aligned as a slot is.
 pub struct Slot {

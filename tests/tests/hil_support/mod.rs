@@ -66,6 +66,7 @@ pub fn config_of(board: &'static Board, firmware: &Firmware, link: LinkKind) -> 
         // Far longer than any answer takes, on a machine busy with other tests as well.
         timeout: Duration::from_secs(60),
         elf: Some(firmware.elf.clone()),
+        faults: None,
     }
 }
 

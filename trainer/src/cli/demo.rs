@@ -222,6 +222,7 @@ fn hil(args: &DemoArgs, plant: &PlantModel, policy: &[u8]) -> Result<HilReport> 
         target_class: plant.target_class(),
         timeout: Duration::from_secs(20),
         elf: None,
+        faults: None,
     };
     let mut plant_loop = PlantLoop::new(plant, args.seed);
     run_hil(
@@ -268,7 +269,9 @@ fn print(report: &DemoReport) {
     }
     println!(
         "firmware    {} bytes flash without the policy, {} bytes RAM, {} bytes stack",
-        hil.flash_bytes, hil.ram_bytes, hil.stack_bytes
+        hil.flash_bytes.unwrap_or(0),
+        hil.ram_bytes.unwrap_or(0),
+        hil.stack_bytes
     );
     println!("total       {:.1} s", report.seconds);
 }

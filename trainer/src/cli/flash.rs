@@ -67,7 +67,7 @@ pub fn run(args: &FlashArgs) -> Result<()> {
 }
 
 /// The file of a policy: itself, or the one in a run directory.
-fn policy_file(path: &Path) -> Result<PathBuf> {
+pub(super) fn policy_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

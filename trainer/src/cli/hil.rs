@@ -1,4 +1,4 @@
-//! `hpo hil`: a policy on an emulated device, in closed loop with the plant.
+//! `hpo hil`: a policy on a device in QEMU or behind a serial port, in closed loop with the plant.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,14 +10,16 @@ use clap::Args;
 use policy_format::{Capacity, EncodeError, Need, RawPolicy, with_budget};
 
 use crate::device::board::{self, Board};
-use crate::device::hil::{HilConfig, HilReport, StepRecord, run_hil};
+use crate::device::faults::{FaultReport, FaultSpec};
+use crate::device::hil::{HilConfig, HilReport, StepRecord, run_hil, run_hil_over};
 use crate::device::plant_loop::PlantLoop;
+use crate::device::port::{BAUD, Port};
 use crate::device::qemu::LinkKind;
 use crate::export::PolicyBuffer;
 use crate::plant::load_plant;
 use crate::{Error, Result};
 
-/// Run a policy on a board in QEMU, in closed loop with the plant, and compare every action with the host's.
+/// Run a policy on a board in QEMU or behind a serial port, in closed loop with the plant, and compare every action with the host's.
 #[derive(Args, Clone, Debug)]
 pub struct HilArgs {
     /// A policy file, whose bytes go to the device as they are, or a run directory.
@@ -28,16 +30,25 @@ pub struct HilArgs {
     /// The board.
     #[arg(long)]
     pub board: String,
-    /// How frames travel.
-    #[arg(long, value_enum, default_value = "semihosting")]
-    pub link: LinkKind,
+    /// How frames travel in QEMU [default: semihosting; uart with faults that reset the device].
+    #[arg(long, value_enum, conflicts_with = "port")]
+    pub link: Option<LinkKind>,
+    /// Drive the device behind this serial port, which runs POLICY, in place of one in QEMU.
+    #[arg(long, value_name = "DEV")]
+    pub port: Option<PathBuf>,
+    /// Bits per second of the port.
+    #[arg(long, default_value_t = BAUD, requires = "port")]
+    pub baud: u32,
+    /// Faults to put into the episodes, such as drop=0.01,nan:3@40,reset@1/55,seed=5; docs/faults.md has the grammar.
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["hostile", "stamp"])]
+    pub faults: Option<String>,
     /// Number of episodes.
     #[arg(long, default_value_t = 16)]
     pub episodes: u64,
     /// Steps per episode [default: the plant's horizon].
     #[arg(long)]
     pub steps: Option<u64>,
-    /// Hostile inputs behind the episodes: visited states, states beside thresholds, raw bit patterns.
+    /// Hostile inputs behind the episodes: visited states, states beside thresholds, raw bit patterns. None with --faults.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub hostile: u64,
     /// Write the policy to this file with the budget that the run measured on the board's core.
@@ -67,11 +78,19 @@ pub fn run(args: &HilArgs) -> Result<()> {
     let model = load_plant(&args.plant, &[])?;
     let policy = super::train::read_policy(&args.policy)?;
     let timeout = seconds(args.timeout)?;
+    let faults = args.faults.as_deref().map(str::parse::<FaultSpec>);
+    let faults = faults.transpose()?;
+    let stub = faults.as_ref().is_some_and(FaultSpec::needs_stub);
     let config = HilConfig {
         board,
-        link: args.link,
+        link: args.link.unwrap_or(if stub {
+            LinkKind::Uart
+        } else {
+            LinkKind::Semihosting
+        }),
         episodes: args.episodes,
-        hostile: args.hostile,
+        hostile: if faults.is_some() { 0 } else { args.hostile },
+        faults,
         steps: args.steps.unwrap_or(model.horizon() as u64),
         target_class: model.target_class(),
         timeout,
@@ -82,17 +101,26 @@ pub fn run(args: &HilArgs) -> Result<()> {
         None => None,
     };
     let mut plant = PlantLoop::new(&model, args.seed);
-    let report = run_hil(
-        &config,
-        policy.bytes(),
-        &mut plant,
-        &mut |record| {
-            if let Some(log) = &mut log {
-                log.write(record);
-            }
-        },
-        &super::output::show_progress,
-    )?;
+    let mut observe = |record: &StepRecord<'_>| {
+        if let Some(log) = &mut log {
+            log.write(record);
+        }
+    };
+    let progress = &super::output::show_progress;
+    let report = match &args.port {
+        None => run_hil(&config, policy.bytes(), &mut plant, &mut observe, progress)?,
+        Some(path) => {
+            let port = Port::open(path, args.baud, timeout)?;
+            run_hil_over(
+                &config,
+                port,
+                policy.bytes(),
+                &mut plant,
+                &mut observe,
+                progress,
+            )?
+        }
+    };
     if let Some(log) = log {
         log.close()?;
     }
@@ -158,7 +186,10 @@ fn stamp(path: &Path, policy: &[u8], board: &Board, report: &HilReport) -> Resul
 }
 
 fn print(report: &HilReport) {
-    println!("board         {} over {}", report.board, report.link.name());
+    match &report.port {
+        Some(port) => println!("board         {} behind {}", report.board, port.display()),
+        None => println!("board         {} over {}", report.board, report.link.name()),
+    }
     if let Some(fault) = &report.boot_fault {
         println!("boot          {fault}");
     }
@@ -196,15 +227,74 @@ fn print(report: &HilReport) {
             );
         }
     }
-    println!(
-        "memory        flash {} B, RAM {} B, stack {} B, without the policy",
-        report.flash_bytes, report.ram_bytes, report.stack_bytes
-    );
+    if let Some(faults) = &report.faults {
+        print_faults(report, faults);
+    }
+    match (report.flash_bytes, report.ram_bytes) {
+        (Some(flash), Some(ram)) => println!(
+            "memory        flash {flash} B, RAM {ram} B, stack {} B, without the policy",
+            report.stack_bytes
+        ),
+        _ => println!("memory        stack {} B", report.stack_bytes),
+    }
     let budget = &report.budget;
     println!(
         "budget        flash {} B, RAM {} B, stack {} B, {} instructions per step",
         budget.flash_bytes, budget.ram_bytes, budget.stack_bytes, budget.instructions
     );
+}
+
+/// Lines about faults, of which a run by rates may have very many.
+const FAULT_LINES: usize = 40;
+
+fn print_faults(report: &HilReport, faults: &FaultReport) {
+    let kinds: Vec<_> = faults
+        .injected
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    println!(
+        "faults        {} injected ({}), {} survived",
+        report.faults_injected,
+        kinds.join(", "),
+        report.faults_survived
+    );
+    println!(
+        "periods       {} without an action, {} by the fallback law or the safe constant",
+        faults.lost_periods, faults.fallback_periods
+    );
+    println!(
+        "replies       {}, of them {} frame errors; {} stray and {} damaged on the host; {} wrong actions taken",
+        faults.replies,
+        faults.frame_errors,
+        faults.stray_replies,
+        faults.bad_replies,
+        faults.wrong_actions
+    );
+    for event in faults.events.iter().take(FAULT_LINES) {
+        let named = match event.faults.as_slice() {
+            [] => "no fault named".to_owned(),
+            names => names.join(", "),
+        };
+        let end = match (&event.failure, event.recovered_after) {
+            (Some(failure), _) => format!("not survived: {failure}"),
+            (None, Some(periods)) => format!("back after {periods}"),
+            (None, None) => "not back".to_owned(),
+        };
+        println!(
+            "  {}/{} {}: {} x {}; {named}; {} fallback, {} lost; {end}",
+            event.episode,
+            event.step,
+            event.rule,
+            event.injected,
+            event.what,
+            event.fallback_periods,
+            event.lost_periods
+        );
+    }
+    if let Some(more @ 1..) = faults.events.len().checked_sub(FAULT_LINES) {
+        println!("  and {more} more; all of them in --json");
+    }
 }
 
 /// The CSV file of a run; remembers the first failure until it is closed.

@@ -23,8 +23,10 @@ pub mod gradcheck;
 pub mod hil;
 pub mod inspect;
 pub mod keygen;
+pub mod monitor;
 mod output;
 pub mod plants;
+pub mod push;
 pub mod reference;
 pub mod report;
 pub mod setup;
@@ -74,10 +76,14 @@ pub enum Command {
     Keygen(keygen::KeygenArgs),
     /// Build a board's firmware and show its sizes.
     Firmware(firmware::FirmwareArgs),
-    /// Run a policy on an emulated board, in closed loop, and compare every action with the host's.
+    /// Run a policy on a board in QEMU or behind a port, in closed loop, and compare every action with the host's.
     Hil(hil::HilArgs),
+    /// Log what a device that runs its own loop does, as CSV.
+    Monitor(monitor::MonitorArgs),
     /// Write a policy into a board's slot, read it back and compare.
     Flash(flash::FlashArgs),
+    /// Install a policy beside the one that runs, over the link of a running device.
+    Push(push::PushArgs),
     /// Find or install the cross toolchain and QEMU.
     Setup(setup::SetupArgs),
 }
@@ -115,7 +121,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Keygen(args) => keygen::run(args),
         Command::Firmware(args) => firmware::run(args),
         Command::Hil(args) => hil::run(args),
+        Command::Monitor(args) => monitor::run(args),
         Command::Flash(args) => flash::run(args),
+        Command::Push(args) => push::run(args),
         Command::Setup(args) => setup::run(args),
     }
 }

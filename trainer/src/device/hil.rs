@@ -7,17 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use firmware::{
-    Armed, Controller, ControllerState, Fault, Outcome, SCRATCH_LEN, boot_on, control_step,
+    Armed, Controller, ControllerState, Fault, Offer, Outcome, SCRATCH_LEN, boot, boot_on,
+    control_step,
 };
+use policy_format::RawPolicy;
 use policy_format::message::Action;
 use serde::Serialize;
 
 use super::board::Board;
 use super::budget::{self, Budget, Over};
 use super::build::{Variant, build_variant, offer_of, sizes_of};
+use super::faults::{self, FaultReport, FaultSpec, Stub};
+use super::flash::emulated;
 use super::hostile::{Arena, HostileReport};
+use super::port::Port;
 use super::qemu::{LinkKind, Qemu, QemuConfig};
 use super::session::Session;
+use super::transport::Transport;
 use crate::export::PolicyBuffer;
 use crate::plant::Dims;
 use crate::{Error, Result};
@@ -60,6 +66,8 @@ pub struct HilConfig {
     pub timeout: Duration,
     /// Firmware to run in place of the one that is built for board, class and policy.
     pub elf: Option<PathBuf>,
+    /// Faults to put into the episodes; there are no hostile inputs then.
+    pub faults: Option<FaultSpec>,
 }
 
 /// Number of instructions per control step.
@@ -80,6 +88,8 @@ pub struct HilReport {
     pub board: String,
     /// The link.
     pub link: LinkKind,
+    /// The serial port, where the device was behind one.
+    pub port: Option<PathBuf>,
     /// Episodes run; 0 if the device did not arm the policy.
     pub episodes: u64,
     /// Control steps run, over all episodes.
@@ -96,10 +106,10 @@ pub struct HilReport {
     pub steps_per_second: f64,
     /// Instructions per control step; `None` on a link without instruction-counted time.
     pub instructions: Option<Instructions>,
-    /// Bytes of flash the firmware takes, without the policy.
-    pub flash_bytes: u64,
-    /// Bytes of RAM its statics take.
-    pub ram_bytes: u64,
+    /// Bytes of flash the firmware takes, without the policy; `None` for a device behind a port.
+    pub flash_bytes: Option<u64>,
+    /// Bytes of RAM its statics take; `None` for a device behind a port.
+    pub ram_bytes: Option<u64>,
     /// Greatest stack use in bytes, as painted and measured on the device.
     pub stack_bytes: u32,
     /// Steps that the fallback law answered.
@@ -108,6 +118,8 @@ pub struct HilReport {
     pub faults_injected: u64,
     /// Of those, the ones the device survived.
     pub faults_survived: u64,
+    /// What they were and what the device did; `None` without.
+    pub faults: Option<FaultReport>,
     /// What hostile inputs found; `None` if none were asked for or the device did not arm the policy.
     pub hostile: Option<HostileReport>,
     /// What the board allows.
@@ -138,6 +150,9 @@ impl HilReport {
             return Err(Error::Negative(format!(
                 "the device did not arm the policy: {fault}"
             )));
+        }
+        if let Some(faults) = &self.faults {
+            faults.verdict()?;
         }
         match &self.first_mismatch {
             None if self.bit_exact => {
@@ -190,10 +205,13 @@ pub fn run_hil(
     observe: &mut dyn FnMut(&StepRecord<'_>),
     progress: &dyn Fn(&str),
 ) -> Result<HilReport> {
-    for (name, count) in [("episodes", config.episodes), ("steps", config.steps)] {
-        if count == 0 {
-            return Err(Error::Usage(format!("{name}: found 0; allowed: 1 or more")));
-        }
+    check_counts(config)?;
+    let stubborn = config.faults.as_ref().is_some_and(FaultSpec::needs_stub);
+    if stubborn && config.link != LinkKind::Uart {
+        return Err(Error::Usage(
+            "--faults: found a reset, swap, tear or flip over semihosting, which holds the debug stub; allowed: --link uart"
+                .into(),
+        ));
     }
     let variant = Variant::for_policy(policy);
     let elf = match &config.elf {
@@ -208,71 +226,266 @@ pub fn run_hil(
         config.board.name,
         config.link.name()
     ));
-    let mut session = start(config, &elf, policy)?;
-
-    let slot = PolicyBuffer::new(policy);
-    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
-    let host: Controller<'_> = boot_on(&offer, slot.bytes(), config.target_class, &mut scratch);
-    let mut report = HilReport {
-        board: config.board.name.to_string(),
-        link: config.link,
-        episodes: 0,
-        steps: 0,
-        bit_exact: false,
-        mismatches: 0,
-        first_mismatch: None,
-        mean_cost: None,
-        steps_per_second: 0.0,
-        instructions: None,
-        flash_bytes: sizes.flash_bytes,
-        ram_bytes: sizes.ram_bytes,
-        stack_bytes: 0,
-        fallback_steps: 0,
-        faults_injected: 0,
-        faults_survived: 0,
-        hostile: None,
-        budget,
-        over_budget: budget.over_memory(&sizes),
-        boot_fault: session.boot_fault().map(|fault| fault.to_string()),
-        host_boot_fault: host.as_ref().err().map(Fault::to_string),
+    let (mut session, stub) = if stubborn {
+        let (session, stub) = start_stopped(config, &elf, policy)?;
+        (session, Some(stub))
+    } else {
+        (start(config, &elf, policy)?, None)
     };
-    match &host {
-        Ok(armed) if report.boot_fault.is_none() => {
-            fits(armed, plant.dims())?;
-            progress(&format!("{} episodes", config.episodes));
-            let mut tally = Tally::default();
-            tally.run(config, &mut session, &host, &mut scratch, plant, observe)?;
-            tally.write_to(&mut report, config);
-            report.fallback_steps = session.stats()?.fallback_steps;
-            if config.hostile > 0 {
-                progress(&format!("{} hostile inputs", config.hostile));
-                let mut arena = Arena {
-                    session: &mut session,
-                    host: &host,
-                    scratch: &mut scratch,
-                    plant,
-                    steps: config.steps,
-                    count: &|ticks| instructions_of(config, ticks),
-                };
-                report.hostile = Some(arena.run(config.hostile, HOSTILE_SEED)?);
-            }
-        }
-        _ if report.boot_fault != report.host_boot_fault => {
-            report.first_mismatch = Some(format!(
-                "boot on the device: {}; on the host: {}",
-                report.boot_fault.as_deref().unwrap_or("armed"),
-                report.host_boot_fault.as_deref().unwrap_or("armed")
-            ));
-        }
-        _ => {}
+    let mut report = HilReport::new(config, budget);
+    report.flash_bytes = Some(sizes.flash_bytes);
+    report.ram_bytes = Some(sizes.ram_bytes);
+    report.over_budget = budget.over_memory(&sizes);
+    let course = Course {
+        config,
+        policy,
+        offer: Some(offer),
+        stub,
+        counted: config.link == LinkKind::Semihosting,
+    };
+    course.run(&mut session, plant, observe, progress, &mut report)?;
+    if !report.device_failed() {
+        session.shut_down()?;
     }
-    report.stack_bytes = session.stats()?.stack_bytes;
-    let most = report.most_instructions();
-    report
-        .over_budget
-        .extend(budget.over_run(report.stack_bytes, most));
-    session.shut_down()?;
     Ok(report)
+}
+
+/// As [`run_hil`], on a device that runs behind a serial port with `policy` in its slot; it goes on running afterwards. `config.elf` and
+/// `config.link` are not used.
+///
+/// # Errors
+/// As [`run_hil`]; [`Error::Environment`] if no device answers, [`Error::Negative`] if it runs another policy, and [`Error::Usage`]
+/// for faults that take a debug stub.
+pub fn run_hil_over(
+    config: &HilConfig,
+    port: Port,
+    policy: &[u8],
+    plant: &mut dyn HostPlant,
+    observe: &mut dyn FnMut(&StepRecord<'_>),
+    progress: &dyn Fn(&str),
+) -> Result<HilReport> {
+    check_counts(config)?;
+    if config.faults.as_ref().is_some_and(FaultSpec::needs_stub) {
+        return Err(Error::Usage(
+            "--faults: found a reset, swap, tear or flip over a port; allowed: in QEMU, which has a debug stub"
+                .into(),
+        ));
+    }
+    let path = port.path().to_path_buf();
+    progress(&format!("greet the device behind {}", path.display()));
+    let mut session = Session::join(port, config.timeout)?;
+    let hello = session.hello();
+    if hello.target_class != config.target_class {
+        return Err(Error::Negative(format!(
+            "the device behind {} is for target class {}; the plant has {}",
+            path.display(),
+            hello.target_class,
+            config.target_class
+        )));
+    }
+    let crc32 = RawPolicy::parse(policy).ok().map(|raw| raw.crc32());
+    if hello.boot_fault == 0 && Some(hello.policy_crc32) != crc32 {
+        return Err(Error::Negative(format!(
+            "the device behind {} runs the policy with CRC-32 {:08x}; the file has {}: install it first",
+            path.display(),
+            hello.policy_crc32,
+            crc32.map_or("none".into(), |crc32| format!("{crc32:08x}"))
+        )));
+    }
+    let budget = Budget::of_variant(config.board, &Variant::for_policy(policy))?;
+    let mut report = HilReport::new(config, budget);
+    report.link = LinkKind::Uart;
+    report.port = Some(path);
+    let course = Course {
+        config,
+        policy,
+        offer: None,
+        stub: None,
+        counted: false,
+    };
+    course.run(&mut session, plant, observe, progress, &mut report)?;
+    Ok(report)
+}
+
+fn check_counts(config: &HilConfig) -> Result<()> {
+    for (name, count) in [("episodes", config.episodes), ("steps", config.steps)] {
+        if count == 0 {
+            return Err(Error::Usage(format!("{name}: found 0; allowed: 1 or more")));
+        }
+    }
+    Ok(())
+}
+
+impl HilReport {
+    /// A fault was not survived, after which the device may be silent or gone.
+    fn device_failed(&self) -> bool {
+        let faults = self.faults.as_ref();
+        faults.is_some_and(|faults| faults.first_failure.is_some())
+    }
+
+    /// A report of nothing yet.
+    fn new(config: &HilConfig, budget: Budget) -> Self {
+        Self {
+            board: config.board.name.to_string(),
+            link: config.link,
+            port: None,
+            episodes: 0,
+            steps: 0,
+            bit_exact: false,
+            mismatches: 0,
+            first_mismatch: None,
+            mean_cost: None,
+            steps_per_second: 0.0,
+            instructions: None,
+            flash_bytes: None,
+            ram_bytes: None,
+            stack_bytes: 0,
+            fallback_steps: 0,
+            faults_injected: 0,
+            faults_survived: 0,
+            faults: None,
+            hostile: None,
+            budget,
+            over_budget: Vec::new(),
+            boot_fault: None,
+            host_boot_fault: None,
+        }
+    }
+}
+
+/// What happens on a greeted device, whatever it is behind.
+struct Course<'a> {
+    config: &'a HilConfig,
+    policy: &'a [u8],
+    offer: Option<Offer>,
+    stub: Option<Stub>,
+    /// Ticks count instructions.
+    counted: bool,
+}
+
+impl Course<'_> {
+    fn run<D: Transport>(
+        self,
+        session: &mut Session<D>,
+        plant: &mut dyn HostPlant,
+        observe: &mut dyn FnMut(&StepRecord<'_>),
+        progress: &dyn Fn(&str),
+        report: &mut HilReport,
+    ) -> Result<()> {
+        let config = self.config;
+        let slot = PolicyBuffer::new(self.policy);
+        let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+        let class = config.target_class;
+        let host: Controller<'_> = match &self.offer {
+            Some(offer) => boot_on(offer, slot.bytes(), class, &mut scratch),
+            None => boot(slot.bytes(), class, &mut scratch),
+        };
+        report.boot_fault = session.boot_fault().map(|fault| fault.to_string());
+        report.host_boot_fault = host.as_ref().err().map(Fault::to_string);
+        match (&host, &config.faults) {
+            (Ok(armed), Some(spec)) if report.boot_fault.is_none() => {
+                fits(armed, plant.dims())?;
+                progress(&format!("{} episodes with {}", config.episodes, spec.text));
+                self.with_faults(spec, session, plant, observe, report)?;
+            }
+            (Ok(armed), None) if report.boot_fault.is_none() => {
+                fits(armed, plant.dims())?;
+                progress(&format!("{} episodes", config.episodes));
+                let mut tally = Tally::default();
+                let count = |ticks| self.instructions_of(ticks);
+                tally.run(config, &count, session, &host, &mut scratch, plant, observe)?;
+                tally.write_to(report, config, self.counted);
+                report.fallback_steps = session.stats()?.fallback_steps;
+                if config.hostile > 0 {
+                    progress(&format!("{} hostile inputs", config.hostile));
+                    let mut arena = Arena {
+                        session,
+                        host: &host,
+                        scratch: &mut scratch,
+                        plant,
+                        steps: config.steps,
+                        count: &count,
+                    };
+                    report.hostile = Some(arena.run(config.hostile, HOSTILE_SEED)?);
+                }
+            }
+            _ if report.boot_fault != report.host_boot_fault => {
+                report.first_mismatch = Some(format!(
+                    "boot on the device: {}; on the host: {}",
+                    report.boot_fault.as_deref().unwrap_or("armed"),
+                    report.host_boot_fault.as_deref().unwrap_or("armed")
+                ));
+            }
+            _ => {}
+        }
+        if !report.device_failed() {
+            report.stack_bytes = session.stats()?.stack_bytes;
+        }
+        let most = report.most_instructions();
+        let over = report.budget.over_run(report.stack_bytes, most);
+        report.over_budget.extend(over);
+        Ok(())
+    }
+
+    fn with_faults<D: Transport>(
+        self,
+        spec: &FaultSpec,
+        session: &mut Session<D>,
+        plant: &mut dyn HostPlant,
+        observe: &mut dyn FnMut(&StepRecord<'_>),
+        report: &mut HilReport,
+    ) -> Result<()> {
+        let config = self.config;
+        let start = Instant::now();
+        let outcome = faults::run(
+            config,
+            spec,
+            self.policy,
+            self.offer,
+            self.stub,
+            session,
+            plant,
+            observe,
+        )?;
+        report.episodes = config.episodes;
+        report.steps = outcome.steps;
+        report.mismatches = outcome.mismatches;
+        report.bit_exact = outcome.mismatches == 0;
+        report.first_mismatch = outcome.report.first_failure.clone();
+        report.mean_cost = Some(outcome.cost / config.episodes as f64);
+        report.steps_per_second = outcome.steps as f64 / start.elapsed().as_secs_f64();
+        report.fallback_steps = u32::try_from(outcome.report.fallback_periods).unwrap_or(u32::MAX);
+        report.faults_injected = outcome.report.faults_injected();
+        report.faults_survived = outcome.report.faults_survived();
+        report.faults = Some(outcome.report);
+        Ok(())
+    }
+
+    /// Instructions that the ticks of an answer stand for; `None` on a link without instruction-counted time.
+    fn instructions_of(&self, ticks: u32) -> Option<u64> {
+        let emulator = self.config.board.emulator?;
+        self.counted
+            .then(|| (f64::from(ticks) / emulator.ticks_per_instruction).round() as u64)
+    }
+}
+
+/// Starts the board with a debug stub, writes `policy` through it, and greets it. No loader does it, since a reset would have it write
+/// the policy again.
+fn start_stopped(config: &HilConfig, elf: &Path, policy: &[u8]) -> Result<(Session, Stub)> {
+    let qemu = QemuConfig {
+        board: config.board,
+        elf,
+        policy: &[],
+        link: config.link,
+        timeout: config.timeout,
+    };
+    let device = emulated::start_written(qemu, config.board, policy)?;
+    let stub = Stub {
+        socket: device.folder().join(emulated::SOCKET),
+        board: config.board,
+        timeout: config.timeout,
+    };
+    Ok((Session::greet(device)?, stub))
 }
 
 /// Starts the board with `policy` in its slot and greets it.
@@ -289,7 +502,7 @@ pub fn start(config: &HilConfig, elf: &Path, policy: &[u8]) -> Result<Session> {
     })?)
 }
 
-fn fits(armed: &Armed<'_>, plant: Dims) -> Result<()> {
+pub(super) fn fits(armed: &Armed<'_>, plant: Dims) -> Result<()> {
     let policy = armed.policy();
     let pairs = [
         ("length of the state", policy.state_dim(), plant.state),
@@ -328,13 +541,6 @@ pub(super) fn difference(action: &Action, outcome: &Outcome, expected: &[f32]) -
     })
 }
 
-/// Instructions that the ticks of an answer stand for; `None` on a link without instruction-counted time.
-fn instructions_of(config: &HilConfig, ticks: u32) -> Option<u64> {
-    let emulator = config.board.emulator?;
-    (config.link == LinkKind::Semihosting)
-        .then(|| (f64::from(ticks) / emulator.ticks_per_instruction).round() as u64)
-}
-
 /// What the loop counts.
 #[derive(Default)]
 struct Tally {
@@ -349,10 +555,15 @@ struct Tally {
 }
 
 impl Tally {
-    fn run(
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the two ends of the loop and what is between them"
+    )]
+    fn run<D: Transport>(
         &mut self,
         config: &HilConfig,
-        session: &mut Session,
+        count: &dyn Fn(u32) -> Option<u64>,
+        session: &mut Session<D>,
         host: &Controller<'_>,
         scratch: &mut [f32; SCRATCH_LEN],
         plant: &mut dyn HostPlant,
@@ -376,7 +587,8 @@ impl Tally {
                 let action = session.step(self.steps as u32, &measured)?;
                 let outcome = control_step(host, &mut state, &measured, &mut expected, scratch);
                 self.compare(episode, step, &action, &outcome, &expected);
-                let instructions = self.count(config, action.ticks);
+                let instructions = count(action.ticks);
+                self.count(instructions);
                 if action.control.len() != dims.control || usize::from(action.mode) >= dims.modes {
                     return Err(Error::Negative(format!(
                         "episode {episode} step {step}: the device's action has mode {} and {} \
@@ -404,12 +616,12 @@ impl Tally {
         Ok(())
     }
 
-    fn count(&mut self, config: &HilConfig, ticks: u32) -> Option<u64> {
-        let count = instructions_of(config, ticks)?;
-        self.instructions_min = self.instructions_min.min(count);
-        self.instructions_max = self.instructions_max.max(count);
-        self.instructions_sum += count;
-        Some(count)
+    fn count(&mut self, instructions: Option<u64>) {
+        if let Some(count) = instructions {
+            self.instructions_min = self.instructions_min.min(count);
+            self.instructions_max = self.instructions_max.max(count);
+            self.instructions_sum += count;
+        }
     }
 
     fn compare(
@@ -427,7 +639,7 @@ impl Tally {
         }
     }
 
-    fn write_to(self, report: &mut HilReport, config: &HilConfig) {
+    fn write_to(self, report: &mut HilReport, config: &HilConfig, counted: bool) {
         report.episodes = config.episodes;
         report.steps = self.steps;
         report.mismatches = self.mismatches;
@@ -435,7 +647,7 @@ impl Tally {
         report.first_mismatch = self.first_mismatch;
         report.mean_cost = Some(self.cost / config.episodes as f64);
         report.steps_per_second = self.steps as f64 / self.seconds;
-        report.instructions = (config.link == LinkKind::Semihosting).then(|| Instructions {
+        report.instructions = counted.then(|| Instructions {
             min: self.instructions_min,
             mean: self.instructions_sum as f64 / self.steps as f64,
             max: self.instructions_max,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::hil::{HostPlant, Instructions, difference};
 use super::hostile_times::{HostileTimes, Stamp};
 use super::session::Session;
+use super::transport::Transport;
 use crate::numeric::{Purpose, Stream};
 use crate::{Error, Result};
 use policy_format::message::Action;
@@ -72,8 +73,8 @@ const FREEZE_EVERY: u64 = 512;
 const LONGEST_FREEZE: u32 = 64;
 
 /// Where the inputs go and who knows the right answer.
-pub(super) struct Arena<'a, 'p> {
-    pub session: &'a mut Session,
+pub(super) struct Arena<'a, 'p, D> {
+    pub session: &'a mut Session<D>,
     pub host: &'a Controller<'p>,
     pub scratch: &'a mut [f32; SCRATCH_LEN],
     pub plant: &'a mut dyn HostPlant,
@@ -83,7 +84,7 @@ pub(super) struct Arena<'a, 'p> {
     pub count: &'a dyn Fn(u32) -> Option<u64>,
 }
 
-impl Arena<'_, '_> {
+impl<D: Transport> Arena<'_, '_, D> {
     /// Gives `inputs` hostile inputs, the same for the same `seed`.
     ///
     /// A latched fault is cleared after each input but one in eight, so that the answers of a latched

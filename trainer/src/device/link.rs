@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -44,23 +44,37 @@ impl HostLink {
         self.to_device.write_all(bytes)
     }
 
+    /// As [`HostLink::send`], waiting at most `patience` altogether for a device that is slow to take bytes.
+    ///
+    /// # Errors
+    /// What the system says; `TimedOut` if bytes were left then.
+    pub fn send_within(&mut self, mut bytes: &[u8], patience: Duration) -> std::io::Result<()> {
+        let deadline = Instant::now() + patience;
+        while !bytes.is_empty() {
+            match self.to_device.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let rest = deadline.saturating_duration_since(Instant::now());
+                    if rest.is_zero() {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    wait(&self.to_device, PollFlags::OUT, rest)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Waits at most `patience` for bytes and writes them to the front of `buffer`.
     ///
     /// # Errors
     /// What the system says.
     pub fn receive(&mut self, buffer: &mut [u8], patience: Duration) -> std::io::Result<Received> {
-        let timeout = Timespec::try_from(patience).unwrap_or(Timespec {
-            tv_sec: i64::MAX,
-            tv_nsec: 0,
-        });
-        let ready = poll(
-            &mut [PollFd::new(&self.from_device, PollFlags::IN)],
-            Some(&timeout),
-        );
-        match ready {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Received::Nothing),
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
+        if !wait(&self.from_device, PollFlags::IN, patience)? {
+            return Ok(Received::Nothing);
         }
         match self.from_device.read(buffer) {
             Ok(0) => Ok(Received::Closed),
@@ -71,6 +85,19 @@ impl HostLink {
             Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(Received::Closed),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// Waits at most `patience` until `file` is ready; whether it is.
+fn wait(file: &File, flags: PollFlags, patience: Duration) -> std::io::Result<bool> {
+    let timeout = Timespec::try_from(patience).unwrap_or(Timespec {
+        tv_sec: i64::MAX,
+        tv_nsec: 0,
+    });
+    match poll(&mut [PollFd::new(file, flags)], Some(&timeout)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::board::{Board, Emulator};
 use super::link::{HostLink, Received};
 use super::setup::QEMU;
+use super::transport::Transport;
 use crate::{Error, Result};
 
 /// How often a wait looks whether the emulator is still alive.
@@ -80,28 +81,8 @@ impl Qemu {
     /// # Errors
     /// As [`Qemu::start`].
     pub fn start_with(config: QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<Self> {
-        let board = config.board;
-        let emulator = board.emulator()?;
-        if config.policy.len() > board.slot_bytes {
-            return Err(Error::Negative(format!(
-                "policy: found {} bytes; the slot of {} holds {}",
-                config.policy.len(),
-                board.name,
-                board.slot_bytes
-            )));
-        }
-        let folder = tempfile::Builder::new()
-            .prefix("hpo-qemu-")
-            .tempdir()
-            .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
-        let mut command = command(&config, emulator);
-        command
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        for (name, bytes, _) in loaded(&config) {
-            write(&folder.path().join(name), &bytes)?;
-        }
+        let (mut command, folder) = Self::prepare(&config, "socket,id=uart,path=uart")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command.args(more);
         let errors = folder.path().join("stderr");
         let stderr =
@@ -127,12 +108,43 @@ impl Qemu {
         }
     }
 
+    /// The command of an emulator whose UART, where the link is that, is the character device `uart`; and the folder with the files that
+    /// it loads, in which it runs.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub(super) fn prepare(
+        config: &QemuConfig<'_>,
+        uart: &str,
+    ) -> Result<(Command, tempfile::TempDir)> {
+        let board = config.board;
+        let emulator = board.emulator()?;
+        if config.policy.len() > board.slot_bytes {
+            return Err(Error::Negative(format!(
+                "policy: found {} bytes; the slot of {} holds {}",
+                config.policy.len(),
+                board.name,
+                board.slot_bytes
+            )));
+        }
+        let folder = tempfile::Builder::new()
+            .prefix("hpo-qemu-")
+            .tempdir()
+            .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
+        for (name, bytes, _) in loaded(config) {
+            write(&folder.path().join(name), &bytes)?;
+        }
+        let mut command = command(config, emulator, uart);
+        command.current_dir(folder.path());
+        Ok((command, folder))
+    }
+
     /// The command of [`Qemu::start_with`] as a line for a shell; file names are those in the emulator's folder.
     ///
     /// # Errors
     /// [`Error::Usage`] for a board that QEMU does not run.
     pub fn command_line(config: &QemuConfig<'_>, more: &[std::ffi::OsString]) -> Result<String> {
-        let mut command = command(config, config.board.emulator()?);
+        let mut command = command(config, config.board.emulator()?, "socket,id=uart,path=uart");
         command.args(more);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -174,11 +186,26 @@ impl Qemu {
     /// [`Error::Environment`] if the emulator ended (with its words) or did not answer in time (it
     /// is killed then); [`Error::Negative`] if the device ended itself with a numbered fault.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let deadline = Instant::now() + self.timeout;
+        match self.receive_within(buffer, self.timeout)? {
+            Some(count) => Ok(count),
+            None => Err(self.hung("did not answer")),
+        }
+    }
+
+    /// As [`Qemu::receive`], but waits at most `patience`, and silence is no error: `None`.
+    ///
+    /// # Errors
+    /// As [`Qemu::receive`], silence aside.
+    pub fn receive_within(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Duration,
+    ) -> Result<Option<usize>> {
+        let deadline = Instant::now() + patience;
         loop {
-            let patience = deadline.saturating_duration_since(Instant::now()).min(LOOK);
-            match self.link.receive(buffer, patience) {
-                Ok(Received::Bytes(count)) => return Ok(count),
+            let rest = deadline.saturating_duration_since(Instant::now()).min(LOOK);
+            match self.link.receive(buffer, rest) {
+                Ok(Received::Bytes(count)) => return Ok(Some(count)),
                 Ok(Received::Closed) => return Err(self.gone("it closed the link")),
                 Ok(Received::Nothing) => {}
                 Err(e) => return Err(self.gone(&e.to_string())),
@@ -186,12 +213,12 @@ impl Qemu {
             if let Ok(Some(_)) = self.child.try_wait() {
                 // Its last words may still be in the pipe.
                 return match self.link.receive(buffer, Duration::ZERO) {
-                    Ok(Received::Bytes(count)) => Ok(count),
+                    Ok(Received::Bytes(count)) => Ok(Some(count)),
                     _ => Err(self.gone("it ended")),
                 };
             }
             if Instant::now() >= deadline {
-                return Err(self.hung("did not answer"));
+                return Ok(None);
             }
         }
     }
@@ -259,6 +286,24 @@ impl Qemu {
     }
 }
 
+impl Transport for Qemu {
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        Qemu::send(self, bytes)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        Qemu::receive(self, buffer)
+    }
+
+    fn receive_within(&mut self, buffer: &mut [u8], patience: Duration) -> Result<Option<usize>> {
+        Qemu::receive_within(self, buffer, patience)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.wait()
+    }
+}
+
 impl Drop for Qemu {
     fn drop(&mut self) {
         // Both fail only if the process has already been waited for.
@@ -268,7 +313,7 @@ impl Drop for Qemu {
 }
 
 /// The emulator's program and arguments, without those of the caller.
-fn command(config: &QemuConfig<'_>, emulator: Emulator) -> Command {
+fn command(config: &QemuConfig<'_>, emulator: Emulator, uart: &str) -> Command {
     let mut command = Command::new(QEMU);
     command
         .args(["-machine", emulator.machine, "-display", "none"])
@@ -293,7 +338,7 @@ fn command(config: &QemuConfig<'_>, emulator: Emulator) -> Command {
         }
         LinkKind::Uart => {
             command
-                .args(["-chardev", "socket,id=uart,path=uart"])
+                .args(["-chardev", uart])
                 .args(["-serial", "chardev:uart"]);
         }
     }

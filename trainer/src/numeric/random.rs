@@ -38,6 +38,8 @@ pub enum Purpose {
     Sensor = 33,
     /// Lost measurements in an evaluation.
     Dropout = 34,
+    /// Faults put into hardware in the loop.
+    Fault = 35,
 }
 
 /// One reproducible sequence of random numbers.

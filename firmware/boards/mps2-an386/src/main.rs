@@ -3,7 +3,7 @@
 #![no_main]
 
 use board_support::uart::cmsdk::Cmsdk;
-use board_support::{Board, Memory, entry, run};
+use board_support::{Board, Memory, entry};
 
 /// The board.
 struct An386;
@@ -15,8 +15,19 @@ unsafe impl Board for An386 {
     const UART_LINE: u16 = 0;
 }
 
+// SAFETY: QEMU's model of the board has a CMSDK timer at 25 MHz there, and 16 MiB of RAM that memory.x does not name.
+#[cfg(feature = "slots")]
+unsafe impl board_support::own_loop::Rig for An386 {
+    const TIMER: u32 = 0x4000_0000;
+    const MHZ: u32 = 25;
+    const SPARE: u32 = 0x2100_0000;
+}
+
 #[entry]
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
-    run::<An386>(MEMORY)
+    #[cfg(feature = "slots")]
+    board_support::own_loop::run::<An386>(MEMORY);
+    #[cfg(not(feature = "slots"))]
+    board_support::run::<An386>(MEMORY)
 }

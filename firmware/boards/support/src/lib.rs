@@ -11,6 +11,8 @@ pub mod counter;
 #[cfg(feature = "qemu")]
 mod emulated;
 pub mod exceptions;
+#[cfg(feature = "own-loop")]
+pub mod own_loop;
 #[cfg(not(feature = "qemu"))]
 pub mod real;
 #[cfg(any(feature = "qemu", armv7m))]

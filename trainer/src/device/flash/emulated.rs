@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::super::board::Board;
 use super::super::gdb::{CHUNK, Gdb};
 use super::super::image::{Image, Segment};
 use super::super::qemu::{LinkKind, Qemu, QemuConfig};
@@ -17,7 +18,7 @@ use super::{Admitted, FlashConfig, FlashReport, compare, identity, image};
 use crate::{Error, Result};
 
 /// The stub's socket, in the emulator's folder.
-const SOCKET: &str = "gdb";
+pub(in crate::device) const SOCKET: &str = "gdb";
 
 /// Flashes a QEMU that runs, or one that is started for it.
 pub(super) fn run(
@@ -90,6 +91,25 @@ fn started(
     }
     report.booted = Some(true);
     session.shut_down()
+}
+
+/// A QEMU that stood still, with `policy` whatever it is, until it was in the slot, and now runs, its stub in [`SOCKET`].
+///
+/// # Errors
+/// As [`Qemu::start`], [`Image::of_policy`] and [`Gdb`].
+pub(in crate::device) fn start_written(
+    config: QemuConfig<'_>,
+    board: &'static Board,
+    policy: &[u8],
+) -> Result<Qemu> {
+    let stop = ["-S", "-gdb", "unix:path=gdb,server=on,wait=off"].map(Into::into);
+    let image = Image::of_policy(board, policy)?;
+    let mut device = Qemu::start_with(config, &stop)?;
+    let mut gdb = connect(&mut device, config.timeout)?;
+    write(&mut gdb, &image)?;
+    verify(&mut gdb, &image)?;
+    gdb.detach()?;
+    Ok(device)
 }
 
 /// A QEMU that somebody else started: checked, written, reset, and left running.

@@ -1,0 +1,253 @@
+//! `hpo push` to a device in QEMU that runs its own loop beside: what is installed, what is refused, what breaks do to it.
+
+mod hil_support;
+#[path = "../../firmware/tests/support/slots.rs"]
+mod keys;
+#[path = "push_support/mod.rs"]
+mod support;
+
+use hil_support::policies;
+
+use firmware::Fault;
+use keys::{key, public, signed};
+use policy_format::message::{SlotRequest, TelemetryFlags};
+use support::{Break, Machine, OPTIONS, firmware_with_slots, id, policy, policy_for, slots};
+use trainer::device::build::Variant;
+use trainer::device::push::{PushOptions, prepare, push};
+
+const DISARM: PushOptions = PushOptions {
+    disarm: true,
+    ..OPTIONS
+};
+
+/// The parts, and the longest stall of a core that programs 256 bytes by one operation after another, in microseconds: one
+/// operation, after which the loop may run.
+const PARTS: [(&str, u32); 3] = [("nrf52840", 41), ("stm32f4", 100), ("rp2350", 3_000)];
+
+#[test]
+fn a_push_of_40_kib_beside_the_running_loop_misses_no_deadline_while_armed() {
+    let elf = firmware_with_slots(&[]).elf;
+    for (part, stall) in PARTS {
+        let mut machine = Machine::start(&elf, &policy(1), part);
+        let new = policy(2);
+        assert!((40_000..45_000).contains(&new.len()), "{}", new.len());
+        let mut session = machine.session();
+        // While the loop is armed the core must not stand still for an erasure.
+        let before = session.telemetry();
+        assert_eq!(before.flags & TelemetryFlags::ARMED, 1);
+        let refusal = push(&mut session.0, &new, OPTIONS, &mut |_, _| {}).unwrap_err();
+        assert_eq!(refusal.exit_code(), 1);
+        assert!(refusal.to_string().contains("Armed"), "{refusal}");
+        let mut steps = Vec::new();
+        let pushed = push(&mut session.0, &new, DISARM, &mut |at, all| {
+            steps.push((at, all));
+        });
+        let report = pushed.unwrap();
+        assert_eq!((report.sent, report.resumed_at), (new.len() as u32, 0));
+        assert!(report.disarmed && !report.already && steps.len() > 100);
+        assert!(steps.is_sorted() && steps.iter().all(|s| s.1 == report.bytes));
+        let after = session.telemetry();
+        assert_eq!(after.flags & TelemetryFlags::ARMED, 1);
+        assert!(after.period > before.period + 10, "the loop ran meanwhile");
+        println!(
+            "{part}: {} bytes beside the loop, {} periods, {} deadlines missed while armed, begun at most {} us late",
+            new.len(),
+            after.period - before.period,
+            after.missed,
+            after.late_us
+        );
+        assert_eq!((after.missed, after.fault), (0, 0));
+        // A stall of the flash, and what the loop itself takes of the time.
+        assert!(after.late_us < stall + 200, "{} us late", after.late_us);
+        assert_eq!(session.0.hello().policy_crc32, id(&policy(1)));
+        // A second push of the same policy has nothing to do but to start it.
+        let again = PushOptions {
+            restart: true,
+            ..DISARM
+        };
+        let report = push(&mut session.0, &new, again, &mut |_, _| {}).unwrap();
+        assert!(report.already && report.restarted && report.sent == 0);
+        drop(session);
+        let mut session = machine.session();
+        assert_eq!(session.0.hello().policy_crc32, id(&new));
+        // 1000 good periods, and it stays.
+        let status = session.until(|status| !status.on_trial);
+        assert_eq!((status.confirmed, status.running, status.other), (2, 2, 3));
+        assert_eq!(session.telemetry().missed, 0);
+        drop(session);
+        machine.reset();
+        assert_eq!(machine.session().0.hello().policy_crc32, id(&new));
+    }
+}
+
+#[test]
+fn a_slot_erased_beforehand_takes_a_push_without_a_moment_of_disarming() {
+    let elf = firmware_with_slots(&[]).elf;
+    let mut machine = Machine::start(&elf, &policy(1), "nrf52840");
+    let mut session = machine.session();
+    let refusal = prepare(&mut session.0, OPTIONS).unwrap_err();
+    assert!(refusal.to_string().contains("Armed"), "{refusal}");
+    prepare(&mut session.0, DISARM).unwrap();
+    let report = push(&mut session.0, &policy(2), OPTIONS, &mut |_, _| {}).unwrap();
+    assert!(!report.disarmed && report.sent == report.bytes);
+    let status = slots(&mut session.0, SlotRequest::Status).unwrap();
+    assert_eq!((status.other, status.other_crc32), (1, id(&policy(2))));
+    assert!(status.armed);
+    assert_eq!(session.telemetry().missed, 0);
+}
+
+/// Breaks of each push in [`interrupted_at_random_points_and_resumed`].
+const BREAKS: u32 = 5;
+
+#[test]
+fn interrupted_at_random_points_and_resumed() {
+    // 20 pushes with 5 breaks each; HPO_PUSH_BREAKS=N asks for another number of breaks.
+    let wanted: u32 = std::env::var("HPO_PUSH_BREAKS").map_or(100, |text| text.parse().unwrap());
+    let elf = firmware_with_slots(&[]).elf;
+    let first = policy(1);
+    let mut machine = Machine::start(&elf, &first, "nrf52840");
+    let mut random = support::Random(20_261_129);
+    let (mut cuts, mut resets, mut resumed) = (0, 0, 0);
+    let mut missed = 0;
+    for round in 0..wanted.div_ceil(BREAKS) {
+        let new = policy(2 + u64::from(round) % 3);
+        for _ in 0..BREAKS {
+            // Anywhere in what is left of the push, or in the greeting.
+            let at = random.below(48_000 / BREAKS as usize);
+            let reset = random.below(4) == 0;
+            let breaks = if reset { Break::Reset } else { Break::Cut };
+            let (ended, happened) = machine.push_with_break(&new, DISARM, at, breaks);
+            if let Ok(report) = ended {
+                // A reset is survived within the same push.
+                assert!(reset || !happened, "a cut link ends a push");
+                resumed += u32::from(report.resumed_at > 0);
+            }
+            cuts += u32::from(happened && !reset);
+            resets += u32::from(happened && reset);
+        }
+        let mut session = machine.session();
+        assert_eq!(
+            session.0.hello().policy_crc32,
+            id(&first),
+            "the old one runs"
+        );
+        let options = PushOptions {
+            restart: true,
+            ..DISARM
+        };
+        let report = push(&mut session.0, &new, options, &mut |_, _| {}).unwrap();
+        resumed += u32::from(report.resumed_at > 0);
+        drop(session);
+        let mut session = machine.session();
+        assert_eq!(session.0.hello().policy_crc32, id(&new), "round {round}");
+        missed += session.telemetry().missed;
+        drop(session);
+        // Not confirmed yet: the next start goes back to the first policy.
+        machine.reset();
+    }
+    println!(
+        "{cuts} cuts of the link and {resets} resets of the device in {} pushes, {resumed} gone on with, all ended with the right policy; {missed} deadlines missed",
+        wanted.div_ceil(BREAKS)
+    );
+    assert_eq!(missed, 0);
+    assert!(cuts + resets > wanted * 8 / 10 && resumed > wanted / 10);
+}
+
+#[test]
+fn what_must_not_run_is_refused_by_name_and_what_runs_goes_on() {
+    let elf = firmware_with_slots(&[public(&key(1))]).elf;
+    let class = hil_support::class();
+    let running = signed(&policy(1), &key(1), 5);
+    let mut machine = Machine::start(&elf, &running, "nrf52840");
+    let mut session = machine.session();
+    let good = signed(&policy(2), &key(1), 6);
+    let mut flipped = good.clone();
+    flipped[20_000] ^= 4;
+    policy_format::reseal(&mut flipped);
+    let other_board = signed(&support::made_for_a_cortex_m0(class), &key(1), 6);
+    for (name, file, fault) in [
+        ("unsigned", policy(2), Fault::UNSIGNED),
+        (
+            "wrong key",
+            signed(&policy(2), &key(2), 6),
+            Fault::UNKNOWN_KEY,
+        ),
+        ("changed", flipped, Fault::BAD_SIGNATURE),
+        ("older", signed(&policy(2), &key(1), 4), Fault::ROLLBACK),
+        (
+            "other class",
+            signed(&policy_for(2, class + 1), &key(1), 6),
+            Fault::TARGET_CLASS,
+        ),
+        ("other board", other_board, Fault::BUDGET_CORE),
+        (
+            "too long",
+            signed(&support::longer_than_a_slot(class), &key(1), 6),
+            Fault::SLOT_TOO_SMALL,
+        ),
+    ] {
+        let error = push(&mut session.0, &file, DISARM, &mut |_, _| {}).unwrap_err();
+        assert_eq!(error.exit_code(), 1, "{name}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(fault.name()), "{name}: {text}");
+        assert!(text.contains("what runs is untouched"), "{name}: {text}");
+        // The loop is armed again, by the policy that ran before.
+        let telemetry = session.telemetry();
+        assert_eq!((telemetry.flags, telemetry.fault), (1, 0), "{name}");
+        assert_eq!(telemetry.missed, 0, "{name}");
+    }
+    // The device says the same of an older counter when a host does not look first.
+    let older = signed(&policy(2), &key(1), 4);
+    assert_eq!(session.install_blindly(&older), Err(Fault::ROLLBACK));
+    let report = push(&mut session.0, &good, DISARM, &mut |_, _| {}).unwrap();
+    assert_eq!(report.resumed_at, 0, "nothing refused is gone on with");
+    drop(session);
+    machine.reset();
+    assert_eq!(machine.session().0.hello().policy_crc32, id(&good));
+}
+
+#[test]
+fn a_board_without_slots_is_told_to_be_built_with_them() {
+    let elf = hil_support::the_firmware().elf.clone();
+    let mut machine = Machine::start(&elf, &policies::good_policy(hil_support::class()), "uart");
+    let mut session = machine.session();
+    let error = push(&mut session.0, &policy(2), OPTIONS, &mut |_, _| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("--slots"), "{error}");
+    // Only emulated boards with a model of flash have them.
+    let variant = Variant {
+        slots: true,
+        ..Variant::default()
+    };
+    let board = trainer::device::board::find("mps3-an547").unwrap();
+    let error = trainer::device::build::build_variant(board, 0, &variant, &|_| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("mps2-an386"), "{error}");
+}
+
+#[test]
+fn a_restart_is_refused_while_armed_and_a_broken_trial_goes_back() {
+    let elf = firmware_with_slots(&[]).elf;
+    let mut machine = Machine::start(&elf, &policy(1), "rp2350");
+    let mut session = machine.session();
+    assert_eq!(
+        slots(&mut session.0, SlotRequest::Restart),
+        Err(Fault::ARMED)
+    );
+    push(&mut session.0, &policy(2), DISARM, &mut |_, _| {}).unwrap();
+    slots(&mut session.0, SlotRequest::Disarm).unwrap();
+    slots(&mut session.0, SlotRequest::Restart).unwrap();
+    drop(session);
+    let mut session = machine.session();
+    assert_eq!(session.0.hello().policy_crc32, id(&policy(2)));
+    // On trial its slot is in use.
+    let error = push(&mut session.0, &policy(3), DISARM, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("OnTrial"), "{error}");
+    drop(session);
+    machine.reset();
+    let mut session = machine.session();
+    assert_eq!(session.0.hello().policy_crc32, id(&policy(1)));
+    let status = slots(&mut session.0, SlotRequest::Status).unwrap();
+    assert_eq!(status.other, 4);
+    assert_eq!(status.reason, Fault::TRIAL_INTERRUPTED.code());
+}

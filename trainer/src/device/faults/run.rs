@@ -1,0 +1,594 @@
+//! The loop with faults in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use firmware::{Controller, Offer, SCRATCH_LEN, boot, boot_on};
+use policy_format::message::{Action, FrameReader, MAX_CONTROL, Reply, Request};
+
+use super::inject::{At, Injector};
+use super::report::{FaultReport, Ledger, Period};
+use super::spec::{FaultSpec, Kind, Way};
+use super::twin::{Answers, Twin, framed};
+use crate::device::hil::{HostPlant, StepRecord, fits};
+use crate::device::transport::Transport;
+use crate::export::PolicyBuffer;
+use crate::{Error, Result};
+
+/// What the run is about.
+pub(super) struct Course<'a> {
+    pub spec: &'a FaultSpec,
+    pub episodes: u64,
+    pub steps: u64,
+    pub target_class: u32,
+    pub offer: Option<Offer>,
+    /// Bytes of the policy files that rules name.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// What the loop counted beside the faults.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub steps: u64,
+    pub cost: f64,
+    pub mismatches: u64,
+}
+
+/// What the device may answer, by the policy in its slot and its last command.
+struct Limits {
+    modes: usize,
+    control_dim: usize,
+    bounds: Option<(Vec<f32>, Vec<f32>)>,
+    rate: Option<(Vec<f32>, Vec<f32>)>,
+    last: Vec<f32>,
+    /// The policy was armed.
+    armed: bool,
+}
+
+/// A measurement and its time.
+#[derive(Clone, Debug)]
+struct Measurement {
+    state: Vec<f32>,
+    us: u64,
+}
+
+pub(super) struct Loop<'a, 's, D> {
+    course: &'a Course<'a>,
+    twin: Twin<'s, D>,
+    plant: &'a mut dyn HostPlant,
+    faults: Injector,
+    ledger: Ledger,
+    limits: Limits,
+    counts: Counts,
+    reader: FrameReader,
+    /// The command that the actuators hold.
+    mode: usize,
+    control: Vec<f32>,
+    /// Measurements of the episode, the latest last, as the sensor gave them.
+    history: VecDeque<Measurement>,
+    period_us: u64,
+    now_us: u64,
+    period: u64,
+    seq: u32,
+    /// The slot at the start, to which it is mended between episodes.
+    sound: Vec<u8>,
+}
+
+/// Whether the run can go on.
+type Alive = bool;
+
+impl<'a, 's, D: Transport> Loop<'a, 's, D> {
+    pub fn new(
+        course: &'a Course<'a>,
+        twin: Twin<'s, D>,
+        plant: &'a mut dyn HostPlant,
+        period_us: u64,
+    ) -> Self {
+        let sound = twin.slot().to_vec();
+        Self {
+            course,
+            plant,
+            faults: Injector::new(course.spec),
+            ledger: Ledger::new(course.spec),
+            limits: limits(course, &sound),
+            twin,
+            counts: Counts::default(),
+            reader: FrameReader::new(),
+            mode: 0,
+            control: Vec::new(),
+            history: VecDeque::new(),
+            period_us,
+            now_us: 0,
+            period: 0,
+            seq: 0,
+            sound,
+        }
+    }
+
+    /// Runs the episodes, then one step more of a fresh one, without faults, in which the policy must act.
+    pub fn run(
+        mut self,
+        observe: &mut dyn FnMut(&StepRecord<'_>),
+    ) -> Result<(FaultReport, Counts)> {
+        let mut alive = true;
+        for episode in 0..=self.course.episodes {
+            let last = episode == self.course.episodes;
+            let steps = if last { 1 } else { self.course.steps };
+            alive = alive && self.begin(episode)?;
+            for step in 0..steps {
+                if !alive {
+                    break;
+                }
+                alive = self.step(self.at(episode, step), last, observe)?;
+            }
+        }
+        let at = self.at(self.course.episodes, 0);
+        Ok((self.ledger.finish(at), self.counts))
+    }
+
+    fn at(&self, episode: u64, step: u64) -> At {
+        At {
+            episode,
+            step,
+            period: self.period,
+        }
+    }
+
+    /// A fresh episode: late frames arrive, a damaged slot is mended, the controller's state is cleared.
+    fn begin(&mut self, episode: u64) -> Result<Alive> {
+        let at = self.at(episode, 0);
+        self.faults.arrivals(u64::MAX, Way::Replies);
+        let mut alive = true;
+        for frame in self.faults.arrivals(u64::MAX, Way::Requests) {
+            let answers = self.twin.deliver(&frame)?;
+            alive = alive && self.take(at, &answers).failure.is_none();
+        }
+        if self.twin.slot() != self.sound {
+            alive = alive && self.reset(at, Some(self.sound.clone()))?;
+        }
+        self.plant.reset(episode);
+        let dims = self.plant.dims();
+        (self.mode, self.control) = (0, vec![0.0; dims.control]);
+        self.history.clear();
+        self.now_us = 0;
+        self.reader = FrameReader::new();
+        // A lone zero ends what a corrupted frame began.
+        let ended = self.twin.deliver(&[0])?;
+        alive = alive && self.take(at, &ended).failure.is_none();
+        let answers = self.twin.request(&Request::Reset)?;
+        self.limits.restart();
+        Ok(alive && self.take(at, &answers).failure.is_none())
+    }
+
+    fn step(
+        &mut self,
+        at: At,
+        last: bool,
+        observe: &mut dyn FnMut(&StepRecord<'_>),
+    ) -> Result<Alive> {
+        if !last {
+            self.pause(at);
+            if !self.change(at)? {
+                return Ok(false);
+            }
+        }
+        self.now_us += self.period_us;
+        let measured = self.measure(at, last);
+        self.seq = self.seq.wrapping_add(1);
+        let seq = self.seq;
+        let narrow = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
+        let request = Request::step_at(
+            seq,
+            narrow(measured.us),
+            narrow(self.now_us),
+            &measured.state,
+        );
+        let request = request.ok_or_else(|| {
+            Error::Usage(format!(
+                "state: found {} values; a message holds less",
+                measured.state.len()
+            ))
+        })?;
+        // With a number, so that a frame that comes twice is acted on once.
+        let frame = framed(Some(seq as u16), &request)?;
+        let arriving = if last {
+            vec![frame]
+        } else {
+            self.faults.carry(at, Way::Requests, &frame)
+        };
+        let answers = self.twin.deliver(&arriving.concat())?;
+        let mut period = self.take(at, &answers);
+        let action = self.receive(at, last, seq, &answers, &mut period);
+        let hits = std::mem::take(&mut self.faults.hits);
+        self.ledger.inject(at, hits, self.course.spec);
+        period.late = self.faults.is_late();
+        if let Some(action) = &action {
+            period.action = Some(action.fault);
+            self.mode = action.mode.into();
+            self.control.fill(0.0);
+            for (held, &u) in self.control.iter_mut().zip(&action.control) {
+                *held = u;
+            }
+        }
+        self.ledger.period(at, &period);
+        self.period += 1;
+        if !last {
+            let cost = self.plant.step(self.mode, &self.control);
+            self.counts.cost += cost;
+            self.counts.steps += 1;
+            if let Some(action) = &action {
+                observe(&StepRecord {
+                    episode: at.episode,
+                    step: at.step,
+                    measured: &measured.state,
+                    action,
+                    instructions: None,
+                    cost,
+                });
+            }
+        }
+        // A device that answers wrongly still answers; one that is silent or gone does not.
+        Ok(answers.difference.is_none() || !answers.replies.is_empty())
+    }
+
+    /// The plant goes on with the last command while the host does nothing.
+    fn pause(&mut self, at: At) {
+        for rule in self
+            .faults
+            .of_step(at, |kind| matches!(kind, Kind::Pause(_)))
+        {
+            let Kind::Pause(us) = self.faults.rule(rule).kind else {
+                continue;
+            };
+            let periods = us.div_ceil(self.period_us);
+            for _ in 0..periods {
+                self.counts.cost += self.plant.step(self.mode, &self.control);
+            }
+            self.now_us += periods * self.period_us;
+            self.faults
+                .hit(rule, format!("{periods} periods without the host"));
+        }
+    }
+
+    /// Resets, and what changes the slot before them.
+    fn change(&mut self, at: At) -> Result<Alive> {
+        for rule in self.faults.of_step(at, Kind::needs_stub) {
+            let kind = self.faults.rule(rule).kind.clone();
+            let mut slot = self.twin.slot().to_vec();
+            let (what, slot) = match kind {
+                Kind::Swap(path) => {
+                    let what = format!("{} in the slot, reset", path.display());
+                    (what, Some(self.course.files[&path].clone()))
+                }
+                Kind::Tear(path) => {
+                    let mut file = self.course.files[&path].clone();
+                    let half = file.len() / 2;
+                    file[half..].fill(0xFF);
+                    let what = format!("{half} bytes of {} in the slot, reset", path.display());
+                    (what, Some(file))
+                }
+                Kind::Flip(bit) => {
+                    let bits = 8 * slot.len() as u64;
+                    let bit = bit.unwrap_or_else(|| self.faults.draw(rule, bits)) % bits;
+                    slot[(bit / 8) as usize] ^= 1 << (bit % 8);
+                    (format!("bit {bit} of the slot, reset"), Some(slot))
+                }
+                _ => ("reset".to_owned(), None),
+            };
+            self.faults.hit(rule, what);
+            if !self.reset(at, slot)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn reset(&mut self, at: At, slot: Option<Vec<u8>>) -> Result<Alive> {
+        let changed = slot.is_some();
+        let hits = std::mem::take(&mut self.faults.hits);
+        self.ledger.inject(at, hits, self.course.spec);
+        self.ledger.report.resets += 1;
+        let answers = self.twin.reset(slot)?;
+        if changed {
+            self.limits = limits(self.course, self.twin.slot());
+        }
+        self.limits.restart();
+        Ok(self.take(at, &answers).failure.is_none())
+    }
+
+    /// What the sensor gives.
+    fn measure(&mut self, at: At, last: bool) -> Measurement {
+        let state = self.plant.state().iter().map(|&x| x as f32).collect();
+        let us = self.now_us;
+        let mut measured = Measurement { state, us };
+        let sensor = |kind: &Kind| matches!(kind, Kind::Set(..) | Kind::Freeze(_) | Kind::Stale(_));
+        let acting = if last {
+            Vec::new()
+        } else {
+            self.faults.of_step(at, sensor)
+        };
+        let true_one = measured.clone();
+        for rule in acting {
+            let what = match self.faults.rule(rule).kind {
+                Kind::Set(Some(coordinate), value) => {
+                    measured.state[coordinate] = value;
+                    format!("coordinate {coordinate} is {value}")
+                }
+                Kind::Set(None, value) => {
+                    measured.state.fill(value);
+                    format!("all coordinates are {value}")
+                }
+                Kind::Freeze(coordinate) => {
+                    let before = self.history.back().unwrap_or(&true_one);
+                    match coordinate {
+                        Some(at) => measured.state[at] = before.state[at],
+                        None => measured.state.clone_from(&before.state),
+                    }
+                    match coordinate {
+                        Some(at) => format!("coordinate {at} stands still"),
+                        None => "all coordinates stand still".to_owned(),
+                    }
+                }
+                Kind::Stale(periods) => {
+                    let back = self.history.len().saturating_sub(periods as usize);
+                    if let Some(old) = self.history.get(back) {
+                        measured = old.clone();
+                    }
+                    format!("measured {periods} periods ago")
+                }
+                _ => continue,
+            };
+            self.faults.hit(rule, what);
+        }
+        // A frozen sensor gives what it gave before; a stale one is late with what it measured rightly.
+        let stale = measured.us != us;
+        let given = if stale { true_one } else { measured.clone() };
+        self.history.push_back(given);
+        if self.history.len() > 64 {
+            self.history.pop_front();
+        }
+        measured
+    }
+
+    /// Notes the device's own answers: differences, faults, admissibility.
+    fn take(&mut self, at: At, answers: &Answers) -> Period {
+        let mut period = Period {
+            failure: answers.difference.clone(),
+            ..Period::default()
+        };
+        self.counts.mismatches += u64::from(answers.difference.is_some());
+        let report = &mut self.ledger.report;
+        report.replies += answers.replies.len() as u64;
+        for reply in &answers.replies {
+            match reply {
+                Reply::Error { fault } => {
+                    report.frame_errors += 1;
+                    period.faults.push(*fault);
+                }
+                Reply::Hello(hello) if hello.boot_fault != 0 => {
+                    period.faults.push(hello.boot_fault);
+                }
+                Reply::Action(action) => {
+                    if action.fault != 0 {
+                        period.faults.push(action.fault);
+                    }
+                    if let Some(why) = self.limits.refuse(action) {
+                        period.failure.get_or_insert(why);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(failure) = &period.failure {
+            let failure = failure.clone();
+            let hits = std::mem::take(&mut self.faults.hits);
+            self.ledger.inject(at, hits, self.course.spec);
+            self.ledger.fail(at, &failure);
+        }
+        period
+    }
+
+    /// What arrives at the host of the device's replies: the action of step `seq`, if it does.
+    fn receive(
+        &mut self,
+        at: At,
+        last: bool,
+        seq: u32,
+        answers: &Answers,
+        period: &mut Period,
+    ) -> Option<Action> {
+        let mut arriving = if last {
+            Vec::new()
+        } else {
+            self.faults.arrivals(at.period, Way::Replies)
+        };
+        for frame in &answers.frames {
+            if last {
+                arriving.push(frame.clone());
+            } else {
+                arriving.extend(self.faults.carry(at, Way::Replies, frame));
+            }
+        }
+        let mut taken: Option<Action> = None;
+        for byte in arriving.concat() {
+            match self.reader.feed::<Reply>(byte) {
+                Some(Ok(Reply::Action(action))) if action.seq == seq && taken.is_none() => {
+                    let sent = answers.replies.iter();
+                    if !sent.clone().any(|reply| is_action(reply, &action)) {
+                        self.ledger.report.wrong_actions += 1;
+                        let failure =
+                            format!("the host took an action that was not sent: {action:?}");
+                        period.failure.get_or_insert(failure);
+                    }
+                    taken = Some(action);
+                }
+                Some(Ok(Reply::Error { .. })) | None => {}
+                Some(Ok(_)) => self.ledger.report.stray_replies += 1,
+                Some(Err(_)) => self.ledger.report.bad_replies += 1,
+            }
+        }
+        taken
+    }
+}
+
+/// Whether `reply` is this action, bit for bit.
+fn is_action(reply: &Reply, action: &Action) -> bool {
+    let bits = |action: &Action| {
+        action
+            .control
+            .iter()
+            .map(|u| u.to_bits())
+            .collect::<Vec<_>>()
+    };
+    matches!(reply, Reply::Action(sent)
+        if (sent.seq, sent.choice, sent.mode, sent.fault, sent.ticks)
+            == (action.seq, action.choice, action.mode, action.fault, action.ticks)
+            && bits(sent) == bits(action))
+}
+
+/// Boots `slot` on the host.
+///
+/// # Errors
+/// [`Error::Usage`] if it is armed and does not fit the plant.
+pub(super) fn check_file(course: &Course<'_>, slot: &[u8], plant: &dyn HostPlant) -> Result<()> {
+    let buffer = PolicyBuffer::new(slot);
+    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+    match controller(course, &buffer, &mut scratch) {
+        Ok(armed) => fits(&armed, plant.dims()),
+        Err(_) => Ok(()),
+    }
+}
+
+fn controller<'p>(
+    course: &Course<'_>,
+    slot: &'p PolicyBuffer,
+    scratch: &mut [f32; SCRATCH_LEN],
+) -> Controller<'p> {
+    match &course.offer {
+        Some(offer) => boot_on(offer, slot.bytes(), course.target_class, scratch),
+        None => boot(slot.bytes(), course.target_class, scratch),
+    }
+}
+
+fn limits(course: &Course<'_>, slot: &[u8]) -> Limits {
+    let buffer = PolicyBuffer::new(slot);
+    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+    let Ok(armed) = controller(course, &buffer, &mut scratch) else {
+        return Limits {
+            modes: 1,
+            control_dim: 0,
+            bounds: None,
+            rate: None,
+            last: Vec::new(),
+            armed: false,
+        };
+    };
+    let policy = armed.policy();
+    let pair = |one: &[f32], other: &[f32]| (one.to_vec(), other.to_vec());
+    Limits {
+        modes: policy.modes(),
+        control_dim: policy.control_dim(),
+        bounds: policy.bounds().map(|b| pair(b.lower, b.upper)),
+        rate: policy.safety().limits.map(|l| pair(l.rate, l.start)),
+        last: Vec::new(),
+        armed: true,
+    }
+}
+
+impl Limits {
+    /// The device begins an episode or was reset.
+    fn restart(&mut self) {
+        self.last = self
+            .rate
+            .as_ref()
+            .map_or_else(Vec::new, |(_, start)| start.clone());
+    }
+
+    /// Why an action may not go to an actuator; it becomes the last command.
+    fn refuse(&mut self, action: &Action) -> Option<String> {
+        let control = &action.control;
+        let exists = usize::from(action.mode) < self.modes
+            && control.len() == self.control_dim
+            && control.len() <= MAX_CONTROL;
+        let inside = |(i, u): (usize, &f32)| {
+            let bounds = self.bounds.as_ref();
+            let rate = self
+                .rate
+                .as_ref()
+                .filter(|_| self.last.len() == control.len());
+            u.is_finite()
+                && bounds.is_none_or(|(lower, upper)| lower[i] <= *u && *u <= upper[i])
+                && rate.is_none_or(|(step, _)| {
+                    self.last[i] - step[i] <= *u && *u <= self.last[i] + step[i]
+                })
+        };
+        let named = self.armed || action.fault != 0;
+        let admissible = exists && named && control.iter().enumerate().all(inside);
+        if self.rate.is_some() {
+            self.last = control.to_vec();
+        }
+        (!admissible).then(|| format!("not admissible: {action:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(control: &[f32]) -> Action {
+        Action {
+            seq: 1,
+            choice: 0,
+            mode: 0,
+            fault: 0,
+            control: control.iter().copied().collect(),
+            ticks: 0,
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_applied_is_refused() {
+        let mut limits = Limits {
+            modes: 2,
+            control_dim: 1,
+            bounds: Some((vec![-1.0], vec![1.0])),
+            rate: Some((vec![0.5], vec![0.0])),
+            last: Vec::new(),
+            armed: true,
+        };
+        limits.restart();
+        let mut refused = |control: &[f32]| limits.refuse(&action(control)).is_some();
+        assert!(!refused(&[0.5]));
+        assert!(!refused(&[1.0]));
+        assert!(refused(&[0.25]), "beyond the rate");
+        assert!(!refused(&[0.5]));
+        assert!(refused(&[f32::NAN]), "not finite");
+        limits.restart();
+        limits.last = vec![0.9];
+        assert!(
+            limits.refuse(&action(&[1.1])).is_some(),
+            "beyond the bounds"
+        );
+        assert!(limits.refuse(&action(&[])).is_some(), "no control");
+        let mode = Action {
+            mode: 2,
+            ..action(&[1.0])
+        };
+        assert!(limits.refuse(&mode).is_some(), "no such mode");
+        // Without a policy only the safe constant may come, with its reason.
+        let mut none = Limits {
+            modes: 1,
+            control_dim: 0,
+            bounds: None,
+            rate: None,
+            last: Vec::new(),
+            armed: false,
+        };
+        assert!(none.refuse(&action(&[])).is_some());
+        let constant = Action {
+            fault: 1,
+            ..action(&[])
+        };
+        assert!(none.refuse(&constant).is_none());
+    }
+}

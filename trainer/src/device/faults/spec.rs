@@ -1,0 +1,455 @@
+//! The grammar of `hpo hil --faults`.
+//!
+//! ```text
+//! SPEC  = ITEM { "," ITEM }
+//! ITEM  = "seed=" NUMBER | KIND { ":" PARAMETER } [ "=" RATE ] [ "@" PLACE ]
+//! PLACE = [ EPISODE "/" ] STEP [ ".." [ STEP ] ]
+//! ```
+//!
+//! An item without a rate acts at every step of its place, one without a place at any step; one of the two must be there.
+//! `docs/faults.md` lists the kinds.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// Most periods that a frame or a measurement is late.
+const LATEST: u64 = 64;
+
+/// Faults to put in, by rule and seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultSpec {
+    /// As it was written.
+    pub text: String,
+    /// Seed of everything drawn.
+    pub seed: u64,
+    /// The rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// What happens, how often, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// As it was written.
+    pub text: String,
+    /// What happens.
+    pub kind: Kind,
+    /// How likely it is per frame, per byte ([`Kind::Corrupt`]) or per step; `None`: it is certain, and one byte.
+    pub rate: Option<f64>,
+    /// The episode; `None`: each.
+    pub episode: Option<u64>,
+    /// The steps.
+    pub steps: Range<u64>,
+}
+
+/// Which frames a fault of the link hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Both ways.
+    Both,
+    /// From host to device.
+    Requests,
+    /// From device to host.
+    Replies,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A frame is lost.
+    Drop(Way),
+    /// A frame comes twice.
+    Duplicate(Way),
+    /// Bytes of a frame are others.
+    Corrupt(Way),
+    /// A frame comes so many periods late.
+    Delay(u64, Way),
+    /// A coordinate of the measurement, or all of them, is this value.
+    Set(Option<usize>, f32),
+    /// A coordinate, or all of them, stays what it was at the step before.
+    Freeze(Option<usize>),
+    /// The measurement is so many periods old, and says so.
+    Stale(u64),
+    /// The host does nothing for so many microseconds of the plant's time.
+    Pause(u64),
+    /// The device is reset.
+    Reset,
+    /// The slot is replaced by this file, and the device reset.
+    Swap(PathBuf),
+    /// As a swap, but half of the file is written and the rest erased.
+    Tear(PathBuf),
+    /// This bit of the slot, or a drawn one, is the other way round, and the device reset.
+    Flip(Option<u64>),
+}
+
+impl Kind {
+    /// The name on the command line and in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Drop(_) => "drop",
+            Kind::Duplicate(_) => "dup",
+            Kind::Corrupt(_) => "corrupt",
+            Kind::Delay(..) => "delay",
+            Kind::Set(_, value) if value.is_nan() => "nan",
+            Kind::Set(..) => "set",
+            Kind::Freeze(_) => "freeze",
+            Kind::Stale(_) => "stale",
+            Kind::Pause(_) => "pause",
+            Kind::Reset => "reset",
+            Kind::Swap(_) => "swap",
+            Kind::Tear(_) => "tear",
+            Kind::Flip(_) => "flip",
+        }
+    }
+
+    /// Whether it takes the emulator's debug stub.
+    #[must_use]
+    pub fn needs_stub(&self) -> bool {
+        use Kind::{Flip, Reset, Swap, Tear};
+        matches!(self, Reset | Swap(_) | Tear(_) | Flip(_))
+    }
+}
+
+impl FaultSpec {
+    /// Whether a rule takes the emulator's debug stub.
+    #[must_use]
+    pub fn needs_stub(&self) -> bool {
+        self.rules.iter().any(|rule| rule.kind.needs_stub())
+    }
+
+    /// Whether every rule can act in a run of `episodes` times `steps` with `state_dim` coordinates.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names the rule that cannot.
+    pub fn fits(&self, episodes: u64, steps: u64, state_dim: usize) -> Result<()> {
+        for rule in &self.rules {
+            let text = &rule.text;
+            if rule.steps.start >= steps {
+                return Err(found(text, &format!("a step from 0 to {}", steps - 1)));
+            }
+            if rule.episode.is_some_and(|episode| episode >= episodes) {
+                return Err(found(
+                    text,
+                    &format!("an episode from 0 to {}", episodes - 1),
+                ));
+            }
+            if let Kind::Set(Some(at), _) | Kind::Freeze(Some(at)) = rule.kind
+                && at >= state_dim
+            {
+                return Err(found(
+                    text,
+                    &format!("a coordinate from 0 to {}", state_dim - 1),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// Whether the rule may act at this step.
+    #[must_use]
+    pub fn covers(&self, episode: u64, step: u64) -> bool {
+        self.episode.is_none_or(|own| own == episode) && self.steps.contains(&step)
+    }
+}
+
+impl FromStr for FaultSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut spec = FaultSpec {
+            text: text.to_owned(),
+            seed: 1,
+            rules: Vec::new(),
+        };
+        for item in text.split(',').map(str::trim) {
+            match item.strip_prefix("seed=") {
+                Some(seed) => spec.seed = number(item, seed, "seed=NUMBER")?,
+                None => spec.rules.push(rule(item)?),
+            }
+        }
+        if spec.rules.is_empty() {
+            return Err(found(text, "at least one fault"));
+        }
+        Ok(spec)
+    }
+}
+
+fn rule(item: &str) -> Result<Rule> {
+    let (rest, place) = match item.split_once('@') {
+        Some((rest, place)) => (rest, Some(place)),
+        None => (item, None),
+    };
+    let (what, rate) = match rest.split_once('=') {
+        Some((what, rate)) => (what, Some(rate)),
+        None => (rest, None),
+    };
+    let rate = rate.map(|rate| probability(item, rate)).transpose()?;
+    let (episode, steps) = match place {
+        Some(place) => parse_place(item, place)?,
+        None if rate.is_some() => (None, 0..u64::MAX),
+        None => {
+            return Err(found(
+                item,
+                "a rate (=0.01), a place (@40, @2/40..50), or both",
+            ));
+        }
+    };
+    Ok(Rule {
+        text: item.to_owned(),
+        kind: parse_kind(item, what)?,
+        rate,
+        episode,
+        steps,
+    })
+}
+
+fn parse_kind(item: &str, what: &str) -> Result<Kind> {
+    let (name, parameters) = match what.split_once(':') {
+        Some((name, parameters)) => (name, Some(parameters)),
+        None => (what, None),
+    };
+    let way = |text: Option<&str>| match text {
+        None => Ok(Way::Both),
+        Some("request") => Ok(Way::Requests),
+        Some("reply") => Ok(Way::Replies),
+        Some(_) => Err(found(
+            item,
+            &format!("{name}, {name}:request or {name}:reply"),
+        )),
+    };
+    let coordinate = |text: Option<&str>| match text {
+        None | Some("all") => Ok(None),
+        Some(text) => {
+            number(item, text, "a coordinate, from 0, or all").map(|at| Some(at as usize))
+        }
+    };
+    let periods = |text: &str| {
+        number(item, text, "periods")
+            .ok()
+            .filter(|periods| (1..=LATEST).contains(periods))
+            .ok_or_else(|| found(item, &format!("1 to {LATEST} periods")))
+    };
+    let file = || match parameters {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(found(item, &format!("{name}:FILE, a policy"))),
+    };
+    let nothing = |kind| match parameters {
+        None => Ok(kind),
+        Some(_) => Err(found(item, &format!("{name} without a parameter"))),
+    };
+    match name {
+        "drop" => Ok(Kind::Drop(way(parameters)?)),
+        "dup" => Ok(Kind::Duplicate(way(parameters)?)),
+        "corrupt" => Ok(Kind::Corrupt(way(parameters)?)),
+        "delay" => {
+            let parameters = parameters.ok_or_else(|| found(item, "delay:PERIODS"))?;
+            let (count, which) = match parameters.split_once(':') {
+                Some((count, which)) => (count, Some(which)),
+                None => (parameters, None),
+            };
+            Ok(Kind::Delay(periods(count)?, way(which)?))
+        }
+        "nan" => Ok(Kind::Set(coordinate(parameters)?, f32::NAN)),
+        "set" => {
+            let both = parameters.and_then(|text| text.split_once(':'));
+            let (at, value) = both.ok_or_else(|| found(item, "set:COORDINATE:VALUE"))?;
+            let value = value
+                .parse()
+                .map_err(|_| found(item, "a value such as 1e30, inf or -0.5"))?;
+            Ok(Kind::Set(coordinate(Some(at))?, value))
+        }
+        "freeze" => Ok(Kind::Freeze(coordinate(parameters)?)),
+        "stale" => Ok(Kind::Stale(periods(
+            parameters.ok_or_else(|| found(item, "stale:PERIODS"))?,
+        )?)),
+        "pause" => Ok(Kind::Pause(duration(item, parameters.unwrap_or_default())?)),
+        "reset" => nothing(Kind::Reset),
+        "swap" => Ok(Kind::Swap(file()?)),
+        "tear" => Ok(Kind::Tear(file()?)),
+        "flip" => Ok(Kind::Flip(
+            parameters
+                .map(|bit| number(item, bit, "flip:BIT, the number of a bit of the slot"))
+                .transpose()?,
+        )),
+        _ => Err(found(
+            item,
+            "drop, dup, corrupt, delay, nan, set, freeze, stale, pause, reset, swap, tear, flip, and seed=NUMBER",
+        )),
+    }
+}
+
+fn parse_place(item: &str, place: &str) -> Result<(Option<u64>, Range<u64>)> {
+    let allowed =
+        "a place: STEP, FIRST..BEHIND or FIRST.., with EPISODE/ before it if it is in one episode";
+    let (episode, steps) = match place.split_once('/') {
+        Some((episode, steps)) => (Some(number(item, episode, allowed)?), steps),
+        None => (None, place),
+    };
+    let steps = match steps.split_once("..") {
+        Some((first, "")) => number(item, first, allowed)?..u64::MAX,
+        Some((first, behind)) => number(item, first, allowed)?..number(item, behind, allowed)?,
+        None => {
+            let step = number(item, steps, allowed)?;
+            step..step.saturating_add(1)
+        }
+    };
+    if steps.is_empty() {
+        return Err(found(item, "a range that is not empty"));
+    }
+    Ok((episode, steps))
+}
+
+fn probability(item: &str, text: &str) -> Result<f64> {
+    text.parse()
+        .ok()
+        .filter(|rate| (0.0..=1.0).contains(rate))
+        .ok_or_else(|| found(item, "a rate from 0 to 1"))
+}
+
+/// A time in microseconds, of at least one.
+fn duration(item: &str, text: &str) -> Result<u64> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic());
+    let (count, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let scale = match unit {
+        "us" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        _ => 0.0,
+    };
+    let micros = count.parse::<f64>().unwrap_or(0.0) * scale;
+    if (1.0..=1e9).contains(&micros) {
+        return Ok(micros.round() as u64);
+    }
+    Err(found(
+        item,
+        "pause:TIME with us, ms or s, from 1us to 1000s",
+    ))
+}
+
+fn number(item: &str, text: &str, allowed: &str) -> Result<u64> {
+    text.parse().map_err(|_| found(item, allowed))
+}
+
+fn found(item: &str, allowed: &str) -> Error {
+    Error::Usage(format!("--faults: found {item:?}; allowed: {allowed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Rule {
+        let spec: FaultSpec = text.parse().unwrap();
+        assert_eq!(spec.rules.len(), 1);
+        spec.rules[0].clone()
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        let file = PathBuf::from("a/b.hpo");
+        for (text, kind) in [
+            ("drop=0.01", Kind::Drop(Way::Both)),
+            ("dup:request@4", Kind::Duplicate(Way::Requests)),
+            ("corrupt:reply=1e-3", Kind::Corrupt(Way::Replies)),
+            ("delay:2@50..60", Kind::Delay(2, Way::Both)),
+            ("delay:3:request@5", Kind::Delay(3, Way::Requests)),
+            ("set:1:inf@5", Kind::Set(Some(1), f32::INFINITY)),
+            ("set:all:-0.5@5", Kind::Set(None, -0.5)),
+            ("freeze:1@70..90", Kind::Freeze(Some(1))),
+            ("freeze@70..90", Kind::Freeze(None)),
+            ("stale:3@7", Kind::Stale(3)),
+            ("pause:200ms@30", Kind::Pause(200_000)),
+            ("pause:1.5s@30", Kind::Pause(1_500_000)),
+            ("reset@55", Kind::Reset),
+            ("swap:a/b.hpo@60", Kind::Swap(file.clone())),
+            ("tear:a/b.hpo@60", Kind::Tear(file)),
+            ("flip:17@80", Kind::Flip(Some(17))),
+            ("flip=0.5", Kind::Flip(None)),
+        ] {
+            assert_eq!(one(text).kind, kind, "{text}");
+        }
+        let nan = one("nan:3@40").kind;
+        assert_eq!(nan.name(), "nan");
+        assert!(matches!(nan, Kind::Set(Some(3), value) if value.is_nan()));
+    }
+
+    #[test]
+    fn rate_place_and_seed_are_read() {
+        let rule = one("drop=0.25@2/40..50");
+        assert_eq!((rule.rate, rule.episode), (Some(0.25), Some(2)));
+        assert_eq!(rule.steps, 40..50);
+        assert!(rule.covers(2, 40) && rule.covers(2, 49));
+        assert!(!rule.covers(2, 50) && !rule.covers(1, 45));
+        assert_eq!(one("drop@7").steps, 7..8);
+        assert_eq!(one("drop@7..").steps, 7..u64::MAX);
+        assert!(one("drop=0.1").covers(9, 1_000_000));
+        let spec: FaultSpec = "drop=0.1, seed=5 ,reset@3".parse().unwrap();
+        assert_eq!((spec.seed, spec.rules.len()), (5, 2));
+        assert!(spec.needs_stub());
+        assert!(!"nan@3".parse::<FaultSpec>().unwrap().needs_stub());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_is_allowed() {
+        for (text, item, allowed) in [
+            ("", "\"\"", "rate"),
+            ("seed=3", "seed=3", "at least one fault"),
+            ("seed=x,drop@1", "seed=x", "seed=NUMBER"),
+            ("drop", "drop", "a rate (=0.01), a place"),
+            ("drop=2", "drop=2", "a rate from 0 to 1"),
+            ("drop=-0.1", "drop=-0.1", "a rate from 0 to 1"),
+            ("drop=NaN", "drop=NaN", "a rate from 0 to 1"),
+            ("drop:up@1", "drop:up@1", "drop:request or drop:reply"),
+            ("delay@1", "delay@1", "delay:PERIODS"),
+            ("delay:0@1", "delay:0@1", "1 to 64 periods"),
+            ("delay:65@1", "delay:65@1", "1 to 64 periods"),
+            ("nan:x@1", "nan:x@1", "a coordinate"),
+            ("set:1@1", "set:1@1", "set:COORDINATE:VALUE"),
+            ("set:1:x@1", "set:1:x@1", "a value"),
+            ("pause@1", "pause@1", "pause:TIME"),
+            ("pause:200@1", "pause:200@1", "us, ms or s"),
+            ("pause:0ms@1", "pause:0ms@1", "from 1us"),
+            ("reset:1@1", "reset:1@1", "without a parameter"),
+            ("swap@1", "swap@1", "swap:FILE"),
+            ("tear:@1", "tear:@1", "tear:FILE"),
+            ("flip:x@1", "flip:x@1", "flip:BIT"),
+            ("drop@x", "drop@x", "a place"),
+            ("drop@5..5", "drop@5..5", "not empty"),
+            ("drop@6..5", "drop@6..5", "not empty"),
+            ("drop@x/5", "drop@x/5", "EPISODE/"),
+            ("drop@1,", "\"\"", "rate"),
+            ("explode@1", "explode@1", "drop, dup, corrupt"),
+        ] {
+            let error = text.parse::<FaultSpec>().unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let message = error.to_string();
+            assert!(
+                message.starts_with("--faults: found")
+                    && message.contains(item)
+                    && message.contains(allowed),
+                "{text}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_act_is_an_error() {
+        for (text, allowed) in [
+            ("drop@20", "a step from 0 to 19"),
+            ("drop@4/3", "an episode from 0 to 3"),
+            ("nan:8@3", "a coordinate from 0 to 7"),
+        ] {
+            let spec: FaultSpec = text.parse().unwrap();
+            let error = spec.fits(4, 20, 8).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(allowed), "{error}");
+        }
+        let spec: FaultSpec = "drop@19..,nan:7@3/0".parse().unwrap();
+        spec.fits(4, 20, 8).unwrap();
+    }
+}
