@@ -90,6 +90,7 @@ fn run_on<B: Rig, const WRITE: usize, const ERASE: usize>(part: Part, memory: &m
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(PERIOD_US as u32 * B::MHZ - 1);
     core.SYST.clear_current();
+    control::begin();
     core.SYST.enable_counter();
     core.SYST.enable_interrupt();
     let mut service = Service::new(slots);
