@@ -58,7 +58,11 @@ fn a_push_of_40_kib_beside_the_running_loop_misses_no_deadline_while_armed() {
         );
         assert_eq!((after.missed, after.fault), (0, 0));
         // A stall of the flash, and what the loop itself takes of the time.
-        assert!(after.late_us < stall + 200, "{} us late", after.late_us);
+        let late = after.late_us;
+        assert!(
+            (stall..stall + 300).contains(&late),
+            "{part}: {late} us late"
+        );
         assert_eq!(session.0.hello().policy_crc32, id(&policy(1)));
         // A second push of the same policy has nothing to do but to start it.
         let again = PushOptions {
@@ -70,7 +74,7 @@ fn a_push_of_40_kib_beside_the_running_loop_misses_no_deadline_while_armed() {
         drop(session);
         let mut session = machine.session();
         assert_eq!(session.0.hello().policy_crc32, id(&new));
-        // 1000 good periods, and it stays.
+        // 3000 good periods, and it stays.
         let status = session.until(|status| !status.on_trial);
         assert_eq!((status.confirmed, status.running, status.other), (2, 2, 3));
         assert_eq!(session.telemetry().missed, 0);
@@ -240,7 +244,8 @@ fn a_restart_is_refused_while_armed_and_a_broken_trial_goes_back() {
     drop(session);
     let mut session = machine.session();
     assert_eq!(session.0.hello().policy_crc32, id(&policy(2)));
-    // On trial its slot is in use.
+    // On trial its slot is in use. Disarmed, it stays on trial.
+    assert!(slots(&mut session.0, SlotRequest::Disarm).unwrap().on_trial);
     let error = push(&mut session.0, &policy(3), DISARM, &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("OnTrial"), "{error}");
     drop(session);

@@ -46,7 +46,7 @@ pub fn policy(seed: u64) -> Vec<u8> {
 
 pub fn policy_for(seed: u64, class: u32) -> Vec<u8> {
     let structure = policies::common::Structure {
-        factors: vec![74],
+        factors: vec![90],
         seed,
         ..policies::structure()
     };
@@ -56,7 +56,7 @@ pub fn policy_for(seed: u64, class: u32) -> Vec<u8> {
 /// More than the 64 KiB of a slot.
 pub fn longer_than_a_slot(class: u32) -> Vec<u8> {
     let structure = policies::common::Structure {
-        factors: vec![130],
+        factors: vec![150],
         ..policies::structure()
     };
     policies::file(&policies::policy_of(&structure, class))

@@ -90,9 +90,11 @@ fn run_on<B: Rig, const WRITE: usize, const ERASE: usize>(part: Part, memory: &m
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(PERIOD_US as u32 * B::MHZ - 1);
     core.SYST.clear_current();
+    control::begin();
     core.SYST.enable_counter();
     core.SYST.enable_interrupt();
     let mut service = Service::new(slots);
+    wire.0.release();
     // A UART cannot see that its host is gone.
     let _: Result<(), LinkClosed> = converse(&mut wire, &mut service, memory);
     semihosting::exit(0)
@@ -172,7 +174,7 @@ fn retained<B: Rig>(index: u32) -> Register {
     unsafe { Register::at(B::SPARE + RETAINED + 4 * index) }
 }
 
-/// The link: between two bytes the core sleeps, and wakes for the loop.
+/// The link, which is polled.
 struct Wire<B: Board>(uart::Uart<B::Uart>);
 
 impl<B: Board> Link for Wire<B> {
