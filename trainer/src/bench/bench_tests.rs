@@ -76,7 +76,10 @@ fn report_has_every_figure() {
     };
     let report = bench(&config, &mut |_| ()).expect("a report");
     let names: Vec<&str> = report.entries.iter().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["peak/one-core", "peak/all-cores"]);
+    assert_eq!(
+        names,
+        ["peak/one-core", "peak/one-core-cpu", "peak/all-cores"]
+    );
     assert_eq!(report.threads, 1);
 
     let mut workload = workload::paper("small", "[3]", "[3]").expect("settings");

@@ -269,7 +269,7 @@ fn algorithm_says_what_every_setting_does() {
                 Some(start) => key.starts_with(start),
                 None => *word == key || *word == format!("{section}.{key}"),
             };
-            let row = rows.iter().find(|(keys, _)| keys.iter().any(|k| is(k)));
+            let row = rows.iter().find(|(keys, _)| keys.iter().any(&is));
             let (_, effect) = row.unwrap_or_else(|| panic!("no row for {section}.{key}"));
             assert!(effect.len() > 10, "{section}.{key}: {effect}");
             found += 1;
