@@ -125,7 +125,7 @@ fn slots_survive_every_operation_and_cut() {
             .wrapping_add(1);
         (noise >> 33) as usize % below
     };
-    for round in 0..20_000 {
+    for round in 0..10_000 {
         let mut input = inputs[round % inputs.len()].1.clone();
         for _ in 0..1 + random(4) {
             match random(3) {
@@ -147,7 +147,7 @@ fn slots_survive_every_operation_and_cut() {
         sum.reverted,
         sum.cuts,
     ] {
-        assert!(count > 1_000, "{sum:?}");
+        assert!(count > 200, "{sum:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use hil_support::policies::{OwnedSafety, file, good_policy, policy_of, structure};
+use hil_support::policies::{OwnedSafety, good_policy, policy_of, structure};
 use hil_support::{class, config_of, firmware_of, hil};
 use trainer::device::board::find;
 use trainer::device::faults::{FaultEvent, FaultReport, FaultSpec};

@@ -233,7 +233,7 @@ mod tests {
         far.read_exact(&mut there).unwrap();
         assert_eq!(there.as_slice(), bytes);
         far.write_all(&bytes).unwrap();
-        let mut back = Vec::new();
+        let mut back: Vec<u8> = Vec::new();
         while back.len() < bytes.len() {
             let mut buffer = [0; 100];
             let count = port.receive(&mut buffer).unwrap();
