@@ -107,7 +107,7 @@ impl Request {
 /// What the device answers.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is no heap to box the vector on, and one message exists at a time"
 )]

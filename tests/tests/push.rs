@@ -8,12 +8,17 @@ mod support;
 
 use hil_support::policies;
 
+use std::path::Path;
+
 use firmware::Fault;
 use keys::{key, public, signed};
 use policy_format::message::{SlotRequest, TelemetryFlags};
 use support::{Break, Machine, OPTIONS, firmware_with_slots, id, policy, policy_for, slots};
+use trainer::cli::push::PushArgs;
 use trainer::device::build::Variant;
+use trainer::device::port::{BAUD, Port};
 use trainer::device::push::{PushOptions, prepare, push};
+use trainer::device::session::Session;
 
 const DISARM: PushOptions = PushOptions {
     disarm: true,
@@ -255,4 +260,43 @@ fn a_restart_is_refused_while_armed_and_a_broken_trial_goes_back() {
     let status = slots(&mut session.0, SlotRequest::Status).unwrap();
     assert_eq!(status.other, 4);
     assert_eq!(status.reason, Fault::TRIAL_INTERRUPTED.code());
+}
+
+#[test]
+fn the_command_through_a_port() {
+    let elf = firmware_with_slots(&[]).elf;
+    let mut device = Machine::start(&elf, &policy(1), "nrf52840").behind_a_port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.hpo");
+    std::fs::write(&file, policy(2)).unwrap();
+    let junk = folder.path().join("junk.hpo");
+    std::fs::write(&junk, b"no policy").unwrap();
+    let args = |policy: &Path, port: &Path| PushArgs {
+        policy: Some(policy.to_path_buf()),
+        port: port.to_path_buf(),
+        baud: BAUD,
+        disarm: true,
+        restart: true,
+        prepare: false,
+        timeout: 100.0,
+        json: false,
+    };
+    let refused = |args: &PushArgs, code: u8, word: &str| {
+        let error = trainer::cli::push::run(args).unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    refused(&args(&junk, &device.port), 2, "policy");
+    refused(&args(&file, Path::new("/dev/ttyHPO0")), 3, "is not there");
+    // Two pushes at once: the second finds the port taken.
+    let first = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();
+    refused(&args(&file, &device.port), 3, "busy");
+    drop(first);
+    trainer::cli::push::run(&args(&file, &device.port)).unwrap();
+    let port = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();
+    let session = Session::join(port, OPTIONS.patience).unwrap();
+    assert_eq!(session.hello().policy_crc32, id(&policy(2)));
+    drop(session);
+    device.unplug();
+    refused(&args(&file, &device.port), 3, "port");
 }

@@ -15,6 +15,10 @@ pub const MAX_TELEMETRY: usize = 59;
 /// [`super::Reply::Error`]; a refusal changes nothing, but that of `Finish` ends the installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no heap to box the bytes on, and one message exists at a time"
+)]
 pub enum SlotRequest {
     /// How are the slots?
     Status,

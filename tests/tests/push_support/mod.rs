@@ -1,14 +1,19 @@
 //! A device with slots in QEMU that can be reset from outside, and a link to it that breaks when it is told to.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use firmware::{Fault, PublicKey};
 use policy_format::message::{Reply, Request, SlotRequest, SlotStatus, Telemetry};
 use policy_format::{CoreClass, Need, RawPolicy, with_budget};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use trainer::device::build::{Firmware, Variant, build_variant};
 use trainer::device::push::{PushOptions, PushReport, push};
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
@@ -147,6 +152,46 @@ impl Machine {
         Asked(Session::join(link, PATIENCE).unwrap())
     }
 
+    /// Puts the device behind a pseudo-terminal until the value that is given is dropped.
+    pub fn behind_a_port(self) -> Behind {
+        let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let name = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+        let unplugged = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&unplugged);
+        let mut qemu = self.qemu;
+        let carrier = std::thread::spawn(move || {
+            let mut far = File::from(far);
+            let mut buffer = [0; 512];
+            while !seen.load(Ordering::Relaxed) {
+                let soon = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 1_000_000,
+                };
+                let ready = poll(&mut [PollFd::new(&far, PollFlags::IN)], Some(&soon));
+                // Without a program at the near end reading fails, and soon.
+                if ready.is_ok_and(|count| count > 0) {
+                    match far.read(&mut buffer) {
+                        Ok(count) => qemu.send(&buffer[..count]).unwrap(),
+                        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                    }
+                }
+                let patience = Duration::from_millis(1);
+                while let Some(count) =
+                    Transport::receive_within(&mut qemu, &mut buffer, patience).unwrap()
+                {
+                    far.write_all(&buffer[..count]).unwrap();
+                }
+            }
+        });
+        Behind {
+            port: name.into(),
+            unplugged,
+            carrier: Some(carrier),
+        }
+    }
+
     /// Pushes over a link that breaks after `at` bytes to and from the device. Whether it came to that.
     pub fn push_with_break(
         &mut self,
@@ -170,6 +215,23 @@ impl Machine {
         // A link that breaks in the greeting is gone with its session.
         let happened = happened || ended.is_err();
         (ended, happened)
+    }
+}
+
+/// A device behind a pseudo-terminal.
+pub struct Behind {
+    pub port: PathBuf,
+    unplugged: Arc<AtomicBool>,
+    carrier: Option<JoinHandle<()>>,
+}
+
+impl Behind {
+    /// Takes the device away.
+    pub fn unplug(&mut self) {
+        self.unplugged.store(true, Ordering::Relaxed);
+        if let Some(carrier) = self.carrier.take() {
+            carrier.join().unwrap();
+        }
     }
 }
 
