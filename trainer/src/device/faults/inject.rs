@@ -187,7 +187,7 @@ mod tests {
         let mut faults = injector("drop:request@1,dup@2,corrupt:reply@3,delay:2@4");
         let mut sent = |way, step| faults.carry(at(step), way, &FRAME);
         assert_eq!(sent(Way::Requests, 0), [FRAME]);
-        assert_eq!(sent(Way::Requests, 1), [[0; 5]; 0]);
+        assert!(sent(Way::Requests, 1).is_empty());
         assert_eq!(sent(Way::Replies, 1), [FRAME]);
         assert_eq!(sent(Way::Requests, 2), [FRAME, FRAME]);
         let changed = sent(Way::Replies, 3).remove(0);
@@ -195,7 +195,7 @@ mod tests {
             changed.iter().zip(FRAME).filter(|(a, b)| **a != *b).count(),
             1
         );
-        assert_eq!(sent(Way::Requests, 4), [[0; 5]; 0]);
+        assert!(sent(Way::Requests, 4).is_empty());
         assert_eq!(sent(Way::Requests, 5), [FRAME]);
         // The late one first.
         assert_eq!(sent(Way::Requests, 6), [FRAME, FRAME]);
