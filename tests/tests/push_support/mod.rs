@@ -104,7 +104,7 @@ impl Random {
 pub enum Break {
     /// The link is cut, or the host killed: no byte comes or goes from there on.
     Cut,
-    /// The device is reset, in whatever it does.
+    /// The device is reset, in whatever it does; after as many bytes again the link is cut as well.
     Reset,
 }
 
@@ -146,6 +146,7 @@ impl Machine {
         let link = Broken {
             qemu: &mut self.qemu,
             left: usize::MAX,
+            again: 0,
             breaks: Break::Cut,
             happened: false,
         };
@@ -204,6 +205,7 @@ impl Machine {
         let link = Broken {
             qemu: &mut self.qemu,
             left: at,
+            again: at,
             breaks,
             happened: false,
         };
@@ -258,6 +260,8 @@ fn reset(qemu: &Qemu) {
 pub struct Broken<'q> {
     qemu: &'q mut Qemu,
     left: usize,
+    /// What passes after a reset.
+    again: usize,
     breaks: Break,
     happened: bool,
 }
@@ -281,10 +285,11 @@ impl Broken<'_> {
             Break::Cut if self.left == 0 => Err(Error::Environment("the link is cut".into())),
             Break::Cut => Ok(std::mem::take(&mut self.left)),
             Break::Reset => {
-                self.left = usize::MAX;
+                self.left = self.again + bytes;
+                self.breaks = Break::Cut;
                 self.happened = true;
                 reset(self.qemu);
-                Ok(bytes)
+                self.pass(bytes)
             }
         }
     }
