@@ -1,7 +1,6 @@
 //! The link under byte errors: device's message loop and host's session, the real frames, over a pipe of memory.
 
 #[path = "../../firmware/tests/support/mod.rs"]
-#[allow(dead_code)]
 mod policies;
 
 use std::time::{Duration, Instant};
