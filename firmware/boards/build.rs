@@ -34,7 +34,7 @@ fn identify() {
     let feature = std::env::vars().find_map(|(variable, _)| {
         let name = variable.strip_prefix("CARGO_FEATURE_")?;
         // Features that every board has are none.
-        let common = ["DEFAULT", "UNSIGNED", "SIGNED", "SLOTS"].contains(&name);
+        let common = ["DEFAULT", "UNSIGNED", "SIGNED", "SLOTS", "REGIONS"].contains(&name);
         (!common).then(|| name.to_lowercase())
     });
     let package = std::env::var("CARGO_PKG_NAME").expect("cargo sets it");

@@ -74,6 +74,10 @@ impl Port {
                 path.display()
             ))
         };
+        // Speed 0 is the system's word for hanging up.
+        if baud == 0 {
+            return Err(speed());
+        }
         let mut wanted = tcgetattr(&self.terminal).map_err(|e| cannot_open(path, e))?;
         wanted.make_raw();
         // No modem lines: a board may have none of them.
