@@ -1,6 +1,6 @@
 //! Hardware in the loop with faults in it: on the link, at the sensor, of the host, and of the device and its slot.
 //!
-//! Device and model get the same bytes ([`twin`]); the model is the firmware library in this process
+//! Device and model get the same bytes (`twin`); the model is the firmware library in this process
 //! ([`super::local`]). Every reply of the device is compared with the model's, bit for bit, and looked at by itself: an action must be
 //! admissible, and anything else a numbered fault. What the host receives of it decides the plant's next step; where nothing
 //! usable comes, the last command is held. Time is the plant's: it is stated in the requests, no wait of the host is part of it,

@@ -102,7 +102,9 @@ impl Loop {
         self.due_us += PERIOD_US * (1 + u64::from(slept));
         self.bench.periods = self.bench.periods.wrapping_add(1 + slept);
         self.stepped_us = begun;
-        if !self.armed {
+        // A period that was due long before the loop was armed has not its length left: the policy acts from the next one on.
+        let belated = self.fresh && late > PERIOD_US / 2;
+        if !self.armed || belated {
             self.bench.rest(&self.control);
             return;
         }
