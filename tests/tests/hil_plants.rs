@@ -1,4 +1,4 @@
-//! The four nonlinear control plants on the device, in closed loop, with their rate limits, dwell times and masks.
+//! The textbook pair and the four nonlinear control plants on the device, in closed loop, with their rate limits, dwell times and masks.
 
 mod hil_support;
 
@@ -74,6 +74,11 @@ fn the_geared_car_drives_bit_exact() {
     let rules = plant.constraints().modes.as_ref().unwrap();
     assert!(rules.dwell[0] > 1 && !rules.follow.is_empty() && plant.constraints().rate.is_some());
     runs_bit_exact("geared-car", 8);
+}
+
+#[test]
+fn the_textbook_pair_runs_bit_exact() {
+    runs_bit_exact("textbook-pair", 8);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A plant of one's own in Rust: a room with a heat pump. This program is all of `hpo` with one more kind of plant:
 //!
-//!     cargo run --release -p trainer --example own_plant -- train trainer/examples/room.toml --epochs 40 --out runs/room
-//!     cargo run --release -p trainer --example own_plant -- eval runs/room --plant trainer/examples/room.toml --accept
+//!     cargo run --release --example own_plant -- train trainer/examples/room.toml --epochs 40 --out runs/room
+//!     cargo run --release --example own_plant -- eval runs/room --plant trainer/examples/room.toml --accept
 //! (docs/add-a-plant.md)
 
 use serde::{Deserialize, Serialize};

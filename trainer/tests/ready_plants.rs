@@ -1,6 +1,7 @@
 //! Ready control plants: limits hold in a thousand episodes, short trainings come near what is known.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use trainer::cli::train::read_policy;
@@ -51,6 +52,42 @@ fn a_thousand_random_episodes_pass_no_limit() {
             );
             assert_eq!(found.fallback_steps, 0, "{name} {selection:?}");
         }
+    }
+}
+
+/// A short training meets the margin to the tuned classical controller that each file states, without a violation
+/// in 1,000 episodes.
+#[test]
+fn control_plants_beat_their_classical_controllers_by_their_margins() {
+    for (name, epochs) in [
+        ("satellite-axis", "100"),
+        ("buck-boost", "30"),
+        ("three-tank", "30"),
+        ("geared-car", "30"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        policy(&load_plant(name, &[]).unwrap(), &[("epochs", epochs)], &run);
+        let accept = Command::new(env!("CARGO_BIN_EXE_hpo"))
+            .args(["eval", run.to_str().unwrap(), "--plant", name])
+            .args(["--episodes", "1000", "--accept", "--json"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(accept.stdout).unwrap();
+        assert_eq!(accept.status.code(), Some(0), "{name}: {text}");
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(report["accepted"], true, "{name}: {text}");
+        let margin = report["accept_percent"].as_f64().unwrap();
+        assert!(
+            report["baseline_gap_percent"].as_f64().unwrap() <= -margin,
+            "{name}: {text}"
+        );
+        assert_eq!(report["episodes"], 1000, "{name}");
+        let violations = report["violations"].as_object().unwrap();
+        assert!(
+            !violations.is_empty() && violations.values().all(|count| *count == 0),
+            "{name}: {text}"
+        );
     }
 }
 

@@ -1,79 +1,111 @@
 //! What must hold of the jumps of a plant file.
 
+use super::cover::{Cell, inside_of, is_flat, meet, takes_of, uncovered};
 use super::read::{Surroundings, field};
 use super::simulate::MAX_EFFECTIVE;
 use super::{Jump, Jumps, MAX_CHOICES, MAX_FACTORS, Treatment};
 use crate::Result;
 use crate::plant::values::Place;
 
-/// How far volumes of regions may be off before they count as a gap or an overlap.
-const VOLUME: f64 = 1e-9;
-
-/// Regions and forbidden boxes cover the allowed values, and their interiors do not meet.
+/// Every allowed control belongs to a region or is forbidden, and what a region offers belongs to it: regions share edges only, and one
+/// of no width, a point say, stands before those that hold it. Exact: the numbers are compared, never added.
+///
+/// Otherwise a policy could act in a region at a cost that the plant never has there (docs/recast.md, equivalence).
 pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>) -> Result<()> {
     let place = field(place, "regions");
-    let range: Vec<(f64, f64)> = jump.controls.iter().map(|&c| at.range(c)).collect();
-    let named: Vec<(String, &Vec<(f64, f64)>)> = jump
-        .regions
-        .iter()
-        .map(|region| (format!("region \"{}\"", region.name), &region.cover))
-        .chain(
-            jump.forbidden
-                .iter()
-                .map(|cover| ("a forbidden region".to_owned(), cover)),
-        )
+    let whole: Vec<(f64, f64)> = jump.controls.iter().map(|&c| at.range(c)).collect();
+    let regions = jump.regions.iter();
+    let regions: Vec<(String, &Cell)> = regions
+        .map(|region| (format!("region \"{}\"", region.name), &region.cover[..]))
         .collect();
-    for (name, cover) in &named {
-        for (i, (&(low, high), &(least, most))) in cover.iter().zip(&range).enumerate() {
+    let forbidden: Vec<&Cell> = jump.forbidden.iter().map(Vec::as_slice).collect();
+    let fails = |found: String, allowed: &str| Err(place.error(found, allowed));
+
+    let named = regions.iter().map(|(name, cell)| (name.as_str(), *cell));
+    for (name, cell) in named.chain(forbidden.iter().map(|&cell| (FORBIDDEN, cell))) {
+        for (axis, (&(low, high), &(least, most))) in cell.iter().zip(&whole).enumerate() {
             if low < least || high > most {
-                let found = format!(
-                    "{name} from {low} to {high} in control {}",
-                    jump.controls[i]
-                );
+                let control = jump.controls[axis];
+                let found = format!("{name} from {low} to {high} in control {control}");
                 let allowed = format!("inside the control bounds, {least} to {most}");
-                return Err(place.error(found, allowed));
+                return fails(found, &allowed);
             }
         }
     }
-    let meet = |a: &[(f64, f64)], b: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        let both = a.iter().zip(b);
-        both.map(|(a, b)| (a.0.max(b.0), a.1.min(b.1))).collect()
-    };
-    for (index, (name, cover)) in named.iter().enumerate() {
-        for (other, box_) in &named[..index] {
-            if volume(&meet(cover, box_), &range) > VOLUME {
-                let found = format!("{other} and {name}, which overlap");
-                return Err(place.error(found, "regions that share edges only"));
+    for (index, (name, cell)) in regions.iter().enumerate() {
+        for (other, earlier) in &regions[..index] {
+            if takes_of(earlier, cell) {
+                let common = words(&meet(earlier, cell), jump);
+                return if is_flat(cell, &whole) {
+                    fails(
+                        format!("{name} behind {other}, to which its controls belong ({common})"),
+                        "a region of no width listed before the regions that hold it",
+                    )
+                } else {
+                    fails(
+                        format!("{other} and {name}, which overlap ({common})"),
+                        "regions that share edges only",
+                    )
+                };
             }
         }
+        if let Some(closed) = forbidden
+            .iter()
+            .find(|closed| inside_of(closed, cell, &whole))
+        {
+            let common = words(&meet(closed, cell), jump);
+            return fails(
+                format!("{FORBIDDEN} and {name}, which overlap ({common})"),
+                "regions outside of what is forbidden, or on its edge",
+            );
+        }
     }
-    let total: f64 = named.iter().map(|(_, cover)| volume(cover, &range)).sum();
-    if total < 1.0 - VOLUME {
-        let found = format!(
-            "a gap: the regions cover {:.4} of the allowed controls (an infinite range scaled to 1)",
-            total
-        );
-        let allowed = "regions that cover every allowed control; what may not be done is a region with forbidden = true";
-        return Err(place.error(found, allowed));
+    for (index, cell) in forbidden.iter().enumerate() {
+        if is_flat(cell, &whole) {
+            let found = format!("{FORBIDDEN} of no width ({})", words(cell, jump));
+            return fails(found, "one with an interior: its edges are not forbidden");
+        }
+        if let Some(other) = forbidden[..index]
+            .iter()
+            .find(|other| takes_of(other, cell))
+        {
+            let common = words(&meet(other, cell), jump);
+            let found = format!("two forbidden regions, which overlap ({common})");
+            return fails(found, "regions that share edges only");
+        }
     }
-    Ok(())
+    let boxes: Vec<&Cell> = regions
+        .iter()
+        .map(|(_, cell)| *cell)
+        .chain(forbidden)
+        .collect();
+    match uncovered(&whole, &boxes) {
+        Ok(None) => Ok(()),
+        Ok(Some(part)) => fails(
+            format!("a gap: no region has {}", words(&part, jump)),
+            "regions that cover every allowed control; what may not be done is a region with forbidden = true",
+        ),
+        Err(cuts) => fails(
+            format!("regions whose edges cut the allowed controls more than {cuts} times"),
+            "fewer or simpler regions",
+        ),
+    }
 }
 
-/// Share of a box in the allowed range, each axis brought to a finite length by x / (1 + |x|).
-fn volume(cover: &[(f64, f64)], range: &[(f64, f64)]) -> f64 {
-    let squeeze = |x: f64| match x {
-        f64::INFINITY => 1.0,
-        f64::NEG_INFINITY => -1.0,
-        x => x / (1.0 + x.abs()),
-    };
-    let mut share = 1.0;
-    for (&(low, high), &(least, most)) in cover.iter().zip(range) {
-        let whole = squeeze(most) - squeeze(least);
-        if whole > 0.0 {
-            share *= ((squeeze(high) - squeeze(low)) / whole).max(0.0);
+/// What a box of `jump.forbidden` is called.
+const FORBIDDEN: &str = "a forbidden region";
+
+/// Where a box lies, for a person.
+fn words(cell: &Cell, jump: &Jump) -> String {
+    let axis = |(&(low, high), control): (&(f64, f64), &usize)| {
+        if low == high {
+            format!("control {control} at {low}")
+        } else {
+            format!("control {control} from {low} to {high}")
         }
-    }
-    share
+    };
+    let axes: Vec<String> = cell.iter().zip(&jump.controls).map(axis).collect();
+    axes.join(", ")
 }
 
 /// The jump has this treatment.

@@ -5,6 +5,7 @@
 //! selector's factors. docs/recast.md has the mathematics.
 
 mod check;
+mod cover;
 mod read;
 mod simulate;
 
@@ -33,7 +34,7 @@ pub struct JumpRegion {
     pub gain: f64,
     /// Cost of being in the region, at least 0.
     pub cost: f64,
-    /// Cost per unit of each of the coordinates.
+    /// Cost per unit of each of the coordinates; with `cost` nowhere below 0 in the region.
     pub price: f64,
     /// Mode of the plant in this region, where the jump decides the mode.
     pub mode: Option<usize>,
@@ -43,6 +44,15 @@ impl JumpRegion {
     fn contains(&self, values: &[f64]) -> bool {
         let inside = |(&(lower, upper), &u): (&(f64, f64), &f64)| lower <= u && u <= upper;
         self.cover.iter().zip(values).all(inside)
+    }
+
+    /// The least cost that the region adds to the plant's, over all of its controls.
+    fn least_cost(&self) -> f64 {
+        if self.price == 0.0 {
+            return self.cost;
+        }
+        let cheapest = |&(low, high): &(f64, f64)| (self.price * low).min(self.price * high);
+        self.cost + self.cover.iter().map(cheapest).sum::<f64>()
     }
 }
 

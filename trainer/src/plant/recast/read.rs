@@ -452,6 +452,17 @@ fn given(
         for (key, value) in [("gain", made.gain), ("price", made.price)] {
             field(&place, key).finite(value)?;
         }
+        let least = made.least_cost();
+        if least < 0.0 {
+            let allowed = "a cost and a price that together are nowhere below 0 in the region";
+            return Err(field(&place, "price").error(
+                format!(
+                    "{}, with which the region's cost falls to {least}",
+                    made.price
+                ),
+                allowed,
+            ));
+        }
         if let Some(mode) = table.mode {
             let number = usize::try_from(mode).ok().filter(|&d| d < at.dims.modes);
             let allowed = format!("0 to {}, the plant's modes", at.dims.modes - 1);

@@ -296,6 +296,53 @@ fn regions_may_decide_the_mode_and_files_come_back() {
     }
 }
 
+/// What a tolerance on volumes let pass: a gap of 100 in a million, one beyond two thousand million, a hole of a millionth.
+#[test]
+fn gaps_are_found_whatever_the_numbers() {
+    let line = |upper: &str, regions: &str| {
+        let bounds = format!("[bounds]\nlower = 0.0\nupper = {upper}\n");
+        let text = format!(
+            "name = \"p\"\nhorizon = 5\n[dynamics]\nA = [[1.0]]\nB = [[1.0]]\nQ = [[1.0]]\nR = [[0.1]]\n{bounds}\
+             [[jump]]\nkind = \"regions\"\nregions = [{regions}]\n"
+        );
+        read(&text, None).map(|_| ())
+    };
+    for (upper, regions, part) in [
+        (
+            "1e6",
+            "{ upper = 500000.0 }, { lower = 500100.0 }",
+            "from 500000 to 500100",
+        ),
+        (
+            "1e12",
+            "{ upper = 2e9 }, { lower = 3e9 }",
+            "from 2000000000 to 3000000000",
+        ),
+        (
+            "20.0",
+            "{ upper = 5.0 }, { lower = 5.0000001 }",
+            "from 5 to 5.0000001",
+        ),
+        ("20.0", "{ upper = 5.0 }", "from 5 to 20"),
+    ] {
+        let error = line(upper, regions).unwrap_err().to_string();
+        assert!(error.contains("a gap: no region has control 0"), "{error}");
+        assert!(error.contains(part), "{error}");
+    }
+    let error = line("20.0", "{ upper = 5.0000001 }, { lower = 5.0 }").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("which overlap (control 0 from 5 to 5.0000001)"),
+        "{error}"
+    );
+    line(
+        "1e12",
+        "{ lower = 7.0, upper = 7.0 }, { upper = 2e9 }, { lower = 2e9 }",
+    )
+    .unwrap();
+}
+
 #[test]
 fn bad_jumps_are_named() {
     let cases = [
@@ -354,11 +401,44 @@ fn bad_jumps_are_named() {
         ),
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 4.0 }, { lower = 3.0 }]",
-            "overlap; allowed: regions that share edges only",
+            "overlap (control 1 from 3 to 4); allowed: regions that share edges only",
         ),
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0 }, { lower = 4.0 }]",
-            "found a gap",
+            "found a gap: no region has control 1 from 3 to 4; allowed",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0 }, { lower = 3.0000000000000004 }]",
+            "found a gap: no region has control 1 from 3 to 3.0000000000000004; allowed",
+        ),
+        // A point belongs to the region that is listed first.
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ name = \"all\", cost = 9.0 }, { name = \"point\", lower = 5.0, upper = 5.0 }]",
+            "found region \"point\" behind region \"all\", to which its controls belong (control 1 at 5); allowed: a region of no width listed before",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 0.0 }, { upper = 0.0 }, { lower = 0.0 }]",
+            "found region \"region 1\" behind region \"region 0\"",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [0, 1]\nregions = [{ upper = [0.0, 8.0] }, { lower = [0.0, 0.0], upper = [0.0, 4.0] }, { lower = [0.0, 0.0] }]",
+            "behind region \"region 0\", to which its controls belong (control 0 at 0, control 1 from 0 to 4)",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ name = \"rest\", lower = 1.0, upper = 1.0 }, { upper = 3.0, forbidden = true }, { lower = 3.0 }]",
+            "found a forbidden region and region \"rest\", which overlap (control 1 at 1)",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{}, { lower = 2.0, upper = 2.0, forbidden = true }]",
+            "found a forbidden region of no width (control 1 at 2)",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0, forbidden = true }, { upper = 1.0, forbidden = true }, { lower = 3.0 }]",
+            "found two forbidden regions, which overlap (control 1 from 0 to 1)",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ cost = 1.0, price = -0.5 }]",
+            "jump[0].regions[0].price: found -0.5, with which the region's cost falls to -3; allowed",
         ),
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ lower = 4.0, upper = 3.0 }]",
