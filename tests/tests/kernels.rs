@@ -205,7 +205,10 @@ fn every_pattern_of_values_beyond_the_clamp_takes_the_same_time() {
         counts.insert((f64::from(action.ticks) / per_instruction).round() as u64);
     }
     session.shut_down().unwrap();
-    assert!(counts.len() == 1 && counts.first() > Some(&500), "{counts:?}");
+    assert!(
+        counts.len() == 1 && counts.first() > Some(&500),
+        "{counts:?}"
+    );
 }
 
 /// On a core of Armv8-M without the DSP extension the assembly for networks in 8 bits is no code at all, which the core says; firmware built
