@@ -14,6 +14,7 @@
 use policy_format::message::MAX_STATE;
 
 use crate::boot::{CAPACITY, SCRATCH_LEN, boot_in};
+use crate::budget::Offer;
 use crate::controller::Controller;
 use crate::fault::Fault;
 use crate::hal::{Actuators, Clock, Estimator, RetainedMemory, Sensors, Watchdog};
@@ -78,14 +79,42 @@ impl<'p> ControlLoop<'p> {
         cause: ResetCause,
         retained: &[u32; RECORD_WORDS],
     ) -> Result<(), Fault> {
+        self.take_up(cause, retained);
+        let (trust, scratch) = (&Trust::BUILT, &mut self.scratch);
+        boot_in(&mut self.controller, trust, slot, target_class, scratch);
+        self.begin()
+    }
+
+    /// As [`ControlLoop::start`], on a board that offers `offer`: a policy whose own budget asks for more is refused.
+    ///
+    /// # Errors
+    /// As [`ControlLoop::start`], and as [`Offer::admits`].
+    pub fn start_on(
+        &mut self,
+        offer: &Offer,
+        slot: &'p [u8],
+        target_class: u32,
+        cause: ResetCause,
+        retained: &[u32; RECORD_WORDS],
+    ) -> Result<(), Fault> {
+        self.take_up(cause, retained);
+        let scratch = &mut self.scratch;
+        offer.boot_in(&mut self.controller, slot, target_class, scratch);
+        self.begin()
+    }
+
+    /// The fault record of the time before the reset.
+    fn take_up(&mut self, cause: ResetCause, retained: &[u32; RECORD_WORDS]) {
         self.report.record = FaultRecord::load(retained);
         self.report.unsaved = *retained != self.report.record.words();
         if cause == ResetCause::Watchdog {
             self.report.record.note_reset(Fault::WATCHDOG_RESET);
             self.report.unsaved = true;
         }
-        let (trust, scratch) = (&Trust::BUILT, &mut self.scratch);
-        boot_in(&mut self.controller, trust, slot, target_class, scratch);
+    }
+
+    /// The first state, by the record and by what the boot said.
+    fn begin(&mut self) -> Result<(), Fault> {
         self.report.state = match self.report.record.pending() {
             Some(fault) => SupervisorState::after_reset(fault),
             None => SupervisorState::new(),

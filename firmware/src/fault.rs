@@ -128,7 +128,7 @@ faults! {
     0x0303 FRAME_CRC "FrameCrc";
     /// A frame holds no request of this protocol.
     0x0304 FRAME_PAYLOAD "FramePayload";
-    /// A reply did not fit in a frame.
+    /// A reply did not fit in a frame. No reply is that long, so no device says it; the number stays.
     0x0305 REPLY_TOO_LONG "ReplyTooLong";
     /// This firmware does not serve the request: it has no policy slots, no loop of its own, or is older than the host.
     0x0306 UNSUPPORTED "Unsupported";
@@ -137,9 +137,9 @@ faults! {
     0x0401 HARD_FAULT "HardFault";
     /// The processor took an exception nobody handles.
     0x0402 EXCEPTION "Exception";
-    /// Code that was meant to be free of panics panicked.
+    /// Code that was meant to be free of panics panicked. The boards' firmware holds no such code, so none says it; for firmware of one's own.
     0x0403 PANIC "Panic";
-    /// The host gave no link to serve on the command line.
+    /// The host gave no link to serve on the command line, or its files cannot be opened.
     0x0404 NO_LINK "NoLink";
 }
 

@@ -2,7 +2,8 @@
 
 mod support;
 
-use firmware::{Fault, Offer, SCRATCH_LEN, boot_on};
+use firmware::supervisor::FaultRecord;
+use firmware::{ControlLoop, Fault, Observation, Offer, ResetCause, SCRATCH_LEN, boot_on};
 use policy_format::{CoreClass, EncodeError, Need, with_budget};
 use support::common::Aligned;
 use support::{good_policy, slot};
@@ -29,7 +30,16 @@ fn boot_with(needs: &[Need], offer: &Offer) -> Option<Fault> {
         with_budget(plain.bytes(), needs, out.bytes_mut()).unwrap();
         out
     };
-    boot_on(offer, stamped.bytes(), CLASS, &mut [0.0; SCRATCH_LEN]).err()
+    let fault = boot_on(offer, stamped.bytes(), CLASS, &mut [0.0; SCRATCH_LEN]).err();
+    // A control loop says the same, and its command is the safe constant then.
+    let mut control = ControlLoop::new();
+    let retained = FaultRecord::EMPTY.words();
+    let started = control.start_on(offer, stamped.bytes(), CLASS, ResetCause::Other, &retained);
+    assert_eq!(started.err(), fault, "{needs:?}");
+    let command = control.step(&Observation::new(&[0.5; 8], 10, 20));
+    assert_eq!(command.fault(), fault, "{needs:?}");
+    assert_eq!(command.control().is_empty(), fault.is_some(), "{needs:?}");
+    fault
 }
 
 #[test]

@@ -183,7 +183,11 @@ fn bad_frames_are_answered_by_number_and_left_behind() {
     let controller: Controller<'_> = Err(Fault::EMPTY_SLOT);
     let mut damaged = frame(&Request::Stats);
     damaged[1] ^= 0x40;
+    // A sound frame that holds no request: a reply, whose number is that of a request without fields.
+    let mut reply = [0; MAX_FRAME];
+    let length = encode_frame(&Reply::Stats(Stats::default()), &mut reply).unwrap();
     let input = [
+        reply[..length].to_vec(),
         damaged,
         vec![9, 1, 0],
         vec![0x55; 2 * MAX_FRAME],
@@ -192,7 +196,7 @@ fn bad_frames_are_answered_by_number_and_left_behind() {
     ]
     .concat();
     let replies = replies(&controller, input, 33);
-    let faults: Vec<_> = replies[..3]
+    let faults: Vec<_> = replies[..4]
         .iter()
         .map(|reply| match reply {
             Reply::Error { fault } => Fault::from_code(*fault).unwrap(),
@@ -201,9 +205,14 @@ fn bad_frames_are_answered_by_number_and_left_behind() {
         .collect();
     assert_eq!(
         faults,
-        [Fault::FRAME_CRC, Fault::FRAME_CUT, Fault::FRAME_TOO_LONG]
+        [
+            Fault::FRAME_PAYLOAD,
+            Fault::FRAME_CRC,
+            Fault::FRAME_CUT,
+            Fault::FRAME_TOO_LONG
+        ]
     );
-    assert_eq!(replies[3..], [Reply::Bye]);
+    assert_eq!(replies[4..], [Reply::Bye]);
 }
 
 fn numbered(number: u16, message: Request) -> Vec<u8> {

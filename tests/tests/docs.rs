@@ -1,4 +1,4 @@
-//! The documents name what there is: every relative link and every path in backticks exists.
+//! The documents name what there is: every relative link, every path in backticks and every test named exists.
 
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,58 @@ fn every_source_path_in_backticks_exists() {
     }
     assert!(checked > 5, "only {checked} paths found");
     assert!(missing.is_empty(), "paths that do not exist: {missing:#?}");
+}
+
+/// Everything in the crates' Rust files.
+fn sources() -> String {
+    let crates = ["policy-format", "firmware", "trainer", "tests"];
+    let mut folders: Vec<_> = crates.iter().map(|name| root().join(name)).collect();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("sources can be listed") {
+            let path = entry.expect("sources can be listed").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                text += &std::fs::read_to_string(&path).expect("a source can be read");
+            }
+        }
+    }
+    text
+}
+
+/// A claim names the test that would fail if it were not so. `docs/command-line.md` has fields of JSON with such names.
+#[test]
+fn every_test_named_in_backticks_exists() {
+    let sources = sources();
+    let (mut checked, mut missing) = (0, Vec::new());
+    for document in documents() {
+        if document.ends_with("command-line.md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&document).expect("a document can be read");
+        for name in text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+        {
+            let is_sentence = name.matches('_').count() >= 3
+                && name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            if is_sentence {
+                checked += 1;
+                if !sources.contains(&format!("fn {name}(")) {
+                    missing.push(format!("{}: {name}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(checked > 10, "only {checked} names found");
+    assert!(
+        missing.is_empty(),
+        "functions that do not exist: {missing:#?}"
+    );
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use firmware::Fault;
 use hil_support::policies::good_policy;
 use hil_support::{
-    BOTH_LINKS, UNDEFINED, class, config, hil, is_running, is_there, session, the_firmware,
-    with_broken_step,
+    BOTH_LINKS, UNDEFINED, class, config, hil, is_running, is_there, session, the_board,
+    the_firmware, with_broken_step,
 };
-use policy_format::message::{Reply, Request};
+use policy_format::message::{Reply, Request, Stats};
 use trainer::Error;
-use trainer::device::qemu::LinkKind;
+use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
+use trainer::device::session::Session;
 
 /// Long for a device that answers, short for a test that waits for one that does not.
 const SHORT: Duration = Duration::from_secs(2);
@@ -22,6 +23,9 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Thumb `b .`: jump to itself.
 const SPIN: u16 = 0xE7FE;
+
+/// Thumb `svc #0`, twice.
+const SUPERVISOR_CALL: [u16; 2] = [0xDF00, 0xDF00];
 
 fn signal(id: u32, name: &str) {
     let status = Command::new("kill")
@@ -94,6 +98,73 @@ fn a_processor_fault_in_the_control_step_is_named() {
     }
 }
 
+/// An exception that nobody handles: `svc` in the control step. With interrupts masked, as over the UART, the core makes a hard fault of it.
+#[test]
+fn an_exception_nobody_handles_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let elf = with_broken_step(the_firmware(), folder.path(), SUPERVISOR_CALL);
+    for (link, fault) in [
+        (LinkKind::Semihosting, Fault::EXCEPTION),
+        (LinkKind::Uart, Fault::HARD_FAULT),
+    ] {
+        let mut session = session(link, LONG, &elf).unwrap();
+        let error = session.step(0, &[0.5; 8]).unwrap_err();
+        assert!(error.to_string().contains(fault.name()), "{error}");
+        // Frame and exit code say the same.
+        let error = session.step(1, &[0.5; 8]).unwrap_err();
+        assert!(error.to_string().contains(fault.name()), "{error}");
+    }
+}
+
+/// A command line without a link, one with a link that there is not, and files that are not there.
+#[test]
+fn a_device_without_a_link_ends_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = the_board().emulator().unwrap().machine;
+    for arguments in [
+        "",
+        ",arg=hpo,arg=carrier-pigeon",
+        ",arg=hpo,arg=semihosting",
+    ] {
+        let status = Command::new("qemu-system-arm")
+            .current_dir(folder.path())
+            .args(["-machine", machine, "-display", "none", "-monitor", "none"])
+            .args(["-serial", "null", "-semihosting-config"])
+            .arg(format!("enable=on,target=native{arguments}"))
+            .arg("-kernel")
+            .arg(&the_firmware().elf)
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+        let fault = Fault::from_exit_code(status.code().unwrap());
+        assert_eq!(fault, Some(Fault::NO_LINK), "{arguments:?}");
+    }
+}
+
+/// A core that someone set to flush subnormal numbers arms no policy, and says why: bit 24 of FPDSCR, which is what FPSCR begins with.
+#[test]
+fn a_core_that_flushes_subnormals_runs_no_policy() {
+    let policy = good_policy(class());
+    for (value, fault) in [("0", None), ("0x01000000", Some(Fault::FLUSH_TO_ZERO))] {
+        let qemu = QemuConfig {
+            board: the_board(),
+            elf: &the_firmware().elf,
+            policy: &policy,
+            link: LinkKind::Semihosting,
+            timeout: LONG,
+        };
+        let written = format!("loader,addr=0xe000ef3c,data={value},data-len=4");
+        let device = Qemu::start_with(qemu, &["-device".into(), written.into()]).unwrap();
+        let mut session = Session::greet(device).unwrap();
+        assert_eq!(session.boot_fault(), fault, "{value}");
+        let action = session.step(0, &[0.5; 8]).unwrap();
+        assert_eq!(action.fault, Fault::code_of(fault), "{value}");
+        // Nothing moves on a core that does not arm.
+        assert_eq!(action.control.is_empty(), fault.is_some(), "{value}");
+        session.shut_down().unwrap();
+    }
+}
+
 #[test]
 fn firmware_that_is_no_elf_is_an_error_with_the_emulators_words() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,11 +199,16 @@ fn the_device_survives_bad_frames_and_bad_states() {
         assert_eq!(error(cut), Fault::FRAME_CUT);
         let crc = session.request_raw(&[6, 1, 2, 3, 4, 5, 0]).unwrap();
         assert_eq!(error(crc), Fault::FRAME_CRC);
+        // A sound frame that holds no request: a reply, whose number is that of a request without fields.
+        let mut frame = [0; policy_format::message::MAX_FRAME];
+        let stats = Reply::Stats(Stats::default());
+        let length = policy_format::message::encode_frame(&stats, &mut frame).unwrap();
+        let payload = session.request_raw(&frame[..length]).unwrap();
+        assert_eq!(error(payload), Fault::FRAME_PAYLOAD);
         let long = session.request_raw(&[0x55; 400]).unwrap();
         assert_eq!(error(long), Fault::FRAME_TOO_LONG);
         // The zero ends the overlong run and makes room for the next frame.
         let mut bytes = vec![0];
-        let mut frame = [0; policy_format::message::MAX_FRAME];
         let length = policy_format::message::encode_frame(&Request::Reset, &mut frame).unwrap();
         bytes.extend(&frame[..length]);
         assert_eq!(session.request_raw(&bytes).unwrap(), Reply::Ready);
@@ -149,7 +225,7 @@ fn the_device_survives_bad_frames_and_bad_states() {
         let stats = session.stats().unwrap();
         assert_eq!(
             (stats.steps, stats.fallback_steps, stats.bad_frames),
-            (3, 2, 3)
+            (3, 2, 4)
         );
         session.shut_down().unwrap();
     }

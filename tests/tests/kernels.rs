@@ -5,13 +5,21 @@
 
 mod hil_support;
 
+use std::time::Duration;
+
 use firmware::{Controller, ControllerState, Fault, SCRATCH_LEN, boot, control_step};
 use hil_support::policies::common::generate::Rng;
 use hil_support::policies::common::{Aligned, OwnedPolicy, Structure, int8};
-use hil_support::{class, config, policies, the_firmware};
+use hil_support::{
+    assert_no_panic_machinery, class, config, config_of, firmware_of, policies, the_board,
+    the_firmware,
+};
 use trainer::bench::device::search::search;
+use trainer::device::board::{Board, Emulator};
+use trainer::device::build::Firmware;
 use trainer::device::hil::start;
-use trainer::device::qemu::LinkKind;
+use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
+use trainer::device::session::Session;
 
 /// Steps per policy.
 const STEPS: u32 = 400;
@@ -66,12 +74,12 @@ fn state(rng: &mut Rng, n: usize) -> Vec<f32> {
 
 /// Runs the mixture on device and host; gives the number of steps the policy decided.
 fn compare(name: &str, file: &Aligned) -> u32 {
-    let mut session = start(
-        &config(LinkKind::Semihosting),
-        &the_firmware().elf,
-        file.bytes(),
-    )
-    .unwrap();
+    let config = config(LinkKind::Semihosting);
+    let session = start(&config, &the_firmware().elf, file.bytes()).unwrap();
+    compare_on(session, name, file)
+}
+
+fn compare_on(mut session: Session, name: &str, file: &Aligned) -> u32 {
     assert_eq!(session.boot_fault(), None, "{name}");
     let mut scratch = Box::new([0.0; SCRATCH_LEN]);
     let host: Controller<'_> = boot(file.bytes(), class(), &mut scratch);
@@ -122,6 +130,120 @@ fn kernels_on_the_device_give_the_bits_of_the_reference_evaluator() {
             float >= STEPS / 2 && eight >= STEPS / 2,
             "{float} {eight} {name}"
         );
+    }
+}
+
+/// A panel of eight and one of four, each value inside tanh's clamp or beyond it: all patterns give the bits of the reference, in the same
+/// number of instructions.
+#[test]
+fn every_pattern_of_values_beyond_the_clamp_takes_the_same_time() {
+    const WIDTH: usize = 12;
+    let mut policy = policies::policy_of(
+        &Structure {
+            n: WIDTH,
+            m: WIDTH,
+            modes: 1,
+            factors: vec![1],
+            unit_norm: false,
+            scores: false,
+            selector: None,
+            gains: false,
+            control: Some(vec![WIDTH]),
+            head_per_choice: false,
+            bounds: false,
+            names: false,
+            seed: 46,
+        },
+        class(),
+    );
+    // Every value of the state comes to a tanh of its own.
+    (policy.shift, policy.scale) = (vec![0.0; WIDTH], vec![1.0; WIDTH]);
+    let (hidden, _) = policy.control.as_mut().unwrap();
+    hidden[0].bias.fill(0.0);
+    for (at, weight) in hidden[0].weights.iter_mut().enumerate() {
+        *weight = f32::from(u8::from(at % (WIDTH + 1) == 0));
+    }
+    policy.fill_golden();
+    let file = policy.encode();
+
+    // A clock so slow that the counter shows every instruction; `bench::device::search` has it too.
+    let emulator = the_board().emulator().unwrap();
+    let board: &'static Board = Box::leak(Box::new(Board {
+        emulator: Some(Emulator {
+            icount: "shift=10,sleep=off",
+            ticks_per_instruction: emulator.ticks_per_instruction * 16.0,
+            ..emulator
+        }),
+        ..*the_board()
+    }));
+    let config = config_of(board, the_firmware(), LinkKind::Semihosting);
+    let mut session = start(&config, &the_firmware().elf, file.bytes()).unwrap();
+    assert_eq!(session.boot_fault(), None);
+    let mut scratch = Box::new([0.0; SCRATCH_LEN]);
+    let host: Controller<'_> = boot(file.bytes(), class(), &mut scratch);
+    let mut control = vec![0.0; WIDTH];
+    let per_instruction = board.emulator().unwrap().ticks_per_instruction;
+    let mut counts = std::collections::BTreeSet::new();
+    let mut state = ControllerState::new();
+    for pattern in 0..1_u32 << WIDTH {
+        let measured: Vec<f32> = (0..WIDTH)
+            .map(|i| {
+                let beyond = [9.0, -20.0, 1e10, -1e18][(i + pattern as usize) % 4];
+                let inside = [0.5, -8.999_999, 1e-30, -0.0][(i + pattern as usize) % 4];
+                if pattern >> i & 1 == 1 {
+                    beyond
+                } else {
+                    inside
+                }
+            })
+            .collect();
+        let action = session.step(pattern, &measured).unwrap();
+        let outcome = control_step(&host, &mut state, &measured, &mut control, &mut scratch);
+        assert_eq!((action.fault, outcome.fault), (0, None), "{measured:?}");
+        let bits = |u: &[f32]| u.iter().map(|u| u.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&action.control), bits(&control), "{measured:?}");
+        counts.insert((f64::from(action.ticks) / per_instruction).round() as u64);
+    }
+    session.shut_down().unwrap();
+    assert!(
+        counts.len() == 1 && counts.first() > Some(&500),
+        "{counts:?}"
+    );
+}
+
+/// On a core of Armv8-M without the DSP extension the assembly for networks in 8 bits is no code at all, which the core says; firmware built
+/// with `no-dsp` has none of the assembly, and gives the host's bits there.
+#[test]
+fn without_the_dsp_extension_portable_code_gives_the_same_bits() {
+    let m33 = trainer::device::board::find("mps2-an505").unwrap();
+    let board: &'static Board = Box::leak(Box::new(Board {
+        name: "mps2-an505-no-dsp",
+        feature: Some("board-support/no-dsp"),
+        ..*m33
+    }));
+    let (with, without) = (firmware_of(m33), firmware_of(board));
+    assert_no_panic_machinery(&without.elf);
+    let policy = policies::policy_of(&structures()[1], class());
+    let float = policy.encode();
+    let int8 = int8::encode(&policy, &int8::networks(&policy, 41)).unwrap();
+    let session = |firmware: &Firmware, file: &Aligned| {
+        let device = Qemu::start_with(
+            QemuConfig {
+                board,
+                elf: &firmware.elf,
+                policy: file.bytes(),
+                link: LinkKind::Semihosting,
+                timeout: Duration::from_secs(60),
+            },
+            &["-global".into(), "iotkit.CPU0_DSP=off".into()],
+        );
+        Session::greet(device.unwrap())
+    };
+    let error = session(&with, &int8).unwrap_err().to_string();
+    assert!(error.contains(Fault::HARD_FAULT.name()), "{error}");
+    for (name, file) in [("binary32", &float), ("8 bits", &int8)] {
+        let decided = compare_on(session(&without, file).unwrap(), name, file);
+        assert!(decided >= STEPS / 2, "{name}: {decided}");
     }
 }
 

@@ -209,7 +209,8 @@ impl<'p> Network<'p> {
     }
 }
 
-/// A layer in binary32 with this many padded rows; `None` if it has none or they do not fit, or without columns.
+/// A layer in binary32 with this many padded rows; `None` if it has none or they do not fit with what tanh leaves behind them, or
+/// without columns.
 #[inline(never)]
 fn float_layer(
     words: *const u32,
@@ -218,7 +219,8 @@ fn float_layer(
     columns: usize,
     linear: bool,
 ) -> Option<Layer> {
-    if padded == 0 || padded > PLACE || columns == 0 {
+    let lost = if linear { 0 } else { 8 };
+    if padded == 0 || padded > PLACE - lost || columns == 0 {
         return None;
     }
     // SAFETY: a table in the code that nothing writes.
@@ -260,15 +262,15 @@ fn int8_layer(
         return None;
     }
     // SAFETY: a table in the code that nothing writes.
-    let [hidden_loop, output_loop, entries @ ..] = unsafe { hpo_routes_int8 };
-    let entry = entries.get(groups % 4 + if output { 4 } else { 0 })?;
+    let [hidden, end, entries @ ..] = unsafe { hpo_routes_int8 };
+    let entry = entries.get(groups % 4)?;
     Some(Layer {
         words: block.words().as_ptr(),
         step,
         rows: bytes,
         block: 8 * groups,
         columns,
-        routes: [if output { output_loop } else { hidden_loop }, 0, *entry],
+        routes: [if output { end } else { hidden }, 0, *entry],
     })
 }
 
@@ -297,5 +299,5 @@ global_asm!(include_str!("network_int8.s"), options(raw));
 // SAFETY: the signatures are those in the header of `network_int8.s`.
 unsafe extern "C" {
     fn hpo_network_int8(network: *const u32, head: usize, x: *const f32, buffers: *mut f32);
-    static hpo_routes_int8: [usize; 10];
+    static hpo_routes_int8: [usize; 6];
 }

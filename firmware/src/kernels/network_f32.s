@@ -11,10 +11,10 @@
 @ bias, bytes from one head's bias to the next one's (0: the layer has no heads), padded rows (a multiple of 4), bytes of the columns in
 @ eights, columns, and three of `hpo_routes_f32`: what follows the sums of a panel, what follows its columns in eights, where it begins.
 @ The weights follow the bias: columns * padded rows. `x` holds the first layer's columns, each place the padded rows that come to
-@ it; `x` and the places do not overlap. All are aligned to 4 bytes.
+@ it and, of a layer with tanh, eight more that are lost; `x` and the places do not overlap. All are aligned to 4 bytes.
 @
 @ Registers: r0 bias, r1 weights, r3 y (all moving), r4 moving x, r5 panels of eight left, r6 end of the columns in
-@ eights, r7 columns, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then products, s24-s31 inputs.
+@ eights, r7 columns, r11 tanh beyond the clamp, r12 = 81.0, lr tanh's constants. s0-s7 sums, s8-s23 weights, then products, s24-s31 inputs.
 @ Stack: +0 x, +4 what follows the sums, +8 what follows the columns in eights, +12 where a panel begins, +16 padded rows, +20 layer,
 @ +24 layers left, +28 head, +32 y, +36 next y.
 
@@ -131,54 +131,91 @@
     vdiv.f32 \x, s26, s27
     .endm
 
-@ One value of a group of four that has one beyond the clamp; \r holds the bits of its square. A value
-@ beyond becomes the constant with its sign, NaN stays NaN, and r2 counts both.
-    .macro hpo_clamped x u r
-    cmp \r, r12
-    blo.w 1f
+@ One value beyond the clamp; \r holds the bits of its square. It becomes the constant with its sign, NaN stays NaN, and r2 counts both.
+    .macro hpo_beyond x r
     cmp \r, #0x7f800000
     vmov \r, \x
     it ls
     bfils \r, r11, #0, #31
     vmov \x, \r
     adds r2, #1
-    b.w 2f
-1:  hpo_rational \x, \u
-2:
     .endm
 
-@ A group of four with at least one value beyond the clamp, in exactly as many instructions (72) as a group
-@ without: 2 + 4 * 2 + 18 per value inside + 7 per value beyond + the way out. The way out takes
-@ 1, 12, 23, 34 for one to four values beyond.
-    .macro hpo_clamped_group x0 x1 x2 x3 u0 u1 u2 u3 join
-    ldr r11, [lr, #40]
-    movs r2, #0
-    hpo_clamped \x0, \u0, r4
-    hpo_clamped \x1, \u1, r8
-    hpo_clamped \x2, \u2, r9
-    hpo_clamped \x3, \u3, r10
+@ The way out: as many instructions as are missing, by the number of values beyond.
+    .macro hpo_way_out
     tbh [pc, r2, lsl #1]
-3:  .hword 0
-    .hword (\join - 3b) / 2
-    .hword (22f - 3b) / 2
-    .hword (21f - 3b) / 2
-    .hword (20f - 3b) / 2
-20: .rept 11
-    nop
-    .endr
-21: .rept 11
-    nop
-    .endr
-22: .rept 10
-    nop
-    .endr
-    b.w \join
+1:  .hword 0
+    .hword (.Lhpo_joined_first - 1b) / 2
+    .hword (.Lhpo_two_beyond - 1b) / 2
+    .hword (.Lhpo_three_beyond - 1b) / 2
+    .hword (.Lhpo_four_beyond - 1b) / 2
+    .hword (.Lhpo_moved_second - 1b) / 2
+    .hword (.Lhpo_two_beyond - 1b) / 2
+    .hword (.Lhpo_three_beyond - 1b) / 2
+    .hword (.Lhpo_four_beyond - 1b) / 2
     .endm
 
-.Lhpo_clamped_second:
-    hpo_clamped_group s4, s5, s6, s7, s12, s13, s14, s15, .Lhpo_joined_second
+@ A group of four with at least one value beyond the clamp, in exactly as many instructions (72) as a group without: 3 to come here,
+@ 4 * 2 comparisons and branches, 18 per value inside or 6 per value beyond, and the way out, which takes 1, 13, 25, 37 for one to four
+@ values beyond. The second group comes to the registers of the first one: y has room for it.
 .Lhpo_clamped_first:
-    hpo_clamped_group s0, s1, s2, s3, s8, s9, s10, s11, .Lhpo_joined_first
+    nop
+    movs r2, #0
+    b.n .Lhpo_clamped
+.Lhpo_clamped_second:
+    vstmia r3, {s4-s15}
+    vldmia r3, {s0-s11}
+    movs r2, #4
+.Lhpo_clamped:
+    cmp r4, r12
+    bhs.w .Lhpo_beyond0
+    hpo_rational s0, s8
+    cmp r8, r12
+    bhs.w .Lhpo_beyond1
+.Lhpo_inside1:
+    hpo_rational s1, s9
+    cmp r9, r12
+    bhs.w .Lhpo_beyond2
+.Lhpo_inside2:
+    hpo_rational s2, s10
+    cmp r10, r12
+    bhs.w .Lhpo_beyond3
+.Lhpo_inside3:
+    hpo_rational s3, s11
+    hpo_way_out
+.Lhpo_beyond0:
+    hpo_beyond s0, r4
+    cmp r8, r12
+    blo.w .Lhpo_inside1
+.Lhpo_beyond1:
+    hpo_beyond s1, r8
+    cmp r9, r12
+    blo.w .Lhpo_inside2
+.Lhpo_beyond2:
+    hpo_beyond s2, r9
+    cmp r10, r12
+    blo.w .Lhpo_inside3
+.Lhpo_beyond3:
+    hpo_beyond s3, r10
+    hpo_way_out
+
+@ 36, 24, 12 instructions.
+.Lhpo_four_beyond:
+    movs r4, #15
+    nop
+    b.n 1f
+.Lhpo_three_beyond:
+    movs r4, #9
+    nop
+    b.n 1f
+.Lhpo_two_beyond:
+    movs r4, #4
+1:  subs r4, #1
+    bne.n 1b
+    cmp r2, #4
+    bhi.n 1f
+    b.n .Lhpo_joined_first
+1:  b.n .Lhpo_moved_second
 
 @ tanh of a panel, and to the next one. |x| >= 9 exactly if x * x >= 81 in binary32, and positive floats
 @ compare like integers; NaN compares as greater.
@@ -216,6 +253,11 @@
     hpo_rational2 s6, s14, s7, s15
 .Lhpo_joined_second:
     vstmia r3!, {s4-s7}
+    subs r5, #1
+    bgt.w .Lhpo_panel
+    b.w .Lhpo_last
+.Lhpo_moved_second:
+    vstmia r3!, {s0-s3}
     subs r5, #1
     bgt.w .Lhpo_panel
     b.w .Lhpo_last
@@ -261,6 +303,7 @@ hpo_network_f32:
     add r1, r0, r5, lsl #2
     adds r6, r6, r2
     stmia sp, {r2, r9-r11}
+    ldr r11, [lr, #40]
     str r5, [sp, #16]
     lsrs r5, r5, #3
     beq.w .Lhpo_last
@@ -360,6 +403,6 @@ hpo_network_f32:
     .purgem hpo_horner2
     .purgem hpo_rational2
     .purgem hpo_rational
-    .purgem hpo_clamped
-    .purgem hpo_clamped_group
+    .purgem hpo_beyond
+    .purgem hpo_way_out
     .text

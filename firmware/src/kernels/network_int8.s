@@ -9,8 +9,8 @@
 @ `network` is `network.rs`'s `Network`: a header of six words (number of layers, which this does not read; bytes from `buffers` to the
 @ first result, and to the second one; scales of the inputs; inputs; the entry of tanh's table for interval 0, with 64 before and 63
 @ behind it), then eight words a layer: its words, bytes from one head's words to the next one's (0: the layer has no heads), bytes of
-@ its result, bytes of its groups of four columns (at least 8), one that is not read, its loop, one that is not read, and where a
-@ panel enters the loop; the last two are of `hpo_routes_int8`. The words of a layer are, per panel of four rows, 4 biases, 4 a group of
+@ its result, bytes of its groups of four columns (at least 8), one that is not read, what follows the sums of a panel, one that is not
+@ read, and where a panel enters the loop; two of these are of `hpo_routes_int8`. The words of a layer are, per panel of four rows, 4 biases, 4 a group of
 @ weights, then 2 of multipliers or, in an output block, 4 scales. Hidden layers come first, then one output block.
 @
 @ `x` and the scales hold `inputs` finite floats. They are quantised to the first place, and every other result comes there; activations are
@@ -19,7 +19,7 @@
 @
 @ Registers: r0 words, r1 x, lr y (all moving), r12 end of x, r4 r6 sums of the even rows, r5 r7 those of
 @ the pairs, r8-r11 weights, r2 r3 inputs. Stack: +0 x, +4 end of y, +8 entry into the loop, +12 tanh, +16 layer, +20 head, +24 y,
-@ +28 next y.
+@ +28 next y, +32 what follows the sums.
 
     .syntax unified
     .fpu fpv4-sp-d16
@@ -45,21 +45,6 @@
     smlad r6, r11, r3, r6
     .endm
 
-@ The sums of a panel.
-    .macro hpo_sums g1 g2 g3 g4
-    ldmia r0!, {r4-r7}
-    ldr r1, [sp]
-    ldr pc, [sp, #8]
-\g4: hpo_group
-\g3: hpo_group
-\g2: hpo_group
-\g1: hpo_group
-    cmp r1, r12
-    bne.w \g4
-    sub r5, r5, r4
-    sub r7, r7, r6
-    .endm
-
 @ The activation of t in the upper half of \t: limited interval, fraction, table, line.
     .macro hpo_line_tanh t
     ssat r2, #7, \t, asr #14
@@ -70,16 +55,15 @@
 
     .global hpo_routes_int8
 hpo_routes_int8:
-    .word .Lhpo_hidden + 1, .Lhpo_output + 1                                @ the loops
-    .word .Lhpo_h4 + 1, .Lhpo_h1 + 1, .Lhpo_h2 + 1, .Lhpo_h3 + 1            @ entries by groups modulo 4: hidden
-    .word .Lhpo_o4 + 1, .Lhpo_o1 + 1, .Lhpo_o2 + 1, .Lhpo_o3 + 1            @ and output
+    .word .Lhpo_hidden + 1, .Lhpo_output + 1                    @ what follows the sums of a panel
+    .word .Lhpo_g4 + 1, .Lhpo_g1 + 1, .Lhpo_g2 + 1, .Lhpo_g3 + 1  @ entries by groups modulo 4
 
     .global hpo_network_int8
     .type hpo_network_int8, %function
     .thumb_func
 hpo_network_int8:
     push {r4-r11, lr}
-    sub sp, #32
+    sub sp, #36
     ldmia r0!, {r4-r9}
     adds r5, r5, r3
     adds r6, r6, r3
@@ -130,10 +114,28 @@ hpo_network_int8:
     add r12, r1, r5
     add r4, lr
     stmia sp, {r1, r4, r10}
-    bx r7
+    str r7, [sp, #32]
+
+@ The sums of a panel.
+.Lhpo_panel_int8:
+    ldmia r0!, {r4-r7}
+    ldr r1, [sp]
+    ldr pc, [sp, #8]
+.Lhpo_g4:
+    hpo_group
+.Lhpo_g3:
+    hpo_group
+.Lhpo_g2:
+    hpo_group
+.Lhpo_g1:
+    hpo_group
+    cmp r1, r12
+    bne.w .Lhpo_g4
+    sub r5, r5, r4
+    sub r7, r7, r6
+    ldr pc, [sp, #32]
 
 .Lhpo_hidden:
-    hpo_sums .Lhpo_h1, .Lhpo_h2, .Lhpo_h3, .Lhpo_h4
     lsls r4, r4, #8
     lsls r6, r6, #8
     ldmia r0!, {r8, r9}
@@ -151,13 +153,12 @@ hpo_network_int8:
     stmia lr!, {r4, r6}
     ldr r2, [sp, #4]
     cmp lr, r2
-    bne.w .Lhpo_hidden
+    bne.w .Lhpo_panel_int8
     ldrd r1, r4, [sp, #24]
     strd r4, r1, [sp, #24]
     b.w .Lhpo_layer_int8
 
 .Lhpo_output:
-    hpo_sums .Lhpo_o1, .Lhpo_o2, .Lhpo_o3, .Lhpo_o4
     asrs r5, r5, #8
     asrs r7, r7, #8
     vmov s0, s1, r4, r5
@@ -174,12 +175,11 @@ hpo_network_int8:
     vstmia lr!, {s0-s3}
     ldr r2, [sp, #4]
     cmp lr, r2
-    bne.w .Lhpo_output
-    add sp, #32
+    bne.w .Lhpo_panel_int8
+    add sp, #36
     pop {r4-r11, pc}
     .size hpo_network_int8, . - hpo_network_int8
 
     .purgem hpo_group
-    .purgem hpo_sums
     .purgem hpo_line_tanh
     .text
