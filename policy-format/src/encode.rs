@@ -1,6 +1,7 @@
 //! From a specification to a policy file.
 
 use crate::block::padded_rows;
+use crate::checks;
 use crate::encode_error::EncodeError;
 use crate::error::FormatError;
 use crate::meta::{
@@ -13,7 +14,6 @@ use crate::safety::Safety;
 use crate::safety_encode::{self, encode_supervised};
 use crate::section::SectionId;
 use crate::spec::{BlockSpec, FallbackSpec, PolicySpec};
-use crate::validate;
 use crate::writer::ContainerWriter;
 
 /// Bytes that any name record fits in: kind, index, two lengths, two strings.
@@ -200,11 +200,11 @@ fn check(spec: &PolicySpec<'_>, meta: &Meta) -> Result<(), EncodeError> {
     let (n, m) = (usize::from(spec.state_dim), usize::from(spec.control_dim));
     let choices = meta.choices();
     expect("choice_modes", spec.choice_modes.len(), choices)?;
-    validate::check_choice_modes::<FormatError>(spec.choice_modes, spec.modes)?;
+    checks::check_choice_modes::<FormatError>(spec.choice_modes, spec.modes)?;
     expect("input_shift", spec.input_shift.len(), n)?;
     expect("input_scale", spec.input_scale.len(), n)?;
-    validate::check_scale::<FormatError>(spec.input_scale)?;
-    validate::check_selector::<FormatError>(
+    checks::check_scale::<FormatError>(spec.input_scale)?;
+    checks::check_selector::<FormatError>(
         choices,
         spec.scores.is_some() || spec.selector.is_some(),
     )?;
@@ -214,17 +214,17 @@ fn check(spec: &PolicySpec<'_>, meta: &Meta) -> Result<(), EncodeError> {
     if let Some(Bounds { lower, upper }) = spec.bounds {
         expect("bounds.lower", lower.len(), m)?;
         expect("bounds.upper", upper.len(), m)?;
-        validate::check_bounds::<FormatError>(lower, upper)?;
+        checks::check_bounds::<FormatError>(lower, upper)?;
     }
-    validate::check_fallback_mode::<FormatError>(spec.fallback.mode.into(), spec.modes)?;
+    checks::check_fallback_mode::<FormatError>(spec.fallback.mode.into(), spec.modes)?;
     expect("fallback.constant", spec.fallback.constant.len(), m)?;
-    validate::check_fallback_constant::<FormatError>(spec.fallback.constant, spec.bounds)?;
-    validate::check_golden_count::<FormatError>(spec.golden.len())?;
+    checks::check_fallback_constant::<FormatError>(spec.fallback.constant, spec.bounds)?;
+    checks::check_golden_count::<FormatError>(spec.golden.len())?;
     for vector in spec.golden {
         expect("golden.state", vector.state.len(), n)?;
         expect("golden.control", vector.control.len(), m)?;
     }
-    validate::check_golden::<FormatError>(spec.golden.iter().copied(), choices)?;
+    checks::check_golden::<FormatError>(spec.golden.iter().copied(), choices)?;
     for record in spec.names {
         for text in [record.name, record.unit] {
             if text.len() > MAX_NAME_BYTES {

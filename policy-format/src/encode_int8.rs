@@ -7,7 +7,7 @@ use crate::int8::{check_factor, check_row};
 use crate::meta::{Capacity, MAX_META_BYTES, Meta};
 use crate::section::SectionId;
 use crate::writer::ContainerWriter;
-use crate::{FormatError, MAX_SECTIONS, validate};
+use crate::{FormatError, MAX_SECTIONS, checks};
 
 /// A block of R rows by K columns in 8 bits, row-major and without padding.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -66,8 +66,8 @@ pub fn encode_int8(
         expect("golden.state", vector.state.len(), n)?;
         expect("golden.control", vector.control.len(), m)?;
     }
-    validate::check_golden_count::<FormatError>(golden.len())?;
-    validate::check_golden::<FormatError>(golden.iter().copied(), policy.choices())?;
+    checks::check_golden_count::<FormatError>(golden.len())?;
+    checks::check_golden::<FormatError>(golden.iter().copied(), policy.choices())?;
 
     let networks = [
         (
@@ -150,7 +150,7 @@ fn put_network(
     heads: usize,
 ) -> Result<(), EncodeError> {
     expect("input_scale", spec.input_scale.len(), n)?;
-    validate::check_int8_input::<FormatError>(id, spec.input_scale, n)?;
+    checks::check_int8_input::<FormatError>(id, spec.input_scale, n)?;
     expect("hidden", spec.hidden.len(), hidden.len())?;
     expect("heads", spec.heads.len(), heads)?;
     for scale in spec.input_scale {

@@ -3,9 +3,9 @@
 //! Every number between the quantised input and the last sum is an integer, and every sum is exact: validation
 //! bounds what a row can reach. So there is one right result, and kernels have to give it.
 
+use crate::checks::is_positive_normal;
 use crate::error::{FormatError, Refusal};
 use crate::section::SectionId;
-use crate::validate::is_positive_normal;
 
 /// Least activation: inputs are limited to it, and no hidden unit goes below.
 pub const INT8_ACTIVATION_MIN: i32 = -1024;

@@ -32,6 +32,7 @@ compile_error!(
 mod arithmetic;
 mod block;
 mod budget;
+mod checks;
 pub mod constraint;
 mod container;
 mod crc32;

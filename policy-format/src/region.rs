@@ -9,7 +9,7 @@ use crate::error::{FormatError, Refusal};
 use crate::policy::Bounds;
 use crate::safety::Safety;
 #[cfg(feature = "regions")]
-use crate::{section::SectionId, validate::size_error};
+use crate::{checks::size_error, section::SectionId};
 
 /// A closed interval with rounded corners.
 #[derive(Clone, Copy, PartialEq, Debug)]

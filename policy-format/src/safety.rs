@@ -2,12 +2,12 @@
 //!
 //! `docs/policy-format.md`, section 7. All are critical and none is required; a policy without them is what it was.
 
+use crate::checks::{check_finite, finite, size_error, words};
 use crate::constraint::ModeRules;
 use crate::container::RawPolicy;
 use crate::error::{FormatError, Refusal};
 use crate::policy::{Bounds, Policy};
 use crate::section::SectionId;
-use crate::validate::{check_finite, finite, size_error, words};
 
 /// Words of the header of MODE_RULES, and of the whole section SUPERVISION.
 pub(crate) const HEADER_WORDS: usize = 4;

@@ -7,7 +7,6 @@
     reason = "assembly, and calls into it with pointers to checked slices"
 )]
 
-use core::arch::global_asm;
 use core::marker::PhantomData;
 use core::ptr;
 use core::slice;
@@ -19,6 +18,10 @@ use policy_format::{
 };
 
 use super::network::{Network, PLACE};
+use super::routines::{
+    Watch, hpo_admit_f32, hpo_choose_f32, hpo_greatest_f32, hpo_observe_f32, hpo_quadratic_f32,
+    hpo_scale_f32, hpo_unit_norm_f32,
+};
 use super::{Seen, hash};
 use crate::boot::{CAPACITY, SCRATCH_LEN};
 
@@ -59,18 +62,6 @@ pub struct Plan<'p> {
 unsafe impl Send for Plan<'_> {}
 // SAFETY: as above; a plan does not change.
 unsafe impl Sync for Plan<'_> {}
-
-/// What a state is compared with and shifted and scaled by: lists of `count` floats, as `hpo_observe_f32` reads them; the last four only
-/// of a policy with an envelope.
-#[repr(C)]
-#[derive(Debug)]
-struct Watch {
-    count: usize,
-    shift: *const f32,
-    scale: *const f32,
-    /// Lower and upper, typical lower and upper.
-    ends: [*const f32; 4],
-}
 
 /// Quadratic scores of the logits; without padded rows there are none.
 #[derive(Debug)]
@@ -454,55 +445,6 @@ unsafe fn add(sum: *mut f32, more: *const f32, count: usize) {
         // SAFETY: the caller's promise.
         unsafe { *sum.add(index) += *more.add(index) };
     }
-}
-
-// SAFETY: the text defines the functions below, whose contracts its header states, local labels, and
-// macros that it removes again. It changes neither section nor instruction set for what follows.
-global_asm!(include_str!("elementwise_f32.s"), options(raw));
-
-// SAFETY: the signatures are those in the header of `elementwise_f32.s`.
-unsafe extern "C" {
-    fn hpo_scale_f32(
-        state: *const f32,
-        shift: *const f32,
-        scale: *const f32,
-        xi: *mut f32,
-        count: usize,
-    ) -> u32;
-    fn hpo_unit_norm_f32(xi: *const f32, z: *mut f32, count: usize) -> f32;
-    fn hpo_observe_f32(watch: *const Watch, state: *const f32, xi: *mut f32) -> u64;
-    fn hpo_greatest_f32(x: *const f32, count: usize) -> u64;
-    fn hpo_choose_f32(
-        x: *const f32,
-        modes: *const u16,
-        allowed: u32,
-        held: u32,
-        count: usize,
-        hysteresis: f32,
-    ) -> u64;
-    fn hpo_admit_f32(
-        u: *const f32,
-        control: *mut f32,
-        lower: *const f32,
-        upper: *const f32,
-        rate: *const f32,
-        count: usize,
-    ) -> u32;
-}
-
-// SAFETY: as for `elementwise_f32.s`.
-global_asm!(include_str!("quadratic_f32.s"), options(raw));
-
-// SAFETY: the signature is that in the header of `quadratic_f32.s`.
-unsafe extern "C" {
-    fn hpo_quadratic_f32(
-        bias: *const f32,
-        weights: *const f32,
-        z: *const f32,
-        y: *mut f32,
-        inputs: usize,
-        padded_rows: usize,
-    );
 }
 
 /// [`policy_format::admit`] without bounds; `false` also unless the lengths are equal.

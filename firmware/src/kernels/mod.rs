@@ -13,6 +13,8 @@ mod cortex_m;
 mod network;
 #[cfg(not(hpo_kernels = "fpv4"))]
 mod portable;
+#[cfg(hpo_kernels = "fpv4")]
+mod routines;
 
 #[cfg(hpo_kernels = "fpv4")]
 pub use cortex_m::{Plan, admit, all_finite};
