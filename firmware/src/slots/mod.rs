@@ -14,7 +14,7 @@
 //! slots.prepare(..)                      erases that slot, so that an installation can begin while the loop is armed
 //! ```
 //!
-//! [`Installer`] does this for a host behind the link.
+//! `Installer` (feature `slots`) does this for a host behind the link.
 //!
 //! Nothing here is called in the control step. Nothing panics.
 
