@@ -206,6 +206,12 @@ pub(super) fn parse_plant(
             },
         ),
     };
+    if jumps.is_some() {
+        // Names of modes and regions together name a mode of the policy.
+        for name in &names.modes {
+            check_name(name, &place("jump.regions"))?;
+        }
+    }
     let tables = constraints::Tables {
         limits: raw.limits.as_ref(),
         dwell: raw.dwell.as_ref(),

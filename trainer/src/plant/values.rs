@@ -44,10 +44,12 @@ impl<'a> Place<'a> {
         self.finite(number)
     }
 
-    /// Refuses NaN and infinities.
+    /// Refuses NaN, infinities, and what would become one in binary32, in which policies are trained and act.
     pub(super) fn finite(&self, number: f64) -> Result<f64> {
-        if number.is_finite() {
+        if is_number(number) {
             Ok(number)
+        } else if number.is_finite() {
+            Err(self.error(format!("{number:e}"), "a magnitude of at most 3.4e38"))
         } else {
             Err(self.error(number, "a finite number"))
         }
@@ -111,6 +113,11 @@ impl<'a> Place<'a> {
             Ok(vec![self.matrix(value)?])
         }
     }
+}
+
+/// Whether it is a number in binary32 too.
+pub(super) fn is_number(value: f64) -> bool {
+    (value as f32).is_finite()
 }
 
 /// What a value is, for messages.

@@ -8,22 +8,37 @@ use crate::Result;
 use crate::plant::values::Place;
 
 /// Every allowed control belongs to a region or is forbidden, and what a region offers belongs to it: regions share edges only, and one
-/// of no width, a point say, stands before those that hold it. Exact: the numbers are compared, never added.
+/// of no width, a point say, stands before those that hold it. Exact: the numbers are compared, never added; once as they stand in the
+/// file, and once rounded to binary32, where two edges may have become one.
 ///
 /// Otherwise a policy could act in a region at a cost that the plant never has there (docs/recast.md, equivalence).
 pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>) -> Result<()> {
+    let mut whole: Vec<(f64, f64)> = jump.controls.iter().map(|&c| at.range(c)).collect();
+    check_boxes(jump, &whole, place, "")?;
+    let mut single = jump.clone();
+    let covers = single.regions.iter_mut().map(|region| &mut region.cover);
+    let cells = covers.chain(&mut single.forbidden).chain([&mut whole]);
+    for (low, high) in cells.flatten() {
+        (*low, *high) = (f64::from(*low as f32), f64::from(*high as f32));
+    }
+    let word = " in binary32, in which policies are trained and act";
+    check_boxes(&single, &whole, place, word)
+}
+
+/// The check of [`check_cover`] for given numbers; `arithmetic` ends what is said about them.
+fn check_boxes(jump: &Jump, whole: &Cell, place: &Place<'_>, arithmetic: &str) -> Result<()> {
     let place = field(place, "regions");
-    let whole: Vec<(f64, f64)> = jump.controls.iter().map(|&c| at.range(c)).collect();
     let regions = jump.regions.iter();
     let regions: Vec<(String, &Cell)> = regions
         .map(|region| (format!("region \"{}\"", region.name), &region.cover[..]))
         .collect();
     let forbidden: Vec<&Cell> = jump.forbidden.iter().map(Vec::as_slice).collect();
-    let fails = |found: String, allowed: &str| Err(place.error(found, allowed));
+    let fails =
+        |found: String, allowed: &str| Err(place.error(format!("{found}{arithmetic}"), allowed));
 
     let named = regions.iter().map(|(name, cell)| (name.as_str(), *cell));
     for (name, cell) in named.chain(forbidden.iter().map(|&cell| (FORBIDDEN, cell))) {
-        for (axis, (&(low, high), &(least, most))) in cell.iter().zip(&whole).enumerate() {
+        for (axis, (&(low, high), &(least, most))) in cell.iter().zip(whole).enumerate() {
             if low < least || high > most {
                 let control = jump.controls[axis];
                 let found = format!("{name} from {low} to {high} in control {control}");
@@ -36,7 +51,7 @@ pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>)
         for (other, earlier) in &regions[..index] {
             if takes_of(earlier, cell) {
                 let common = words(&meet(earlier, cell), jump);
-                return if is_flat(cell, &whole) {
+                return if is_flat(cell, whole) {
                     fails(
                         format!("{name} behind {other}, to which its controls belong ({common})"),
                         "a region of no width listed before the regions that hold it",
@@ -51,7 +66,7 @@ pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>)
         }
         if let Some(closed) = forbidden
             .iter()
-            .find(|closed| inside_of(closed, cell, &whole))
+            .find(|closed| inside_of(closed, cell, whole))
         {
             let common = words(&meet(closed, cell), jump);
             return fails(
@@ -61,9 +76,9 @@ pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>)
         }
     }
     for (index, cell) in forbidden.iter().enumerate() {
-        if is_flat(cell, &whole) {
+        if is_flat(cell, whole) {
             let found = format!("{FORBIDDEN} of no width ({})", words(cell, jump));
-            return fails(found, "one with an interior: its edges are not forbidden");
+            return fails(found, "one with an interior");
         }
         if let Some(other) = forbidden[..index]
             .iter()
@@ -79,14 +94,16 @@ pub(super) fn check_cover(jump: &Jump, place: &Place<'_>, at: &Surroundings<'_>)
         .map(|(_, cell)| *cell)
         .chain(forbidden)
         .collect();
-    match uncovered(&whole, &boxes) {
+    match uncovered(whole, &boxes) {
         Ok(None) => Ok(()),
         Ok(Some(part)) => fails(
             format!("a gap: no region has {}", words(&part, jump)),
             "regions that cover every allowed control; what may not be done is a region with forbidden = true",
         ),
-        Err(cuts) => fails(
-            format!("regions whose edges cut the allowed controls more than {cuts} times"),
+        Err(parts) => fails(
+            format!(
+                "regions so many and so interleaved that {parts} parts of the allowed controls did not settle whether there is a gap"
+            ),
             "fewer or simpler regions",
         ),
     }

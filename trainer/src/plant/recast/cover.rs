@@ -3,8 +3,8 @@
 /// A closed box, an interval per axis; ends may be infinite.
 pub(super) type Cell = [(f64, f64)];
 
-/// Cuts after which [`uncovered`] gives up: boxes that only a deliberate puzzle needs.
-const MAX_CUTS: usize = 1_000_000;
+/// Edges looked at after which [`uncovered`] gives up: some seconds.
+const MAX_WORK: usize = 1 << 28;
 
 /// Where two boxes meet; an axis with its first end above its second: nowhere.
 pub(super) fn meet(a: &Cell, b: &Cell) -> Vec<(f64, f64)> {
@@ -34,33 +34,26 @@ pub(super) fn inside_of(other: &Cell, cell: &Cell, whole: &Cell) -> bool {
 
 /// A part of `whole` that has its dimension and lies in none of the boxes; `Ok(None)`: they cover it.
 ///
-/// Cuts the box along edges of the boxes that reach into it until one box holds each part.
+/// Cuts the box in two along an edge of the boxes, and the parts again, until one box holds each part; of all edges along the one that
+/// goes through the fewest boxes. Boxes that came from cuts, one after the other, come apart by as many.
 ///
 /// # Errors
-/// The number of cuts after which it gave up.
+/// The number of parts after which it gave up.
 pub(super) fn uncovered(whole: &Cell, boxes: &[&Cell]) -> Result<Option<Vec<(f64, f64)>>, usize> {
     let mut stack = vec![(whole.to_vec(), boxes.to_vec())];
-    for _ in 0..MAX_CUTS {
-        let Some((part, mut near)) = stack.pop() else {
-            return Ok(None);
-        };
+    let (mut parts, mut work) = (0, 0);
+    while let Some((part, mut near)) = stack.pop() {
         near.retain(|cell| takes_of(cell, &part));
-        let Some(first) = near.first() else {
+        if near.is_empty() {
             return Ok(Some(part));
-        };
-        // An edge of the first box inside the part; none: the box holds the part.
-        let cut = first
-            .iter()
-            .zip(&part)
-            .enumerate()
-            .find_map(|(axis, (cell, part))| {
-                let inside = |edge: &f64| part.0 < *edge && *edge < part.1;
-                [cell.0, cell.1]
-                    .into_iter()
-                    .find(inside)
-                    .map(|edge| (axis, edge))
-            });
-        if let Some((axis, edge)) = cut {
+        }
+        parts += 1;
+        work += near.len() * part.len();
+        if work > MAX_WORK {
+            return Err(parts);
+        }
+        // No edge inside the part: a box holds it.
+        if let Some((axis, edge)) = best_cut(&part, &near) {
             let (mut below, mut above) = (part.clone(), part);
             below[axis].1 = edge;
             above[axis].0 = edge;
@@ -68,7 +61,34 @@ pub(super) fn uncovered(whole: &Cell, boxes: &[&Cell]) -> Result<Option<Vec<(f64
             stack.push((above, near));
         }
     }
-    Err(MAX_CUTS)
+    Ok(None)
+}
+
+/// Of the boxes' edges inside `part` the one that goes through the fewest of them, as axis and place.
+fn best_cut(part: &Cell, boxes: &[&Cell]) -> Option<(usize, f64)> {
+    let mut best = None;
+    let mut fewest = usize::MAX;
+    for (axis, &(least, most)) in part.iter().enumerate() {
+        let ends = |end: fn(&(f64, f64)) -> f64| {
+            let mut ends: Vec<f64> = boxes.iter().map(|cell| end(&cell[axis])).collect();
+            ends.sort_by(f64::total_cmp);
+            ends
+        };
+        let (lows, highs) = (ends(|cell| cell.0), ends(|cell| cell.1));
+        for &edge in lows.iter().chain(&highs) {
+            if least < edge && edge < most {
+                let begun = lows.partition_point(|&low| low < edge);
+                let ended = highs.partition_point(|&high| high <= edge);
+                if begun - ended < fewest {
+                    (best, fewest) = (Some((axis, edge)), begun - ended);
+                }
+            }
+        }
+        if fewest == 0 {
+            break;
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -154,6 +174,35 @@ mod tests {
             let gap = uncovered(&whole, &seen(&boxes)).unwrap().unwrap();
             prop_assert!(takes_of(&tile, &gap) && !is_flat(&gap, &whole));
             prop_assert_eq!(meet(&tile, &gap), gap);
+        }
+    }
+
+    /// As many regions as there may be, in as many controls as people have, cut from one box at random.
+    #[test]
+    fn the_greatest_number_of_tiles_is_taken_apart() {
+        for axes in [1, 2, 8, 16, 32, 200] {
+            let mut number = 12_345_u64;
+            let mut below = |limit: usize| {
+                number = number
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (number >> 33) as usize % limit
+            };
+            let whole = vec![(0.0, 1.0); axes];
+            let mut boxes = vec![whole.clone()];
+            while boxes.len() < 256 {
+                let (index, axis) = (below(boxes.len()), below(axes));
+                let (low, high) = boxes[index][axis];
+                let edge = low + (high - low) * (1 + below(99)) as f64 / 100.0;
+                let mut above = boxes[index].clone();
+                boxes[index][axis].1 = edge;
+                above[axis].0 = edge;
+                boxes.push(above);
+            }
+            assert_eq!(uncovered(&whole, &seen(&boxes)), Ok(None), "{axes}");
+            let tile = boxes.remove(below(256));
+            let gap = uncovered(&whole, &seen(&boxes)).unwrap().unwrap();
+            assert!(takes_of(&tile, &gap), "{axes}");
         }
     }
 

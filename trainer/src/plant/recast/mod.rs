@@ -46,13 +46,17 @@ impl JumpRegion {
         self.cover.iter().zip(values).all(inside)
     }
 
-    /// The least cost that the region adds to the plant's, over all of its controls.
-    fn least_cost(&self) -> f64 {
+    /// The least cost that the region adds to the plant's, over all of its controls, and how far rounding may have moved it.
+    fn least_cost(&self) -> (f64, f64) {
         if self.price == 0.0 {
-            return self.cost;
+            return (self.cost, 0.0);
         }
         let cheapest = |&(low, high): &(f64, f64)| (self.price * low).min(self.price * high);
-        self.cost + self.cover.iter().map(cheapest).sum::<f64>()
+        let terms = self.cover.iter().map(cheapest);
+        let (sum, size) = terms.fold((self.cost, self.cost), |(sum, size), term| {
+            (sum + term, size + term.abs())
+        });
+        (sum, if size.is_finite() { 1e-12 * size } else { 0.0 })
     }
 }
 
@@ -63,7 +67,7 @@ pub struct Jump {
     pub controls: Vec<usize>,
     /// The regions, at least one; a value in several belongs to the first.
     pub regions: Vec<JumpRegion>,
-    /// Boxes that no control may lie in, their edges excepted.
+    /// Boxes that no control may lie in, except where an edge of theirs belongs to a region.
     pub forbidden: Vec<Vec<(f64, f64)>>,
     /// Half width of the rounding of a region's ends, per coordinate.
     pub corner: Vec<f64>,

@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::check::{check_cover, check_treatment, check_whole};
 use super::{Jump, JumpRegion, Jumps, Treatment};
-use crate::plant::values::Place;
+use crate::plant::values::{Place, is_number};
 use crate::plant::{ControlBounds, Dims};
 use crate::{Error, Result};
 
@@ -347,18 +347,18 @@ fn region(name: &str, cover: Vec<(f64, f64)>) -> JumpRegion {
 
 fn not_negative(value: Option<f64>, place: &Place<'_>) -> Result<f64> {
     let value = value.unwrap_or(0.0);
-    if value >= 0.0 && value.is_finite() {
+    if value >= 0.0 && is_number(value) {
         Ok(value)
     } else {
-        Err(place.error(value, "a finite cost, 0 or more"))
+        Err(place.error(value, "a cost from 0 to 3.4e38"))
     }
 }
 
 fn positive(value: Option<f64>, place: &Place<'_>) -> Result<f64> {
     match value {
-        Some(value) if value > 0.0 && value.is_finite() => Ok(value),
-        Some(value) => Err(place.error(value, "a finite number greater than 0")),
-        None => Err(place.error("nothing", "a finite number greater than 0")),
+        Some(value) if value > 0.0 && is_number(value) => Ok(value),
+        Some(value) => Err(place.error(value, "a number greater than 0, at most 3.4e38")),
+        None => Err(place.error("nothing", "a number greater than 0")),
     }
 }
 
@@ -390,7 +390,7 @@ fn discount<'t>(table: &'t JumpTable, place: &Place<'_>) -> Result<(&'t [f64], &
     let at = field(place, "breaks");
     let mut last = 0.0;
     for (i, &value) in breaks.iter().enumerate() {
-        if !(value > last && value.is_finite()) {
+        if !(value > last && is_number(value)) {
             return Err(at
                 .at(i)
                 .error(value, format!("a finite number greater than {last}")));
@@ -441,10 +441,24 @@ fn given(
         }
         let cover: Vec<(f64, f64)> = lower.into_iter().zip(upper).collect();
         if table.forbidden {
+            let others = [
+                ("cost", table.cost.is_some()),
+                ("gain", table.gain.is_some()),
+                ("price", table.price.is_some()),
+                ("mode", table.mode.is_some()),
+            ];
+            if let Some((key, _)) = others.iter().find(|(_, present)| *present) {
+                let allowed = "name, lower and upper beside forbidden = true";
+                return Err(field(&place, key).error("it where no control may lie", allowed));
+            }
             forbidden.push(cover);
             continue;
         }
         let name = table.name.clone().unwrap_or(format!("region {index}"));
+        if regions.iter().any(|other: &JumpRegion| other.name == name) {
+            let found = format!("\"{name}\", as an earlier region");
+            return Err(field(&place, "name").error(found, "a name of its own"));
+        }
         let mut made = region(&name, cover);
         made.cost = not_negative(table.cost, &field(&place, "cost"))?;
         made.gain = table.gain.unwrap_or(1.0);
@@ -452,8 +466,8 @@ fn given(
         for (key, value) in [("gain", made.gain), ("price", made.price)] {
             field(&place, key).finite(value)?;
         }
-        let least = made.least_cost();
-        if least < 0.0 {
+        let (least, rounding) = made.least_cost();
+        if least.is_nan() || least < -rounding {
             let allowed = "a cost and a price that together are nowhere below 0 in the region";
             return Err(field(&place, "price").error(
                 format!(

@@ -197,6 +197,9 @@ fn around<T: Real>((lower, upper): (f64, f64)) -> (T, T) {
             return T::from_f64(value);
         }
         let rounded = T::from_f64(value);
+        if !rounded.to_f64().is_finite() {
+            return rounded;
+        }
         let mut step = (value.abs() * 2.0_f64.powi(-60)).max(f64::from_bits(1));
         loop {
             let next = T::from_f64(rounded.to_f64() + sign * step);

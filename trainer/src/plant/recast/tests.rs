@@ -329,6 +329,27 @@ fn gaps_are_found_whatever_the_numbers() {
         assert!(error.contains("a gap: no region has control 0"), "{error}");
         assert!(error.contains(part), "{error}");
     }
+    // Edges that are one number in binary32: the region between them would be a point of its neighbour.
+    for (upper, regions) in [
+        (
+            "20.0",
+            "{ upper = 5.0, cost = 5.0 }, { lower = 5.0, upper = 5.0000000001 }, { lower = 5.0000000001, cost = 5.0 }",
+        ),
+        (
+            "2e8",
+            "{ upper = 1e8, cost = 5.0 }, { lower = 1e8, upper = 100000003.0 }, { lower = 100000003.0, cost = 5.0 }",
+        ),
+    ] {
+        let error = line(upper, regions).unwrap_err().to_string();
+        assert!(
+            error.contains("found region \"region 1\" behind region \"region 0\""),
+            "{error}"
+        );
+        assert!(
+            error.contains("in binary32, in which policies are trained and act"),
+            "{error}"
+        );
+    }
     let error = line("20.0", "{ upper = 5.0000001 }, { lower = 5.0 }").unwrap_err();
     assert!(
         error
@@ -341,6 +362,47 @@ fn gaps_are_found_whatever_the_numbers() {
         "{ lower = 7.0, upper = 7.0 }, { upper = 2e9 }, { lower = 2e9 }",
     )
     .unwrap();
+}
+
+/// Numbers that are infinite in binary32 are refused where they stand; training on one of them did not end.
+#[test]
+fn numbers_beyond_binary32_are_named() {
+    let free = "name = \"p\"\nhorizon = 5\n[dynamics]\nA = [[1.0]]\nB = [[1.0]]\nQ = [[1.0]]\nR = [[0.1]]\n[[jump]]\n";
+    for (jump, expected) in [
+        (
+            "kind = \"regions\"\nregions = [{ upper = 1e39 }, { lower = 1e39, cost = 1.0 }]",
+            "jump[0].regions[0].upper: found 1e39; allowed: a magnitude of at most 3.4e38",
+        ),
+        (
+            "kind = \"minimum-impulse\"\nminimum = 1e39",
+            "jump[0].minimum: found",
+        ),
+        (
+            "kind = \"dead-zone\"\nthreshold = 1e39",
+            "jump[0].threshold: found",
+        ),
+        ("kind = \"fixed-cost\"\ncost = 1e39", "jump[0].cost: found"),
+        (
+            "kind = \"regions\"\nregions = [{ gain = 1e39 }]",
+            "jump[0].regions[0].gain: found 1e39",
+        ),
+    ] {
+        let error = read(&format!("{free}{jump}\n"), None).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    let bounds = "[bounds]\nlower = -1e39\nupper = 1.0\n";
+    let text = free.replace("[[jump]]\n", bounds);
+    let error = read(&text, None).unwrap_err().to_string();
+    assert!(error.contains("bounds.lower: found -1e39"), "{error}");
+}
+
+/// A price may fall to nothing, as decimals have it.
+#[test]
+fn a_cost_of_nothing_is_no_negative_cost() {
+    with(
+        "[[jump]]\nkind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0, cost = 0.3, price = -0.1 }, { lower = 3.0 }]\n",
+    );
 }
 
 #[test]
@@ -435,6 +497,18 @@ fn bad_jumps_are_named() {
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0, forbidden = true }, { upper = 1.0, forbidden = true }, { lower = 3.0 }]",
             "found two forbidden regions, which overlap (control 1 from 0 to 1)",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ name = \"a\", upper = 3.0 }, { name = \"a\", lower = 3.0 }]",
+            "jump[0].regions[1].name: found \"a\", as an earlier region",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ upper = 3.0 }, { lower = 3.0, forbidden = true, cost = 1.0 }]",
+            "jump[0].regions[1].cost: found it where no control may lie",
+        ),
+        (
+            "kind = \"regions\"\ncontrols = [1]\nregions = [{ name = \"a region with a name of many words that goes on until it is too long\" }]",
+            "jump.regions: found \"mode0/a region with a name",
         ),
         (
             "kind = \"regions\"\ncontrols = [1]\nregions = [{ cost = 1.0, price = -0.5 }]",
