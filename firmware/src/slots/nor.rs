@@ -364,7 +364,7 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for Nor<'_, WRITE, ERASE> 
             return Err(NorError::NotErased);
         }
         // Operations end at multiples of the unit.
-        let unit = self.part.unit as usize;
+        let unit = (self.part.unit as usize).max(1);
         let (mut at, mut rest) = (offset as usize, bytes);
         while !rest.is_empty() {
             let room = unit - at % unit;
