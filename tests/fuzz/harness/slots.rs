@@ -1,8 +1,6 @@
 //! Policy slots under a power budget: whatever lies in the flash, whatever is done and wherever the power goes, no panic, nothing that
 //! is not erased is written, what runs is a whole policy that may run at that moment, and the next update goes through.
 
-use std::sync::OnceLock;
-
 use firmware::slots::nor::{Nor, STM32F4, Torn};
 use firmware::slots::{
     Activity, Identity, Install, Other, Region, Slots, Trial, TrialRule, Verdict, policy_in,
@@ -10,7 +8,8 @@ use firmware::slots::{
 use firmware::{Fault, SCRATCH_LEN, boot};
 use policy_format::{ContainerWriter, Policy, RawPolicy, SectionId, crc32};
 
-use super::Slot;
+// Not by their own names: the guest that examines the same inputs in QEMU has no standard library.
+use super::{OnceLock, Slot, Vec, vec};
 
 const SMALL: &[u8] = include_bytes!("../../../policy-format/tests/golden/v1-single-choice.hpo");
 
@@ -49,7 +48,7 @@ const TORN: [Torn; 9] = [
 fn files() -> &'static [Vec<u8>; 4] {
     static FILES: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
     FILES.get_or_init(|| {
-        std::array::from_fn(|index| {
+        core::array::from_fn(|index| {
             let small = Slot::new(SMALL);
             let raw = RawPolicy::parse(small.bytes()).expect("a golden file");
             let mut file = Slot::new(&[0; SLOT]);
@@ -73,7 +72,7 @@ fn files() -> &'static [Vec<u8>; 4] {
 fn booted(file: &[u8]) -> Option<(u32, u32)> {
     static BOOTED: OnceLock<[(u32, u32); 4]> = OnceLock::new();
     let all = BOOTED.get_or_init(|| {
-        std::array::from_fn(|index| {
+        core::array::from_fn(|index| {
             let slot = Slot::new(&files()[index]);
             boot_whole(slot.bytes()).expect("a golden file boots")
         })
