@@ -344,7 +344,8 @@ fn forged(input: &mut Bytes<'_>) -> [u8; 32] {
     let words = [
         u32::from_le_bytes(*b"HPR1"),
         [9_u32, 16, 0x8000_0000, 0xFFFF_0000][input.next() % 4] - input.next() as u32 % 8,
-        (input.next() % 4 | other % 8 << 8 | (input.next() << 8 | input.next()) << 16) as u32,
+        ((input.next() % 4) | ((other % 8) << 8) | (((input.next() << 8) | input.next()) << 16))
+            as u32,
         [0, 0, 0, 1, u32::MAX][input.next() % 5],
         files()[0].len() as u32 * (other as u32 & 8) / 8,
         (other as u32 & 8) / 8 * (other as u32 >> 4 & 3),
@@ -581,7 +582,7 @@ impl Life<'_, '_> {
         }
         if count < file.len() {
             // Half of the hosts go without a word.
-            if count % 8 == 0 {
+            if count.is_multiple_of(8) {
                 assert_eq!(
                     self.slots.finish(install, |_, _| Ok(0)),
                     Err(Fault::INCOMPLETE)
