@@ -1,7 +1,5 @@
 //! What a board offers to the message loop.
 
-use crate::Fault;
-
 /// The host is gone and no further byte will come or go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkClosed;
@@ -30,8 +28,6 @@ pub trait Instruments {
     /// Greatest stack use in bytes since the start; 0 where the board cannot tell.
     fn stack_bytes(&mut self) -> u32;
 
-    /// A control step is done and timed, with this fault. For whoever watches a policy on trial.
-    fn period(&mut self, fault: Option<Fault>) {
-        let _ = fault;
-    }
+    /// The device is to start anew, as by a reset. Only a device with slots is ever asked to.
+    fn restart(&mut self) {}
 }

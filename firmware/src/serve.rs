@@ -263,7 +263,6 @@ impl Session<'_, '_> {
         compiler_fence(Ordering::SeqCst);
         let end = board.ticks();
 
-        board.period(command.fault());
         self.stats.steps = self.stats.steps.wrapping_add(1);
         if command.fault().is_some() {
             self.stats.fallback_steps = self.stats.fallback_steps.wrapping_add(1);

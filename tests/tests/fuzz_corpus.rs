@@ -7,14 +7,17 @@ mod hil_support;
 mod harness;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use firmware::{Fault, SCRATCH_LEN, boot};
 use hil_support::the_board;
 use policy_format::message::{Reply, Stats};
 use trainer::device::build::{Variant, build_variant, project_root};
+use trainer::device::guest::build_slots_examiner;
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
 use trainer::device::session::Session;
+use trainer::device::setup::set_up;
 
 use harness::{Slot, link, policy, slots};
 
@@ -113,6 +116,8 @@ fn slots_survive_every_operation_and_cut() {
         sum.installs += one.installs;
         sum.confirmed += one.confirmed;
         sum.reverted += one.reverted;
+        sum.prepared += one.prepared;
+        sum.resumed += one.resumed;
         sum.cuts += one.cuts;
     };
     for (_, input) in &inputs {
@@ -145,10 +150,53 @@ fn slots_survive_every_operation_and_cut() {
         sum.installs,
         sum.confirmed,
         sum.reverted,
+        sum.prepared,
+        sum.resumed,
         sum.cuts,
     ] {
         assert!(count > 200, "{sum:?}");
     }
+}
+
+/// The same harness on the core itself, with the firmware library as it is built for it: what happens to each input is what
+/// happens to it on the host.
+#[test]
+fn slots_do_the_same_on_the_device() {
+    let elf = build_slots_examiner(&|line| eprintln!("{line}")).unwrap();
+    let inputs = corpus("tests/fuzz/corpus/slots");
+    let mut memory = Vec::new();
+    for (_, input) in &inputs {
+        memory.extend((input.len() as u32).to_le_bytes());
+        memory.extend(input);
+        memory.resize(memory.len().next_multiple_of(4), 0);
+    }
+    memory.extend([0xFF; 4]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inputs");
+    std::fs::write(&file, memory).unwrap();
+    let output = Command::new(set_up(&|_| {}).unwrap().qemu)
+        .args(["-machine", "mps2-an386", "-nographic", "-monitor", "none"])
+        .args(["-serial", "none", "-semihosting-config"])
+        .args(["enable=on,target=native", "-device"])
+        .arg(format!(
+            "loader,file={},addr=0x21000000,force-raw=on",
+            file.display()
+        ))
+        .arg("-kernel")
+        .arg(elf)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    // Semihosting writes go to either stream, depending on the call.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert!(output.status.success(), "{text}");
+    let mut lines = text.lines();
+    for (name, input) in &inputs {
+        let expected = format!("{:?}", slots::examine(input));
+        assert_eq!(lines.next(), Some(expected.as_str()), "{name}");
+    }
+    assert_eq!(lines.next(), None);
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn no_wrong_action_is_accepted_and_the_link_recovers_within_two_frames() {
         slot: policy.clone(),
         target_class: CLASS,
         offer: None,
+        flash: None,
     });
     let quiet = Noisy::new(device.unwrap(), 0.0, 1);
     let mut session = Session::greet(quiet).unwrap();

@@ -3,12 +3,14 @@
 mod hil_support;
 #[path = "../../firmware/tests/support/slots.rs"]
 mod keys;
+#[allow(dead_code)]
 #[path = "push_support/mod.rs"]
 mod support;
 
 use hil_support::policies;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use firmware::Fault;
 use keys::{key, public, signed};
@@ -211,6 +213,14 @@ fn what_must_not_run_is_refused_by_name_and_what_runs_goes_on() {
         assert_eq!(telemetry.missed, 0, "{name}");
     }
     assert_eq!(session.install_blindly(&policy(2)), Err(Fault::UNSIGNED));
+    // The floor is above 0 here: an unsigned policy is refused for what it is, not for the counter that it has not.
+    let error = push(&mut session.0, &policy(2), DISARM, &mut |_, _| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("Unsigned"), "{error}");
+    assert!(
+        error.to_string().contains("signed policies only"),
+        "{error}"
+    );
     // The device says the same of an older counter when a host does not look first.
     let older = signed(&policy(2), &key(1), 4);
     assert_eq!(session.install_blindly(&older), Err(Fault::ROLLBACK));
@@ -305,4 +315,98 @@ fn the_command_through_a_port() {
     drop(session);
     device.unplug();
     refused(&args(&file, &device.port), 3, "port");
+}
+
+/// The program itself, killed without a chance to say goodbye, wherever it is: in the greeting, between disarming and arming, in the bytes.
+#[test]
+fn the_program_killed_at_any_point_goes_on_when_it_is_started_again() {
+    let elf = firmware_with_slots(&[]).elf;
+    let device = Machine::start(&elf, &policy(1), "nrf52840").behind_a_port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.hpo");
+    let new = policy(2);
+    std::fs::write(&file, &new).unwrap();
+    let start = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hpo-program"));
+        command
+            .arg("push")
+            .arg(&file)
+            .arg("--port")
+            .arg(&device.port);
+        command.args(["--disarm", "--timeout", "100"]).args(more);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    // Two greetings are some 30 bytes, status, disarming and begin some 80 more; then the bytes of the policy.
+    let mut random = support::Random(0x6B69_6C6C);
+    let mut points = vec![1, 20, 40, 55, 70, 85, 100, 130];
+    points.extend((0..6).map(|_| 150 + random.below(new.len() / 5)));
+    let mut killed = 0;
+    for after in &points {
+        let goal = device.passed() + after;
+        let mut program = start(&[]);
+        while device.passed() < goal {
+            let ended = program.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before byte {after}: {ended:?}");
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        program.kill().unwrap();
+        let ended = program.wait().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&ended),
+            Some(9)
+        );
+        killed += 1;
+    }
+    let output = start(&["--json"]).wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |key: &str| report[key].as_u64().unwrap() as usize;
+    assert!(count("resumed_at") > new.len() / 10, "{report}");
+    assert_eq!(count("resumed_at") + count("sent"), new.len());
+    println!(
+        "killed {killed} times in {} bytes; the last push went on at {}",
+        new.len(),
+        count("resumed_at")
+    );
+    let port = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();
+    let mut session = support::Asked(Session::join(port, OPTIONS.patience).unwrap());
+    // What ran goes on running, armed whatever moment the program was killed at; no deadline was missed.
+    assert_eq!(session.0.hello().policy_crc32, id(&policy(1)));
+    let telemetry = session.telemetry();
+    assert_eq!(
+        (telemetry.flags, telemetry.missed),
+        (TelemetryFlags::ARMED, 0)
+    );
+    let status = slots(&mut session.0, SlotRequest::Status).unwrap();
+    assert_eq!((status.other, status.other_crc32), (1, id(&new)));
+    slots(&mut session.0, SlotRequest::Disarm).unwrap();
+    slots(&mut session.0, SlotRequest::Restart).unwrap();
+    drop(session);
+    let port = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();
+    let session = Session::join(port, OPTIONS.patience).unwrap();
+    assert_eq!(session.hello().policy_crc32, id(&new));
+}
+
+/// A push that was broken off between disarming and arming leaves the loop standing; the next one does not.
+#[test]
+fn a_loop_that_was_left_disarmed_is_armed_by_the_next_push() {
+    let elf = firmware_with_slots(&[]).elf;
+    let mut machine = Machine::start(&elf, &policy(1), "nrf52840");
+    let mut session = machine.session();
+    slots(&mut session.0, SlotRequest::Disarm).unwrap();
+    drop(session);
+    let mut session = machine.session();
+    let report = push(&mut session.0, &policy(2), DISARM, &mut |_, _| {}).unwrap();
+    assert!(report.disarmed);
+    let telemetry = session.telemetry();
+    assert_eq!(
+        (telemetry.flags, telemetry.missed),
+        (TelemetryFlags::ARMED, 0)
+    );
+}
+
+#[test]
+fn firmware_with_a_loop_of_its_own_holds_no_panic_machinery() {
+    hil_support::assert_no_panic_machinery(&firmware_with_slots(&[]).elf);
 }

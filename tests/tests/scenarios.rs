@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use hil_support::policies::{OwnedSafety, good_policy, policy_of, structure};
+use hil_support::policies::{OwnedSafety, file, good_policy, policy_of, structure};
 use hil_support::{class, config_of, firmware_of, hil};
 use trainer::device::board::find;
+use trainer::device::build::{Variant, build_variant};
 use trainer::device::faults::{FaultEvent, FaultReport, FaultSpec};
 use trainer::device::hil::HilReport;
 use trainer::device::qemu::LinkKind;
@@ -89,16 +90,33 @@ fn run(scenario: &Scenario) -> HilReport {
     let board = find(&scenario.board).unwrap();
     let other = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(other.path(), supervised(12)).unwrap();
-    let text = scenario
-        .faults
-        .replace("OTHER", other.path().to_str().unwrap());
+    // For another plant: this firmware does not take it.
+    let foreign = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(foreign.path(), file(&policy_of(&structure(), class() + 1))).unwrap();
+    let paths = [("OTHER", other.path()), ("FOREIGN", foreign.path())]
+        .map(|(name, path)| (name, path.to_str().unwrap().to_owned()));
+    let named = |text: &str, (from, to): (&str, &str)| text.replace(from, to);
+    let text = paths
+        .iter()
+        .fold(scenario.faults.clone(), |text, (name, path)| {
+            named(&text, (name, path))
+        });
     let spec: FaultSpec = text.parse().unwrap();
     let link = if spec.needs_stub() {
         LinkKind::Uart
     } else {
         LinkKind::Semihosting
     };
-    let mut config = config_of(board, &firmware_of(board), link);
+    let firmware = if spec.installs() {
+        let variant = Variant {
+            slots: true,
+            ..Variant::default()
+        };
+        build_variant(board, class(), &variant, &|line| eprintln!("{line}")).unwrap()
+    } else {
+        firmware_of(board)
+    };
+    let mut config = config_of(board, &firmware, link);
     config.episodes = scenario.episodes;
     config.faults = Some(spec);
     let mut report = hil(&config, &policy(&scenario.policy)).unwrap();
@@ -113,9 +131,11 @@ fn run(scenario: &Scenario) -> HilReport {
         .verdict()
         .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
     // The table does not know where the other policy lies.
-    for event in &mut faults.events {
-        for text in [&mut event.rule, &mut event.what] {
-            *text = text.replace(other.path().to_str().unwrap(), "OTHER");
+    let events = faults.events.iter_mut();
+    let texts = events.flat_map(|event| [&mut event.rule, &mut event.what]);
+    for text in texts.chain(&mut faults.installations) {
+        for (name, path) in &paths {
+            *text = named(text, (path, name));
         }
     }
     report
@@ -174,6 +194,16 @@ fn outcome(scenario: &Scenario, report: &HilReport, faults: &FaultReport) -> Str
     if faults.events.len() > EVENTS {
         let _ = writeln!(text, "\nand {} more.", faults.events.len() - EVENTS);
     }
+    if faults.deviating_actions > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} admissible actions were not those of the policy as it was.",
+            faults.deviating_actions
+        );
+    }
+    if !faults.installations.is_empty() {
+        let _ = writeln!(text, "\nInstallation: {}.", faults.installations.join("; "));
+    }
     text
 }
 
@@ -198,8 +228,8 @@ fn every_scenario_has_its_stored_outcome() {
         text += &outcome(scenario, &report, faults);
     }
     let all = [
-        "corrupt", "delay", "drop", "dup", "flip", "freeze", "nan", "pause", "reset", "set",
-        "stale", "swap", "tear",
+        "corrupt", "delay", "drop", "dup", "flip", "freeze", "install", "nan", "pause", "reset",
+        "rot", "set", "stale", "swap", "tear",
     ];
     assert_eq!(kinds.iter().collect::<Vec<_>>(), all);
     assert!(boards.len() >= 3, "{boards:?}");

@@ -14,10 +14,12 @@
 //! slots.prepare(..)                      erases that slot, so that an installation can begin while the loop is armed
 //! ```
 //!
-//! `Installer` (feature `slots`) does this for a host behind the link.
+//! `Installer` (feature `slots`) does this for a host behind the link; `SlotSession` is a device whose steps the host asks for as well.
 //!
 //! Nothing here is called in the control step. Nothing panics.
 
+#[cfg(feature = "slots")]
+mod hosted;
 mod install;
 mod log;
 #[cfg(feature = "nor-model")]
@@ -32,6 +34,8 @@ use embedded_storage::nor_flash::NorFlash;
 
 use crate::Fault;
 
+#[cfg(feature = "slots")]
+pub use hosted::{SHORT_TRIAL, SlotSession};
 pub use install::{Activity, Install};
 pub use record::{Identity, Other, RECORD_LEN, Slot, State};
 #[cfg(feature = "slots")]

@@ -186,8 +186,8 @@ impl<'m, const WRITE: usize, const ERASE: usize> Nor<'m, WRITE, ERASE> {
     #[must_use]
     pub fn mapped(&self, offset: u32, length: u32) -> Option<&[u8]> {
         let range = range(offset, length as usize);
-        let torn = |mark: &u8| mark & (UNREADABLE | UNSTABLE) != 0;
-        if self.marks.get(range.clone())?.iter().any(torn) {
+        let marks = all(self.marks.get(range.clone())?);
+        if marks & (UNREADABLE | UNSTABLE) != 0 {
             return None;
         }
         self.bytes.get(range)
@@ -220,7 +220,16 @@ impl<'m, const WRITE: usize, const ERASE: usize> Nor<'m, WRITE, ERASE> {
 
     fn program(&mut self, at: usize, data: &[u8]) -> Result<(), NorError> {
         let torn = self.operate(self.part.program_us);
-        let places = self.bytes.iter_mut().zip(self.marks.iter_mut()).skip(at);
+        let (bytes, marks) = self.places(at, data.len());
+        if torn.is_none() && all(marks) & WEAK == 0 {
+            // As always, and without a branch for each byte.
+            for ((byte, mark), &new) in bytes.iter_mut().zip(marks).zip(data) {
+                *byte &= new;
+                *mark |= PROGRAMMED;
+            }
+            return Ok(());
+        }
+        let places = bytes.iter_mut().zip(marks);
         for (index, ((byte, mark), &new)) in places.zip(data).enumerate() {
             let weak = *mark & WEAK != 0;
             *mark |= PROGRAMMED;
@@ -244,23 +253,34 @@ impl<'m, const WRITE: usize, const ERASE: usize> Nor<'m, WRITE, ERASE> {
 
     fn erase_sector(&mut self, at: usize) -> Result<(), NorError> {
         let torn = self.operate(self.part.erase_us);
-        let places = self.bytes.iter_mut().zip(self.marks.iter_mut()).skip(at);
-        for (index, (byte, mark)) in places.take(ERASE).enumerate() {
+        let (bytes, marks) = self.places(at, ERASE);
+        let Some(torn) = torn else {
+            bytes.fill(0xFF);
+            marks.fill(0);
+            return Ok(());
+        };
+        for (index, (byte, mark)) in bytes.iter_mut().zip(marks).enumerate() {
             match torn {
-                None => (*byte, *mark) = (0xFF, 0),
-                Some(Torn::New) => (*byte, *mark) = (0xFF, WEAK),
-                Some(Torn::Old) => *mark |= WEAK,
-                Some(Torn::Half) if index < ERASE / 2 => (*byte, *mark) = (0xFF, WEAK),
-                Some(Torn::Half) => *mark |= WEAK,
-                Some(Torn::Part(set)) => {
+                Torn::New => (*byte, *mark) = (0xFF, WEAK),
+                Torn::Old => *mark |= WEAK,
+                Torn::Half if index < ERASE / 2 => (*byte, *mark) = (0xFF, WEAK),
+                Torn::Half => *mark |= WEAK,
+                Torn::Part(set) => {
                     *byte |= lane(set, index);
                     *mark |= WEAK;
                 }
-                Some(Torn::Unreadable) => *mark |= WEAK | UNREADABLE,
-                Some(Torn::Unstable) => *mark |= WEAK | UNSTABLE,
+                Torn::Unreadable => *mark |= WEAK | UNREADABLE,
+                Torn::Unstable => *mark |= WEAK | UNSTABLE,
             }
         }
-        torn.map_or(Ok(()), |_| Err(NorError::PowerCut))
+        Err(NorError::PowerCut)
+    }
+
+    /// Bytes and marks from `at` on.
+    fn places(&mut self, at: usize, length: usize) -> (&mut [u8], &mut [u8]) {
+        let range = at..at.saturating_add(length);
+        let bytes = self.bytes.get_mut(range.clone()).unwrap_or_default();
+        (bytes, self.marks.get_mut(range).unwrap_or_default())
     }
 
     fn check(&self, offset: u32, length: usize, align: usize) -> Result<(), NorError> {
@@ -288,23 +308,26 @@ impl<const WRITE: usize, const ERASE: usize> ReadNorFlash for Nor<'_, WRITE, ERA
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorError> {
         self.check(offset, bytes.len(), 1)?;
         let range = range(offset, bytes.len());
-        let torn = |marks: &[u8], kind| marks.iter().any(|mark| mark & kind != 0);
-        let marks = self.marks.get(range.clone()).unwrap_or_default();
-        if torn(marks, UNREADABLE) {
+        let marks = all(self.marks.get(range.clone()).unwrap_or_default());
+        if marks & UNREADABLE != 0 {
             return Err(NorError::Unreadable);
         }
-        let noise = torn(marks, UNSTABLE).then(|| self.random());
+        let noise = (marks & UNSTABLE != 0).then(|| self.random());
         let marks = self.marks.get(range.clone()).unwrap_or_default();
         let stored = self.bytes.get(range).unwrap_or_default();
+        let Some(noise) = noise else {
+            for (to, from) in bytes.iter_mut().zip(stored) {
+                *to = *from;
+            }
+            return Ok(());
+        };
         for (index, ((to, from), mark)) in bytes.iter_mut().zip(stored).zip(marks).enumerate() {
-            *to = match noise {
+            *to = match noise % 3 {
+                _ if mark & UNSTABLE == 0 => *from,
                 // As meant a third of the time, as before a third, in between a third.
-                Some(noise) if mark & UNSTABLE != 0 => match noise % 3 {
-                    0 => *from,
-                    1 => 0xFF,
-                    _ => *from | lane(noise, index),
-                },
-                _ => *from,
+                0 => *from,
+                1 => 0xFF,
+                _ => *from | lane(noise, index),
             };
         }
         Ok(())
@@ -331,15 +354,17 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for Nor<'_, WRITE, ERASE> 
         let places = self.bytes.get(range.clone()).unwrap_or_default();
         let marks = self.marks.get(range).unwrap_or_default();
         // What was torn may read as erased: nobody can know.
-        let written = |(byte, mark): (&u8, &u8)| {
-            mark & WEAK == 0 && mark & PROGRAMMED != 0 || mark & UNSTABLE == 0 && *byte != 0xFF
+        let written = |any, (byte, mark): (&u8, &u8)| {
+            let was = (mark & (WEAK | PROGRAMMED) == PROGRAMMED)
+                | ((mark & UNSTABLE == 0) & (*byte != 0xFF));
+            any | was
         };
-        if places.iter().zip(marks).any(written) {
+        if places.iter().zip(marks).fold(false, written) {
             self.mistakes += 1;
             return Err(NorError::NotErased);
         }
         // Operations end at multiples of the unit.
-        let unit = self.part.unit as usize;
+        let unit = (self.part.unit as usize).max(1);
         let (mut at, mut rest) = (offset as usize, bytes);
         while !rest.is_empty() {
             let room = unit - at % unit;
@@ -356,6 +381,11 @@ impl<const WRITE: usize, const ERASE: usize> SlotFlash for Nor<'_, WRITE, ERASE>
     fn stalls(&self) -> bool {
         self.part.stalls
     }
+}
+
+/// The marks of all the bytes together.
+fn all(marks: &[u8]) -> u8 {
+    marks.iter().fold(0, |all, mark| all | mark)
 }
 
 fn range(offset: u32, length: usize) -> core::ops::Range<usize> {

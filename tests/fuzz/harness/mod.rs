@@ -1,6 +1,10 @@
 //! What any bytes must not do. Shared by the fuzz targets and by the test that replays the corpus on the stable compiler and
 //! in QEMU (`tests/tests/fuzz_corpus.rs`).
 
+pub use std::sync::OnceLock;
+pub use std::vec;
+pub use std::vec::Vec;
+
 pub mod link;
 pub mod policy;
 pub mod slots;

@@ -1,26 +1,36 @@
 //! Policy slots under a power budget: whatever lies in the flash, whatever is done and wherever the power goes, no panic, nothing that
 //! is not erased is written, what runs is a whole policy that may run at that moment, and the next update goes through.
 
-use std::sync::OnceLock;
-
 use firmware::slots::nor::{Nor, STM32F4, Torn};
-use firmware::slots::{Activity, Region, Slots, Trial, TrialRule, Verdict, policy_in};
+use firmware::slots::{
+    Activity, Identity, Install, Other, Region, Slots, Trial, TrialRule, Verdict, policy_in,
+};
 use firmware::{Fault, SCRATCH_LEN, boot};
-use policy_format::{Need, Policy, with_budget};
+use policy_format::{ContainerWriter, Policy, RawPolicy, SectionId, crc32};
 
-use super::Slot;
+// Not by their own names: the guest that examines the same inputs in QEMU has no standard library.
+use super::{OnceLock, Slot, Vec, vec};
 
 const SMALL: &[u8] = include_bytes!("../../../policy-format/tests/golden/v1-single-choice.hpo");
 
-/// Bytes of a sector; a slot is one of them.
-const SECTOR: usize = 1024;
-const CAPACITY: usize = 4 * SECTOR;
+/// Bytes of a sector, the least that slots take: 16 records. A slot is two of them, and a policy reaches into the second.
+const SECTOR: usize = 512;
+const SLOT: usize = 2 * SECTOR;
+const CAPACITY: usize = 6 * SECTOR;
 /// Most operations of an input.
 const LONGEST: usize = 24;
+/// Most times that the power goes.
+const LIVES: usize = 16;
 /// The policy of the update that must go through in the end.
 const LAST: usize = 3;
 
 type Flash<'m> = Nor<'m, 4, SECTOR>;
+
+/// A section that readers of this version pass over, and its bytes.
+const PADDING: SectionId = SectionId(0x7F00);
+const PADDED: usize = 256;
+/// High half of the digests of this host.
+const DIGEST: u64 = 0x0123_4567;
 
 const TORN: [Torn; 9] = [
     Torn::Old,
@@ -34,22 +44,47 @@ const TORN: [Torn; 9] = [
     Torn::Half,
 ];
 
-/// Four policies that differ in their budgets.
+/// Four policies of 704 bytes that differ in a section that no reader knows.
 fn files() -> &'static [Vec<u8>; 4] {
     static FILES: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
     FILES.get_or_init(|| {
-        std::array::from_fn(|index| {
+        core::array::from_fn(|index| {
             let small = Slot::new(SMALL);
-            let mut file = Slot::new(&[0; SECTOR]);
-            let need = Need {
-                core: 1,
-                instructions: 1000 + index as u32,
-                stack_bytes: 1000,
-            };
-            let length = with_budget(small.bytes(), &[need], file.bytes_mut());
-            file.bytes()[..length.expect("a golden file takes a budget")].to_vec()
+            let raw = RawPolicy::parse(small.bytes()).expect("a golden file");
+            let mut file = Slot::new(&[0; SLOT]);
+            let count = raw.sections().count() + 1;
+            let mut writer = ContainerWriter::new(file.bytes_mut(), raw.target_class(), count);
+            for section in raw.sections() {
+                writer.section(section.id, section.flags & 1 != 0);
+                writer.put(raw.section(section.id).unwrap_or_default());
+            }
+            writer.section(PADDING, false);
+            writer.put(&[0x11 * (index as u8 + 1); PADDED]);
+            let length = writer.finish().expect("a slot has room");
+            assert!(SECTOR < length && length < SLOT);
+            file.bytes()[..length].to_vec()
         })
     })
+}
+
+/// CRC-32 and counter of the policies that are made here, by every check of a boot. That depends on the bytes alone, so each is
+/// booted once.
+fn booted(file: &[u8]) -> Option<(u32, u32)> {
+    static BOOTED: OnceLock<[(u32, u32); 4]> = OnceLock::new();
+    let all = BOOTED.get_or_init(|| {
+        core::array::from_fn(|index| {
+            let slot = Slot::new(&files()[index]);
+            boot_whole(slot.bytes()).expect("a golden file boots")
+        })
+    });
+    let index = files().iter().position(|known| known == file)?;
+    Some(all[index])
+}
+
+fn boot_whole(file: &[u8]) -> Result<(u32, u32), Fault> {
+    let armed = boot(file, class(), &mut [0.0; SCRATCH_LEN])?;
+    let counter = firmware::signature::security_counter(file)?;
+    Ok((armed.policy().crc32(), counter))
 }
 
 fn class() -> u32 {
@@ -74,6 +109,9 @@ pub struct Summary {
     pub installs: u32,
     pub confirmed: u32,
     pub reverted: u32,
+    pub prepared: u32,
+    /// Installations gone on with behind a sector in place.
+    pub resumed: u32,
     pub cuts: u32,
 }
 
@@ -85,6 +123,8 @@ struct Allowed {
     ready: Vec<Option<u32>>,
     /// The flash held anything at first: nothing is known.
     anything: bool,
+    /// A record that nobody wrote says that a slot is erased which is not: data goes over data until it is erased.
+    lie: bool,
 }
 
 struct Device {
@@ -115,7 +155,10 @@ pub fn examine(data: &[u8]) -> Summary {
     let anything = input.next() % 2 == 1;
     let mut device = Device::new(anything, &mut input);
     let mut operations = 0;
-    while !input.0.is_empty() && operations < LONGEST {
+    for _ in 0..LIVES {
+        if input.0.is_empty() || operations >= LONGEST {
+            break;
+        }
         device.live(&mut input, &mut operations);
     }
     device.update();
@@ -130,8 +173,20 @@ impl Device {
         let first = &files()[0];
         bytes.bytes_mut()[..first.len()].copy_from_slice(first);
         marks[..first.len()].fill(1);
+        let mut lie = false;
         if anything {
-            for _ in 0..input.next() % 16 {
+            let pieces = input.next();
+            if pieces >= 128 {
+                // Sound records that nobody wrote, whatever they say.
+                for _ in 0..pieces % 16 {
+                    let record = forged(input);
+                    lie |= record[9] == 6;
+                    let at = 2 * SLOT + input.next() % 32 * record.len();
+                    bytes.bytes_mut()[at..at + record.len()].copy_from_slice(&record);
+                    marks[at..at + record.len()].fill(1);
+                }
+            }
+            for _ in 0..if pieces < 128 { pieces % 16 } else { 0 } {
                 let at = (input.next() << 8 | input.next()) % CAPACITY;
                 for place in at..CAPACITY.min(at + input.next() % 64) {
                     bytes.bytes_mut()[place] = input.next() as u8;
@@ -146,6 +201,7 @@ impl Device {
                 confirmed: vec![id(0)],
                 ready: Vec::new(),
                 anything,
+                lie,
             },
             summary: Summary::default(),
             seed: 1,
@@ -174,7 +230,15 @@ impl Device {
         life.start();
         while life.powered() && !input.0.is_empty() && *operations < LONGEST {
             *operations += 1;
-            match input.next() % 7 {
+            let operation = input.next();
+            match operation % 7 {
+                kind if operation >= 128 => match kind {
+                    0 => life.prepare(),
+                    1 | 2 => life.resume(input.next() % 4, None),
+                    3 | 4 => life.resume(input.next() % 4, Some(input.next() * 4)),
+                    5 => life.refuses_while_armed(),
+                    _ => life.garbage(input),
+                },
                 0 => break,
                 1 | 2 => life.install(input.next() % 4, None),
                 3 => life.judge(None),
@@ -185,9 +249,8 @@ impl Device {
         }
         let flash = life.slots.into_flash();
         self.summary.cuts += u32::from(!flash.is_powered());
-        assert_eq!(
-            flash.mistakes(),
-            0,
+        assert!(
+            flash.mistakes() == 0 || self.allowed.lie,
             "something that is not erased was written"
         );
     }
@@ -258,11 +321,43 @@ fn arm(flash: &Flash<'_>, region: Region) -> Result<(u32, u32), Fault> {
         .or_else(|| flash.mapped(region.offset, length))
         .ok_or(Fault::FLASH_FAILED)?;
     let file = policy_in(slot)?;
-    let armed = boot(file, class(), &mut [0.0; SCRATCH_LEN])?;
-    let whole = files().iter().any(|known| known == file) || file == SMALL;
-    assert!(whole, "a policy boots that nobody made");
-    let counter = firmware::signature::security_counter(file)?;
-    Ok((armed.policy().crc32(), counter))
+    if let Some(known) = booted(file) {
+        return Ok(known);
+    }
+    let armed = boot_whole(file)?;
+    assert!(file == SMALL, "a policy boots that nobody made");
+    Ok(armed)
+}
+
+/// Identity of a file of ours, as a host makes it up: the same for the same bytes only. `changes` tells files apart that are
+/// changed.
+fn identity(index: usize, changes: u32) -> Identity {
+    Identity {
+        length: files()[index].len() as u32,
+        digest: DIGEST << 32 | u64::from(changes << 2) | index as u64,
+    }
+}
+
+/// A record by `docs/slots.md` alone, whose CRC-32 fits.
+fn forged(input: &mut Bytes<'_>) -> [u8; 32] {
+    let other = input.next();
+    let words = [
+        u32::from_le_bytes(*b"HPR1"),
+        [9_u32, 16, 0x8000_0000, 0xFFFF_0000][input.next() % 4] - input.next() as u32 % 8,
+        ((input.next() % 4) | ((other % 8) << 8) | (((input.next() << 8) | input.next()) << 16))
+            as u32,
+        [0, 0, 0, 1, u32::MAX][input.next() % 5],
+        files()[0].len() as u32 * (other as u32 & 8) / 8,
+        (other as u32 & 8) / 8 * (other as u32 >> 4 & 3),
+        (other as u32 & 8) / 8 * DIGEST as u32,
+    ];
+    let mut record = [0; 32];
+    let (content, sum) = record.split_at_mut(28);
+    for (to, from) in content.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&from.to_le_bytes());
+    }
+    sum.copy_from_slice(&crc32(content).to_le_bytes());
+    record
 }
 
 impl Life<'_, '_> {
@@ -289,7 +384,7 @@ impl Life<'_, '_> {
         }
         assert!(
             self.slots
-                .begin(SECTOR as u32 + 1, Activity::Disarmed)
+                .begin(SLOT as u32 + 1, Activity::Disarmed)
                 .is_err()
         );
         assert!(self.slots.begin(100, Activity::Armed).is_err());
@@ -329,46 +424,192 @@ impl Life<'_, '_> {
 
     /// Installs a policy, or the first `bytes` of it.
     fn install(&mut self, index: usize, bytes: Option<usize>) {
-        let file = &files()[index];
+        let length = files()[index].len() as u32;
+        let begun = self.slots.begin(length, Activity::Disarmed);
+        if let Some(install) = self.begun(begun) {
+            self.write(install, index, bytes, Activity::Disarmed);
+        }
+    }
+
+    /// As [`Life::install`], as a host does that goes on with what it began; while the loop is armed into an erased slot.
+    fn resume(&mut self, index: usize, bytes: Option<usize>) {
+        let erased = self.slots.state().other == Other::Erased;
+        let going_on = self.slots.state().other == Other::Installing(identity(index, 0));
+        let activity = match erased && self.running.is_some() {
+            true => Activity::Armed,
+            false => Activity::Disarmed,
+        };
+        let begun = self.slots.resume(identity(index, 0), activity);
+        if begun.as_ref().err() == Some(&Fault::ARMED) {
+            // No room for two more records, and none is made by erasing while armed.
+            assert!(erased && self.powered());
+            return;
+        }
+        if let Some(install) = self.begun(begun) {
+            assert!(
+                install.taken() == 0 || going_on,
+                "what is in place is not known"
+            );
+            self.summary.resumed += u32::from(install.taken() > 0);
+            self.write(install, index, bytes, activity);
+        }
+    }
+
+    /// The slot to install to is erased.
+    fn prepare(&mut self) {
         let runs = self.running;
         let was_on_trial = self.on_trial;
-        let before = self.slots.state();
-        let begun = self.slots.begin(file.len() as u32, Activity::Disarmed);
-        let mut install = match begun {
-            Ok(install) => install,
+        let prepared = self.slots.prepare(Activity::Disarmed);
+        if prepared == Err(Fault::ON_TRIAL) {
+            return;
+        }
+        // A first record may have been written, and a cut later.
+        if !was_on_trial {
+            Self::or(&mut self.allowed.confirmed, runs);
+        }
+        match prepared {
+            Ok(()) => {
+                self.allowed.confirmed = vec![runs];
+                self.allowed.ready.clear();
+                self.summary.prepared += 1;
+                assert_eq!(self.slots.state().other, Other::Erased);
+            }
+            Err(fault) => assert!(!self.powered(), "{fault:?}"),
+        }
+    }
+
+    fn or(list: &mut Vec<Option<u32>>, one: Option<u32>) {
+        if !list.contains(&one) {
+            list.push(one);
+        }
+    }
+
+    /// An armed loop has nothing erased.
+    fn refuses_while_armed(&mut self) {
+        let state = self.slots.state();
+        let operations = self.slots.flash().operations();
+        let refused = self.slots.prepare(Activity::Armed);
+        assert!(matches!(refused, Err(Fault::ARMED | Fault::ON_TRIAL)));
+        if state.other != Other::Erased {
+            let refused = self.slots.resume(identity(0, 0), Activity::Armed).err();
+            assert!(matches!(refused, Some(Fault::ARMED | Fault::ON_TRIAL)));
+        }
+        assert_eq!(self.slots.state(), state);
+        assert_eq!(self.slots.flash().operations(), operations);
+    }
+
+    /// Bytes that are no policy are installed, and refused in the end.
+    fn garbage(&mut self, input: &mut Bytes<'_>) {
+        let index = input.next() % 4;
+        let mut file = files()[index].clone();
+        let mut changes = 0_u32;
+        for _ in 0..1 + input.next() % 4 {
+            let at = (input.next() << 8 | input.next()) % file.len();
+            let bits = input.next() as u8;
+            file[at] ^= bits;
+            changes = changes.wrapping_mul(0x9E37_79B1) ^ (at as u32) << 8 ^ u32::from(bits);
+        }
+        let changes = changes % 0x3FFF_FFFF + 1;
+        let known = booted(&file).is_some();
+        let begun = self
+            .slots
+            .resume(identity(index, changes), Activity::Disarmed);
+        let Some(mut install) = self.begun(begun) else {
+            return;
+        };
+        let place = install.taken() as usize;
+        if self.slots.write(&mut install, &file[place..]).is_err() {
+            assert!(!self.powered() || self.allowed.lie);
+            return;
+        }
+        let check = |flash: &Flash<'_>, region| arm(flash, region).map(|(_, counter)| counter);
+        // As in `write`, and what was in place may have been the right bytes in place of damaged ones.
+        let other = place > 0;
+        if known || other {
+            self.allowed.ready = vec![id(index)];
+        }
+        match self.slots.finish(install, check) {
+            Ok(()) => {
+                assert!(known || other, "it was no policy");
+                self.summary.installs += 1;
+            }
+            Err(fault) if self.powered() => {
+                let barred = self.allowed.anything && fault == Fault::ROLLBACK;
+                let lie = self.allowed.lie && fault == Fault::FLASH_FAILED;
+                assert!(!known || other || barred || lie, "{fault:?}");
+                assert_ne!(self.slots.state().other, Other::Ready);
+                self.allowed.ready.clear();
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What an installation that was begun changed.
+    fn begun(&mut self, begun: Result<Install, Fault>) -> Option<Install> {
+        match begun {
+            Ok(install) => {
+                // A record was written: what runs is confirmed, and nothing is ready.
+                if !self.on_trial {
+                    self.allowed.confirmed = vec![self.running];
+                }
+                self.allowed.ready.clear();
+                Some(install)
+            }
             Err(fault) => {
                 // On trial, or reverted and still running from that slot.
                 let busy = fault == Fault::ON_TRIAL;
-                assert!(!self.powered() || busy, "{fault:?} in {before:?}");
-                return;
+                assert!(!self.powered() || busy, "{fault:?}");
+                None
             }
-        };
-        // A record was written: what runs is confirmed, and nothing is ready.
-        if !was_on_trial {
-            self.allowed.confirmed = vec![runs];
         }
-        self.allowed.ready.clear();
-        let count = bytes.unwrap_or(file.len()).min(file.len());
-        for part in file[..count].chunks(100) {
+    }
+
+    fn write(
+        &mut self,
+        mut install: Install,
+        index: usize,
+        bytes: Option<usize>,
+        while_: Activity,
+    ) {
+        let file = &files()[index];
+        let place = install.taken() as usize;
+        let count = bytes.unwrap_or(file.len()).min(file.len()).max(place);
+        for part in file[place..count].chunks(100) {
             if let Err(fault) = self.slots.write(&mut install, part) {
-                assert!(!self.powered(), "{fault:?}");
+                assert!(!self.powered() || self.allowed.lie, "{fault:?}");
                 return;
             }
         }
         if count < file.len() {
-            assert_eq!(
-                self.slots.finish(install, |_, _| Ok(0)),
-                Err(Fault::INCOMPLETE)
-            );
+            // Half of the hosts go without a word.
+            if count.is_multiple_of(8) {
+                assert_eq!(
+                    self.slots.finish(install, |_, _| Ok(0)),
+                    Err(Fault::INCOMPLETE)
+                );
+            }
             return;
         }
         self.allowed.ready = vec![id(index)];
         let check = |flash: &Flash<'_>, region| arm(flash, region).map(|(_, counter)| counter);
-        match self.slots.finish(install, check) {
+        match self.slots.finish_while(while_, install, check) {
             Ok(()) => self.summary.installs += 1,
             Err(fault) => {
                 let barred = self.allowed.anything && fault == Fault::ROLLBACK;
-                assert!(!self.powered() || barred, "{fault:?}");
+                let full = while_ == Activity::Armed && fault == Fault::ARMED;
+                // Where an erasure was cut short, something other than our bytes may have been in place: refused, and not gone on with.
+                let stale = place > 0 && self.slots.state().other == Other::Void;
+                let lie = self.allowed.lie && fault == Fault::FLASH_FAILED;
+                assert!(
+                    !self.powered() || barred || full || stale || lie,
+                    "{fault:?}"
+                );
+                if self.powered() {
+                    self.allowed.ready.clear();
+                    if stale {
+                        self.resume(index, bytes);
+                    }
+                }
             }
         }
     }

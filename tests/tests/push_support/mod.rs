@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use policy_format::message::{Reply, Request, SlotRequest, SlotStatus, Telemetry}
 use policy_format::{CoreClass, Need, RawPolicy, with_budget};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use trainer::device::board::Board;
 use trainer::device::build::{Firmware, Variant, build_variant};
 use trainer::device::push::{PushOptions, PushReport, push};
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
@@ -136,6 +137,20 @@ impl Machine {
         Self { qemu }
     }
 
+    /// A board in lockstep with nothing in its slot.
+    pub fn start_on(board: &Board, elf: &Path) -> Self {
+        let config = QemuConfig {
+            board,
+            elf,
+            policy: &[],
+            link: LinkKind::Uart,
+            timeout: PATIENCE,
+        };
+        let more = ["-qmp", "unix:qmp,server=on,wait=off"];
+        let qemu = Qemu::start_with(config, &more.map(Into::into)).unwrap();
+        Self { qemu }
+    }
+
     /// Resets the device: its RAM stays, and so does its flash.
     pub fn reset(&mut self) {
         reset(&self.qemu);
@@ -161,6 +176,8 @@ impl Machine {
         let name = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
         let unplugged = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&unplugged);
+        let passed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&passed);
         let mut qemu = self.qemu;
         let carrier = std::thread::spawn(move || {
             let mut far = File::from(far);
@@ -174,7 +191,10 @@ impl Machine {
                 // Without a program at the near end reading fails, and soon.
                 if ready.is_ok_and(|count| count > 0) {
                     match far.read(&mut buffer) {
-                        Ok(count) => qemu.send(&buffer[..count]).unwrap(),
+                        Ok(count) => {
+                            qemu.send(&buffer[..count]).unwrap();
+                            counted.fetch_add(count, Ordering::Relaxed);
+                        }
                         Err(_) => std::thread::sleep(Duration::from_millis(1)),
                     }
                 }
@@ -189,6 +209,7 @@ impl Machine {
         Behind {
             port: name.into(),
             unplugged,
+            passed,
             carrier: Some(carrier),
         }
     }
@@ -224,10 +245,16 @@ impl Machine {
 pub struct Behind {
     pub port: PathBuf,
     unplugged: Arc<AtomicBool>,
+    passed: Arc<AtomicUsize>,
     carrier: Option<JoinHandle<()>>,
 }
 
 impl Behind {
+    /// Bytes that went to the device so far.
+    pub fn passed(&self) -> usize {
+        self.passed.load(Ordering::Relaxed)
+    }
+
     /// Takes the device away.
     pub fn unplug(&mut self) {
         self.unplugged.store(true, Ordering::Relaxed);

@@ -271,6 +271,15 @@ fn print_faults(report: &HilReport, faults: &FaultReport) {
         faults.bad_replies,
         faults.wrong_actions
     );
+    if faults.deviating_actions > 0 {
+        println!(
+            "rot           {} admissible actions that were not those of the policy as it was",
+            faults.deviating_actions
+        );
+    }
+    for line in &faults.installations {
+        println!("installation  {line}");
+    }
     for event in faults.events.iter().take(FAULT_LINES) {
         let named = match event.faults.as_slice() {
             [] => "no fault named".to_owned(),

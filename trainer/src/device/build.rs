@@ -19,7 +19,7 @@ use crate::train::run::hex;
 use crate::{Error, Result};
 
 /// Emulated boards that have slots, on a model of flash or on their own.
-const WITH_SLOTS: [&str; 1] = ["mps2-an386"];
+const WITH_SLOTS: [&str; 2] = ["microbit", "mps2-an386"];
 
 /// A built firmware.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -26,6 +26,15 @@ pub fn build_bare_metal(board: &Board, progress: &dyn Fn(&str)) -> Result<PathBu
     Ok(copy)
 }
 
+/// Builds the examiner of policy slots under a power budget (`firmware/guest/slots`, the harness of the fuzz target) for mps2-an386 and gives the
+/// ELF's path.
+///
+/// # Errors
+/// As [`super::build::build_firmware`].
+pub fn build_slots_examiner(progress: &dyn Fn(&str)) -> Result<PathBuf> {
+    build_guest("slots", TARGET, &[], "slots", progress)
+}
+
 /// Builds the crate `firmware/guest/<name>` and gives the path of its artefact.
 fn build_guest(
     name: &str,
@@ -44,6 +53,11 @@ fn build_guest(
         .current_dir(root.join("firmware/guest").join(name))
         .args(["build", "--release"])
         .args(features);
+    // This one has a heap, which is to be built as well where `core` is.
+    let built = |(variable, _): (&std::ffi::OsStr, _)| variable == "CARGO_UNSTABLE_BUILD_STD";
+    if name == "slots" && command.get_envs().any(built) {
+        command.env("CARGO_UNSTABLE_BUILD_STD", "core,alloc");
+    }
     run(command)?;
     Ok(folder.join(target).join("release").join(artefact))
 }

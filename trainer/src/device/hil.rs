@@ -209,11 +209,15 @@ pub fn run_hil(
     let stubborn = config.faults.as_ref().is_some_and(FaultSpec::needs_stub);
     if stubborn && config.link != LinkKind::Uart {
         return Err(Error::Usage(
-            "--faults: found a reset, swap, tear or flip over semihosting, which holds the debug stub; allowed: --link uart"
+            "--faults: found a reset, swap, tear, flip, rot or install over semihosting, which holds the debug stub; allowed: --link uart"
                 .into(),
         ));
     }
-    let variant = Variant::for_policy(policy);
+    let installs = config.faults.as_ref().is_some_and(FaultSpec::installs);
+    let variant = Variant {
+        slots: installs,
+        ..Variant::for_policy(policy)
+    };
     let elf = match &config.elf {
         Some(elf) => elf.clone(),
         None => build_variant(config.board, config.target_class, &variant, progress)?.elf,
@@ -227,7 +231,8 @@ pub fn run_hil(
         config.link.name()
     ));
     let (mut session, stub) = if stubborn {
-        let (session, stub) = start_stopped(config, &elf, policy)?;
+        let word = installs.then_some("lockstep");
+        let (session, stub) = start_stopped(config, &elf, policy, word)?;
         (session, Some(stub))
     } else {
         (start(config, &elf, policy)?, None)
@@ -267,7 +272,7 @@ pub fn run_hil_over(
     check_counts(config)?;
     if config.faults.as_ref().is_some_and(FaultSpec::needs_stub) {
         return Err(Error::Usage(
-            "--faults: found a reset, swap, tear or flip over a port; allowed: in QEMU, which has a debug stub"
+            "--faults: found a reset, swap, tear, flip, rot or install over a port; allowed: in QEMU, which has a debug stub"
                 .into(),
         ));
     }
@@ -471,7 +476,12 @@ impl Course<'_> {
 
 /// Starts the board with a debug stub, writes `policy` through it, and greets it. No loader does it, since a reset would have it write
 /// the policy again.
-fn start_stopped(config: &HilConfig, elf: &Path, policy: &[u8]) -> Result<(Session, Stub)> {
+fn start_stopped(
+    config: &HilConfig,
+    elf: &Path,
+    policy: &[u8],
+    word: Option<&str>,
+) -> Result<(Session, Stub)> {
     let qemu = QemuConfig {
         board: config.board,
         elf,
@@ -479,7 +489,7 @@ fn start_stopped(config: &HilConfig, elf: &Path, policy: &[u8]) -> Result<(Sessi
         link: config.link,
         timeout: config.timeout,
     };
-    let device = emulated::start_written(qemu, config.board, policy)?;
+    let device = emulated::start_written(qemu, config.board, policy, word)?;
     let stub = Stub {
         socket: device.folder().join(emulated::SOCKET),
         board: config.board,

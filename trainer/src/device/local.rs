@@ -4,11 +4,20 @@
 //! the model that a real device's answers are compared with, and the device of tests of the link.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use firmware::{Instruments, Link, LinkClosed, Memory, Offer, boot, boot_on, serve};
+use firmware::serve::converse;
+use firmware::signature::security_counter;
+use firmware::slots::nor::{NRF51822, NRF52840, Nor, Part};
+use firmware::slots::{Region, SHORT_TRIAL, SlotSession, Slots, policy_in};
+use firmware::{
+    Controller, Fault, Instruments, Link, LinkClosed, Memory, Offer, SCRATCH_LEN, boot, boot_on,
+    serve,
+};
 
+use super::board::Board;
 use super::transport::Transport;
 use crate::export::PolicyBuffer;
 use crate::{Error, Result};
@@ -40,6 +49,76 @@ pub struct LocalConfig {
     pub target_class: u32,
     /// What its core offers to policies with a budget; `None` asks for no budget.
     pub offer: Option<Offer>,
+    /// Two slots; `None`: a device that runs what is in `slot`.
+    pub flash: Option<LocalFlash>,
+}
+
+/// Flash with two slots, as emulated boards have it. It lives as long as any clone of it does, whatever device uses it; one at a time.
+#[derive(Clone, Debug)]
+pub struct LocalFlash(Arc<Mutex<Image>>);
+
+#[derive(Debug)]
+struct Image {
+    /// Sectors of 1 KiB, as the nRF51 of microbit has them; else of 4 KiB.
+    small: bool,
+    bytes: Vec<u8>,
+    marks: Vec<u8>,
+}
+
+impl LocalFlash {
+    /// New flash as that emulated board has it, a policy flashed to the first slot.
+    #[must_use]
+    pub fn with(policy: &[u8], board: &Board) -> Self {
+        let small = board.name == "microbit";
+        let length = if small { 127 << 10 } else { 34 << 12 };
+        let mut image = Image {
+            small,
+            bytes: vec![0xFF; length],
+            marks: vec![0; length],
+        };
+        let length = policy.len().min(image.bytes.len());
+        image.bytes[..length].copy_from_slice(&policy[..length]);
+        // As the board does it: whole words.
+        image.marks[..length.next_multiple_of(4)].fill(1);
+        Self(Arc::new(Mutex::new(image)))
+    }
+}
+
+impl LocalConfig {
+    fn boot<'p>(&self, slot: &'p [u8], scratch: &mut [f32; SCRATCH_LEN]) -> Controller<'p> {
+        match &self.offer {
+            Some(offer) => boot_on(offer, slot, self.target_class, scratch),
+            None => boot(slot, self.target_class, scratch),
+        }
+    }
+
+    /// Every check of a boot; the anti-rollback counter.
+    fn check<const SECTOR: usize>(
+        &self,
+        flash: &Nor<'_, 4, SECTOR>,
+        region: Region,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> std::result::Result<u32, Fault> {
+        let file = PolicyBuffer::new(file_in(flash, region)?);
+        self.boot(file.bytes(), scratch)?;
+        security_counter(file.bytes())
+    }
+}
+
+/// The policy in a slot, as long as its header says.
+fn file_in<'f, const SECTOR: usize>(
+    flash: &'f Nor<'_, 4, SECTOR>,
+    region: Region,
+) -> std::result::Result<&'f [u8], Fault> {
+    let mapped = |length| {
+        flash
+            .mapped(region.offset, length)
+            .ok_or(Fault::FLASH_FAILED)
+    };
+    let header = mapped(policy_format::HEADER_LEN as u32)?;
+    let [.., a, b, c, d] = *header.first_chunk::<16>().ok_or(Fault::EMPTY_SLOT)?;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    policy_in(mapped(length.clamp(header.len() as u32, region.length))?)
 }
 
 impl LocalDevice {
@@ -72,6 +151,12 @@ impl LocalDevice {
     pub fn exchange(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         self.send(bytes)?;
         Ok(std::mem::take(&mut self.output))
+    }
+
+    /// Whether it stopped, by itself or because it was told to: with slots a device does that to start anew.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Collects what the device sends until it is idle or ends.
@@ -133,29 +218,75 @@ impl Drop for LocalDevice {
 }
 
 fn run(config: &LocalConfig, inbox: Receiver<Vec<u8>>, outbox: Sender<Event>) {
-    let slot = PolicyBuffer::new(&config.slot);
     let mut memory = Box::new(Memory::new());
-    let class = config.target_class;
-    let controller = match &config.offer {
-        Some(offer) => boot_on(offer, slot.bytes(), class, &mut memory.scratch),
-        None => boot(slot.bytes(), class, &mut memory.scratch),
-    };
     let mut wire = Wire {
         inbox,
         outbox,
         unread: Vec::new(),
+        restart: false,
     };
-    serve(&mut wire, &controller, class, &mut memory);
+    if let Some(flash) = &config.flash {
+        let mut image = flash.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if image.small {
+            run_slots::<1024>(config, &mut image, NRF51822, &mut wire, &mut memory);
+        } else {
+            run_slots::<4096>(config, &mut image, NRF52840, &mut wire, &mut memory);
+        }
+        return;
+    }
+    let slot = PolicyBuffer::new(&config.slot);
+    let controller = config.boot(slot.bytes(), &mut memory.scratch);
+    serve(&mut wire, &controller, config.target_class, &mut memory);
+}
+
+/// What `board_support::own_loop::lockstep` and `board_support::in_place` do on a board.
+fn run_slots<const SECTOR: usize>(
+    config: &LocalConfig,
+    image: &mut Image,
+    part: Part,
+    wire: &mut Wire,
+    memory: &mut Memory,
+) {
+    let (bytes, marks) = (&mut image.bytes, &mut image.marks);
+    let mut slots = Slots::new(Nor::<4, SECTOR>::new(bytes, marks, part, |_| {}));
+    let scratch = &mut memory.scratch;
+    let started = match &mut slots {
+        Ok(slots) => slots.start(|flash, region| {
+            let counter = config.check(flash, region, scratch)?;
+            Ok((file_in(flash, region)?.to_vec(), counter))
+        }),
+        Err(fault) => Err(*fault),
+    };
+    let rule = started
+        .as_ref()
+        .is_ok_and(|started| started.on_trial)
+        .then_some(SHORT_TRIAL);
+    let file = started.map(|started| PolicyBuffer::new(&started.armed));
+    let controller = match &file {
+        Ok(file) => config.boot(file.bytes(), &mut memory.scratch),
+        Err(fault) => Err(*fault),
+    };
+    let check = |flash: &Nor<'_, 4, SECTOR>, region, scratch: &mut [f32; SCRATCH_LEN]| {
+        config.check(flash, region, scratch)
+    };
+    let class = config.target_class;
+    let mut session = SlotSession::new(wire, &controller, slots, rule, class, check);
+    // It ends when it is told to, when nobody is there any more, and to start anew.
+    let _: std::result::Result<(), LinkClosed> = converse(wire, &mut session, memory);
 }
 
 struct Wire {
     inbox: Receiver<Vec<u8>>,
     outbox: Sender<Event>,
     unread: Vec<u8>,
+    restart: bool,
 }
 
 impl Link for Wire {
     fn receive(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, LinkClosed> {
+        if self.restart {
+            return Err(LinkClosed);
+        }
         if self.unread.is_empty() {
             self.outbox.send(Event::Idle).map_err(|_| LinkClosed)?;
             self.unread = self.inbox.recv().map_err(|_| LinkClosed)?;
@@ -180,6 +311,10 @@ impl Instruments for Wire {
     fn stack_bytes(&mut self) -> u32 {
         0
     }
+
+    fn restart(&mut self) {
+        self.restart = true;
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +328,7 @@ mod tests {
             slot: Vec::new(),
             target_class: 7,
             offer: None,
+            flash: None,
         })
         .unwrap()
     }

@@ -249,6 +249,7 @@ mod tests {
             slot: Vec::new(),
             target_class: 1,
             offer: None,
+            flash: None,
         });
         let mut session = Session::greet(device.unwrap()).unwrap();
         let never = AtomicBool::new(false);

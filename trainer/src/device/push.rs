@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use firmware::Fault;
 use firmware::signature::security_counter;
-use policy_format::RawPolicy;
 use policy_format::message::{MAX_DATA, Reply, Request, SlotRequest, SlotStatus};
+use policy_format::{RawPolicy, SectionId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,8 @@ const RESYNCS: u32 = 8;
 /// How to install.
 #[derive(Clone, Copy, Debug)]
 pub struct PushOptions {
-    /// Disarm the loop where the device cannot erase while it runs; it is armed again before the bytes are sent.
+    /// Disarm the loop where the device cannot erase while it runs; it is armed again before the bytes are sent, as is one that
+    /// was left disarmed.
     pub disarm: bool,
     /// Let the device start anew at the end, so that it tries the policy.
     pub restart: bool,
@@ -69,6 +70,7 @@ pub fn push<D: Transport>(
         .map_err(|_| Error::Usage("policy: more than 4 GiB".to_owned()))?;
     let counter =
         security_counter(file.bytes()).map_err(|fault| Error::Usage(fault.to_string()))?;
+    let signed = raw.section(SectionId::SIGNATURE).is_some();
     let mut host = Host { session, options };
     let status = host.ask(&SlotRequest::Status)?;
     let mut report = PushReport {
@@ -97,7 +99,8 @@ pub fn push<D: Transport>(
         let what = format!("it has {bytes} bytes, a slot {}", status.slot_bytes);
         return Err(refused(Fault::SLOT_TOO_SMALL, &what));
     }
-    if counter < status.floor {
+    // An unsigned policy has no counter: the device says whether it is that, or the floor, for which it does not run.
+    if signed && counter < status.floor {
         let what = format!(
             "its anti-rollback counter is {counter}, the device takes {} and above",
             status.floor
@@ -171,9 +174,15 @@ impl<D: Transport> Host<'_, D> {
         self.try_ask(request)?.map_err(|fault| refused(fault, ""))
     }
 
-    /// Begins or goes on; where the loop must not be armed for that, and may be disarmed, it is armed again afterwards.
+    /// Begins or goes on; where the loop must not be armed for that, and may be disarmed, it is armed again afterwards. So is one that
+    /// a push left standing which was killed at that moment.
     fn begin(&mut self, begin: &SlotRequest, report: &mut PushReport) -> Result<SlotStatus> {
         match self.try_ask(begin)? {
+            // Disarmed before this push: an earlier one was broken off before it could arm the loop again.
+            Ok(status) if self.options.disarm && !status.armed && status.running != 0 => {
+                report.disarmed = true;
+                self.ask(&SlotRequest::Arm)
+            }
             Ok(status) => Ok(status),
             Err(Fault::ARMED) if self.options.disarm => {
                 report.disarmed = true;

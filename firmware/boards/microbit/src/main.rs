@@ -3,7 +3,7 @@
 #![no_main]
 
 use board_support::uart::nrf51::Nrf51;
-use board_support::{Board, Memory, entry, run};
+use board_support::{Board, Memory, entry};
 
 /// The board.
 struct Microbit;
@@ -18,5 +18,11 @@ unsafe impl Board for Microbit {
 #[entry]
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
-    run::<Microbit>(MEMORY)
+    #[cfg(not(feature = "slots"))]
+    board_support::run::<Microbit>(MEMORY);
+    #[cfg(feature = "slots")]
+    // SAFETY: QEMU's model of the board is an nRF51822 with 256 KiB of flash.
+    unsafe {
+        board_support::run_on_nvmc::<Microbit>(256 << 10, MEMORY)
+    }
 }

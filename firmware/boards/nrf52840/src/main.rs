@@ -82,6 +82,15 @@ fn last_words(bytes: &[u8]) {
     while REGISTERS.events_dma().tx().end().read() == 0 {}
 }
 
+/// Feeds the watchdog from where its driver is not at hand.
+#[cfg(feature = "slots")]
+fn feed() {
+    use embassy_nrf::pac::wdt::vals::Rr;
+    embassy_nrf::pac::WDT
+        .rr(0)
+        .write(|word| word.set_rr(Rr::Reload));
+}
+
 #[entry]
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
@@ -114,7 +123,7 @@ fn main() -> ! {
     #[cfg(feature = "slots")]
     {
         let flash = embassy_nrf::nvmc::Nvmc::new(peripherals.NVMC);
-        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0)
+        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0, feed)
     }
     #[cfg(not(feature = "slots"))]
     board_support::real::serve_on(board, last_words, MEMORY)

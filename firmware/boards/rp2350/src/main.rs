@@ -52,6 +52,15 @@ fn last_words(bytes: &[u8]) {
     while UART0.uartfr().read().busy() {}
 }
 
+/// Feeds the watchdog from where its driver is not at hand.
+#[cfg(feature = "slots")]
+fn feed() {
+    use embassy_rp::pac::watchdog::regs::Load;
+    embassy_rp::pac::WATCHDOG
+        .load()
+        .write_value(Load(WATCHDOG.as_micros() as u32));
+}
+
 #[entry]
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
@@ -75,7 +84,7 @@ fn main() -> ! {
     {
         use embassy_rp::flash::{Blocking as Wait, Flash};
         let flash = Flash::<_, Wait, FLASH_SIZE>::new_blocking(peripherals.FLASH);
-        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x1000_0000)
+        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x1000_0000, feed)
     }
     #[cfg(not(feature = "slots"))]
     board_support::real::serve_on(board, last_words, MEMORY)

@@ -71,6 +71,15 @@ fn last_words(bytes: &[u8]) {
     while !USART2.sr().read().tc() {}
 }
 
+/// Feeds the watchdog from where its driver is not at hand.
+#[cfg(feature = "slots")]
+fn feed() {
+    use embassy_stm32::pac::iwdg::vals::Key;
+    embassy_stm32::pac::IWDG
+        .kr()
+        .write(|word| word.set_key(Key::RESET));
+}
+
 #[entry]
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
@@ -92,7 +101,7 @@ fn main() -> ! {
     {
         use embassy_stm32::flash::Flash;
         let flash = Flash::new_blocking(peripherals.FLASH);
-        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x0800_0000)
+        board_support::real::serve_slots_on(board, last_words, MEMORY, flash, 0x0800_0000, feed)
     }
     #[cfg(not(feature = "slots"))]
     board_support::real::serve_on(board, last_words, MEMORY)

@@ -2,10 +2,14 @@
 //! (`semihosting` or `uart`), so that one ELF serves both.
 #![expect(unsafe_code, reason = "boards vouch for their addresses")]
 
-use firmware::{Fault, Instruments, Link, LinkClosed, Memory, serve};
+#[cfg(feature = "nvmc")]
+use firmware::slots::SHORT_TRIAL;
+use firmware::{Fault, Instruments, Link, LinkClosed, Memory};
 
 use crate::counter::Counter;
-use crate::{TARGET_CLASS, budget, exceptions, semihosting, slot, stack, uart};
+#[cfg(not(feature = "nvmc"))]
+use crate::{TARGET_CLASS, budget};
+use crate::{exceptions, semihosting, slot, stack, uart};
 
 /// An emulated board.
 ///
@@ -23,11 +27,39 @@ pub unsafe trait Board: 'static {
 }
 
 /// Boots the policy in the slot and serves the host until it says goodbye.
+#[cfg(not(feature = "nvmc"))]
 pub fn run<B: Board>(memory: &mut Memory) -> ! {
+    let mut device = start::<B>();
+    let mut controller = Err(Fault::EMPTY_SLOT);
+    let scratch = &mut memory.scratch;
+    budget::offer().boot_in(&mut controller, slot::loaded(), TARGET_CLASS, scratch);
+    firmware::serve(&mut device, &controller, TARGET_CLASS, memory);
+    semihosting::exit(0)
+}
+
+/// As [`run`], with two slots in the flash of an nRF51 with `length` bytes of it.
+///
+/// # Safety
+/// The board has an nRF51 with so much flash.
+#[cfg(feature = "nvmc")]
+pub unsafe fn run_on_nvmc<B: Board>(length: u32, memory: &mut Memory) -> ! {
+    let mut device = start::<B>();
+    let (from, _) = slot::region();
+    // SAFETY: by the contract of this function, and of `Board`: the slot belongs to no section, and nothing lies behind it.
+    let flash = unsafe { crate::nvmc::Nvmc::new(from, length) };
+    // QEMU has no model of the watchdog.
+    let flash = crate::window::Window::new(flash, 0, || {});
+    crate::in_place::serve(&mut device, flash, SHORT_TRIAL, true, memory);
+    semihosting::exit(0)
+}
+
+/// The link that the host asked for, and the counter.
+fn start<B: Board>() -> Device<B> {
     stack::guard();
     let wire = match semihosting::last_argument(&mut [0; 80]) {
         Some(b"semihosting") => semihosting::Files::open().map(Wire::<B>::Semihosting),
-        Some(b"uart") => Some(Wire::Uart(uart::Uart::<B::Uart>::start())),
+        // `lockstep` asks firmware with slots for what this one does in any case, over the UART.
+        Some(b"uart" | b"lockstep") => Some(Wire::Uart(uart::Uart::<B::Uart>::start())),
         _ => None,
     };
     let Some(wire) = wire else {
@@ -37,15 +69,10 @@ pub fn run<B: Board>(memory: &mut Memory) -> ! {
         Wire::Semihosting(files) => exceptions::Reporter::File(files.to_host()),
         Wire::Uart(_) => exceptions::Reporter::Port(uart::send::<B::Uart>),
     });
-    let mut device = Device {
+    Device {
         wire,
         counter: Counter::start(),
-    };
-    let mut controller = Err(Fault::EMPTY_SLOT);
-    let scratch = &mut memory.scratch;
-    budget::offer().boot_in(&mut controller, slot::loaded(), TARGET_CLASS, scratch);
-    serve(&mut device, &controller, TARGET_CLASS, memory);
-    semihosting::exit(0)
+    }
 }
 
 /// The link the host asked for.
@@ -86,5 +113,9 @@ impl<B: Board> Instruments for Device<B> {
 
     fn stack_bytes(&mut self) -> u32 {
         stack::high_water()
+    }
+
+    fn restart(&mut self) {
+        cortex_m::peripheral::SCB::sys_reset();
     }
 }

@@ -11,6 +11,10 @@ pub mod counter;
 #[cfg(feature = "qemu")]
 mod emulated;
 pub mod exceptions;
+#[cfg(all(feature = "slots", any(not(feature = "qemu"), feature = "nvmc")))]
+mod in_place;
+#[cfg(feature = "nvmc")]
+mod nvmc;
 #[cfg(feature = "own-loop")]
 pub mod own_loop;
 #[cfg(not(feature = "qemu"))]
@@ -23,12 +27,16 @@ pub mod slot;
 pub mod stack;
 #[cfg(feature = "qemu")]
 pub mod uart;
-#[cfg(all(feature = "slots", not(feature = "qemu")))]
+#[cfg(all(feature = "slots", any(not(feature = "qemu"), feature = "nvmc")))]
 mod window;
 
 pub use cortex_m_rt::entry;
 #[cfg(feature = "qemu")]
-pub use emulated::{Board, run};
+pub use emulated::Board;
+#[cfg(all(feature = "qemu", not(feature = "nvmc")))]
+pub use emulated::run;
+#[cfg(feature = "nvmc")]
+pub use emulated::run_on_nvmc;
 pub use firmware::Memory;
 #[cfg(feature = "qemu")]
 pub use registers::Register;

@@ -30,7 +30,6 @@ pub fn serve_on<H: Hardware>(hardware: H, last_words: fn(&[u8]), memory: &mut Me
     let mut device = Device {
         hardware,
         cycles: Cycles::start(),
-        on_period: None,
     };
     let controller = boot_on(
         &budget::offer(),
@@ -45,7 +44,8 @@ pub fn serve_on<H: Hardware>(hardware: H, last_words: fn(&[u8]), memory: &mut Me
 }
 
 /// As [`serve_on`], with two slots in `flash`, whose first byte the core sees at `address`: arms the policy that the records
-/// decide on, confirms one on trial after its good periods, and reverts it with a reset otherwise.
+/// decide on, takes installations over the link, confirms a policy on trial after its good periods, and reverts it with a reset
+/// otherwise. `feed` feeds the watchdog, which has to wait longer than a sector takes to be erased.
 #[cfg(feature = "slots")]
 pub fn serve_slots_on<H: Hardware, F: embedded_storage::nor_flash::NorFlash>(
     hardware: H,
@@ -53,70 +53,27 @@ pub fn serve_slots_on<H: Hardware, F: embedded_storage::nor_flash::NorFlash>(
     memory: &mut Memory,
     flash: F,
     address: u32,
+    feed: fn(),
 ) -> ! {
-    use firmware::slots::{Slots, Trial, TrialRule, policy_in};
-
     stack::guard();
     exceptions::report_to(exceptions::Reporter::Port(last_words));
-    let mut slots = Slots::new(crate::window::Window::new(flash, address));
     let mut device = Device {
         hardware,
         cycles: Cycles::start(),
-        on_period: None,
     };
-    let started = match &mut slots {
-        Ok(slots) => slots.start(|_, region| {
-            let file = policy_in(slot::piece(region.offset, region.length))?;
-            let armed = boot_on(&budget::offer(), file, TARGET_CLASS, &mut memory.scratch)?;
-            Ok((armed, firmware::signature::security_counter(file)?))
-        }),
-        Err(fault) => Err(*fault),
-    };
-    let on_trial = started.as_ref().is_ok_and(|started| started.on_trial);
-    let controller = started.map(|started| started.armed);
-    let mut trial = on_trial.then(|| Trial::new(TrialRule::default()));
-    let mut on_period = |fault| {
-        if let (Some(running), Ok(slots)) = (&mut trial, &mut slots)
-            && judge(slots, running.observe(fault))
-        {
-            trial = None;
-        }
-    };
-    device.on_period = Some(&mut on_period);
-    loop {
-        serve(&mut device, &controller, TARGET_CLASS, memory);
-    }
+    let flash = crate::window::Window::new(flash, address, feed);
+    let rule = firmware::slots::TrialRule::default();
+    crate::in_place::serve(&mut device, flash, rule, false, memory);
+    // A link that is never closed does not come here.
+    cortex_m::peripheral::SCB::sys_reset()
 }
 
-/// Acts on a verdict; whether the trial is over.
-#[cfg(feature = "slots")]
-fn judge<F: firmware::slots::SlotFlash>(
-    slots: &mut firmware::slots::Slots<F>,
-    verdict: firmware::slots::Verdict,
-) -> bool {
-    use firmware::slots::Verdict;
-    match verdict {
-        Verdict::Continue => false,
-        // If the record fails, the next start reverts.
-        Verdict::Confirm => {
-            let _ = slots.confirm();
-            true
-        }
-        Verdict::Revert(fault) => {
-            let _ = slots.revert(fault);
-            cortex_m::peripheral::SCB::sys_reset()
-        }
-    }
-}
-
-struct Device<'d, H> {
+struct Device<H> {
     hardware: H,
     cycles: Cycles,
-    /// Called with the fault of each period.
-    on_period: Option<&'d mut dyn FnMut(Option<firmware::Fault>)>,
 }
 
-impl<H: Hardware> Link for Device<'_, H> {
+impl<H: Hardware> Link for Device<H> {
     fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, LinkClosed> {
         let first = buffer.first_mut().ok_or(LinkClosed)?;
         loop {
@@ -134,18 +91,16 @@ impl<H: Hardware> Link for Device<'_, H> {
     }
 }
 
-impl<H> Instruments for Device<'_, H> {
-    fn period(&mut self, fault: Option<firmware::Fault>) {
-        if let Some(on_period) = &mut self.on_period {
-            on_period(fault);
-        }
-    }
-
+impl<H> Instruments for Device<H> {
     fn ticks(&mut self) -> u32 {
         self.cycles.ticks()
     }
 
     fn stack_bytes(&mut self) -> u32 {
         stack::high_water()
+    }
+
+    fn restart(&mut self) {
+        cortex_m::peripheral::SCB::sys_reset();
     }
 }

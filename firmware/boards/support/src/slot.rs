@@ -18,7 +18,7 @@ fn place() -> (*const u8, usize) {
 
 /// The bytes that were loaded into the slot, all of them: what stands behind a policy is not overlooked.
 /// For boards whose loader says how many there are.
-#[cfg(feature = "qemu")]
+#[cfg(all(feature = "qemu", not(feature = "nvmc")))]
 pub fn loaded() -> &'static [u8] {
     let (start, length) = place();
     // SAFETY: the word is mapped memory, aligned, and written by the emulator before the core starts. Volatile,
@@ -47,14 +47,14 @@ pub fn stored() -> &'static [u8] {
 }
 
 /// Address and length of the region.
-#[cfg(all(feature = "slots", not(feature = "qemu")))]
+#[cfg(all(feature = "slots", any(not(feature = "qemu"), feature = "nvmc")))]
 pub fn region() -> (u32, u32) {
     let (start, length) = place();
     (start as u32, length as u32)
 }
 
 /// A piece of the region, empty if it does not lie inside.
-#[cfg(all(feature = "slots", not(feature = "qemu")))]
+#[cfg(all(feature = "slots", any(not(feature = "qemu"), feature = "nvmc")))]
 pub fn piece(offset: u32, length: u32) -> &'static [u8] {
     let (start, whole) = place();
     // SAFETY: the region is mapped flash that belongs to no section of memory.x. A slot is written only while no policy runs

@@ -11,16 +11,20 @@ pub struct Window<F> {
     /// Offset of the region in the flash.
     base: u32,
     length: u32,
+    /// Feeds the watchdog.
+    feed: fn(),
 }
 
 impl<F: NorFlash> Window<F> {
-    /// The slots' region of `flash`, whose first byte the core sees at `address`.
-    pub fn new(flash: F, address: u32) -> Self {
+    /// The slots' region of `flash`, whose first byte the core sees at `address`. `feed` feeds the watchdog before each sector is
+    /// erased: an erasure that hangs is not fed, and many sectors take longer than it waits.
+    pub fn new(flash: F, address: u32, feed: fn()) -> Self {
         let (start, length) = slot::region();
         Self {
             flash,
             base: start.saturating_sub(address),
             length,
+            feed,
         }
     }
 
@@ -60,6 +64,8 @@ impl<F: NorFlash> NorFlash for Window<F> {
     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
         let length = to.saturating_sub(from);
         let at = self.place(from, length as usize);
+        // `firmware::slots` erases one sector at a time.
+        (self.feed)();
         let end = at.checked_add(length).unwrap_or(u32::MAX);
         self.flash.erase(at, end).map_err(kind)
     }

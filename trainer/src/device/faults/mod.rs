@@ -10,6 +10,7 @@
 //! rule of return says so, else in the next one. `docs/faults.md` has the grammar and examples.
 
 mod inject;
+mod install;
 mod report;
 mod run;
 mod spec;
@@ -70,12 +71,12 @@ pub(super) fn run<D: Transport>(
     };
     for rule in &spec.rules {
         match &rule.kind {
-            Kind::Swap(path) | Kind::Tear(path) => {
+            Kind::Swap(path) | Kind::Tear(path) | Kind::Install(path) => {
                 let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
                 run::check_file(&course, &bytes, plant)?;
                 course.files.insert(path.clone(), bytes);
             }
-            Kind::Flip(Some(bit)) if *bit >= 8 * policy.len() as u64 => {
+            Kind::Flip(Some(bit)) | Kind::Rot(Some(bit)) if *bit >= 8 * policy.len() as u64 => {
                 return Err(Error::Usage(format!(
                     "--faults: found {:?}; allowed: a bit from 0 to {}",
                     rule.text,
@@ -95,7 +96,8 @@ pub(super) fn run<D: Transport>(
         )));
     }
     let class = config.target_class;
-    let twin = Twin::new(session, policy, class, offer, stub, config.timeout)?;
+    let slots = spec.installs();
+    let twin = Twin::new(session, policy, class, offer, slots, stub, config.timeout)?;
     let (report, counts) = Loop::new(&course, twin, plant, period_us).run(observe)?;
     Ok(Outcome {
         report,

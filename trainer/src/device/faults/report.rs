@@ -63,6 +63,10 @@ pub struct FaultReport {
     pub resets: u64,
     /// Actions that the host took and the device did not send.
     pub wrong_actions: u64,
+    /// Admissible actions that were not the model's, from a policy that rotted while it ran.
+    pub deviating_actions: u64,
+    /// What became of installations over the link: episode/step and what happened there.
+    pub installations: Vec<String>,
     /// What was wrong first, whether a fault was open or not.
     pub first_failure: Option<String>,
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use firmware::{Controller, Offer, SCRATCH_LEN, boot, boot_on};
-use policy_format::message::{Action, FrameReader, MAX_CONTROL, Reply, Request};
+use policy_format::message::{Action, FrameReader, Hello, MAX_CONTROL, Reply, Request};
 
 use super::inject::{At, Injector};
+use super::install::{Installation, PER_PERIOD};
 use super::report::{FaultReport, Ledger, Period};
 use super::spec::{FaultSpec, Kind, Way};
 use super::twin::{Answers, Twin, framed};
@@ -72,6 +73,13 @@ pub(super) struct Loop<'a, 's, D> {
     seq: u32,
     /// The slot at the start, to which it is mended between episodes.
     sound: Vec<u8>,
+    /// CRC-32 of the policy that runs.
+    running: u32,
+    installation: Option<Installation>,
+    /// Number of the last request of an installation.
+    number: u16,
+    /// Faults that the device named to an installation in this period.
+    beside: Vec<u16>,
 }
 
 /// Whether the run can go on.
@@ -91,6 +99,10 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
             faults: Injector::new(course.spec),
             ledger: Ledger::new(course.spec),
             limits: limits(course, &sound),
+            running: crc32_of(&sound),
+            installation: None,
+            number: 0x8000,
+            beside: Vec::new(),
             twin,
             counts: Counts::default(),
             reader: FrameReader::new(),
@@ -143,6 +155,10 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
             let answers = self.twin.deliver(&frame)?;
             alive = alive && self.take(at, &answers).failure.is_none();
         }
+        if self.twin.is_rotten() {
+            // What the next boot makes of it.
+            alive = alive && self.reset(at, None)?;
+        }
         if self.twin.slot() != self.sound {
             alive = alive && self.reset(at, Some(self.sound.clone()))?;
         }
@@ -171,6 +187,9 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
             if !self.change(at)? {
                 return Ok(false);
             }
+            if !self.install(at)? {
+                return Ok(false);
+            }
         }
         self.now_us += self.period_us;
         let measured = self.measure(at, last);
@@ -196,12 +215,16 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         } else {
             self.faults.carry(at, Way::Requests, &frame)
         };
-        let answers = self.twin.deliver(&arriving.concat())?;
+        let answers = self.twin.deliver_all(&arriving)?;
         let mut period = self.take(at, &answers);
         let action = self.receive(at, last, seq, &answers, &mut period);
+        // The device named what it was asked beside the step, too.
+        period.faults.append(&mut self.beside);
         let hits = std::mem::take(&mut self.faults.hits);
         self.ledger.inject(at, hits, self.course.spec);
-        period.late = self.faults.is_late();
+        // A slot that rotted is made good between episodes.
+        let busy = !last && (self.installation.is_some() || self.twin.is_rotten());
+        period.late = self.faults.is_late() || busy;
         if let Some(action) = &action {
             period.action = Some(action.fault);
             self.mode = action.mode.into();
@@ -252,8 +275,16 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
 
     /// Resets, and what changes the slot before them.
     fn change(&mut self, at: At) -> Result<Alive> {
-        for rule in self.faults.of_step(at, Kind::needs_stub) {
+        for rule in self.faults.of_step(at, Kind::goes_through_stub) {
             let kind = self.faults.rule(rule).kind.clone();
+            if let Kind::Rot(bit) = kind {
+                let bits = 8 * self.twin.slot().len() as u64;
+                let bit = bit.unwrap_or_else(|| self.faults.draw(rule, bits)) % bits;
+                self.faults
+                    .hit(rule, format!("bit {bit} of the slot, the policy runs on"));
+                self.twin.rot(bit)?;
+                continue;
+            }
             let mut slot = self.twin.slot().to_vec();
             let (what, slot) = match kind {
                 Kind::Swap(path) => {
@@ -293,7 +324,114 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
             self.limits = limits(self.course, self.twin.slot());
         }
         self.limits.restart();
-        Ok(self.take(at, &answers).failure.is_none())
+        for reply in &answers.replies {
+            if let Reply::Hello(hello) = reply {
+                self.started(at, hello);
+            }
+        }
+        let period = self.take(at, &answers);
+        self.beside.extend(period.faults);
+        Ok(period.failure.is_none())
+    }
+
+    /// The device started anew: which policy it runs is for its slots to say.
+    fn started(&mut self, at: At, hello: &Hello) {
+        if !self.course.spec.installs() {
+            return;
+        }
+        self.running = hello.policy_crc32;
+        let files = self.course.files.values().chain([&self.sound]);
+        let file = files.clone().find(|file| crc32_of(file) == self.running);
+        self.limits = limits(self.course, file.map_or(&[], Vec::as_slice));
+        self.limits.restart();
+        if let Some(installation) = &mut self.installation {
+            installation.restarted(&place(at), self.running);
+        }
+    }
+
+    /// An installation begins or goes on, between two steps.
+    fn install(&mut self, at: At) -> Result<Alive> {
+        let begun = self
+            .faults
+            .of_step(at, |kind| matches!(kind, Kind::Install(_)));
+        for rule in begun {
+            let Kind::Install(path) = self.faults.rule(rule).kind.clone() else {
+                continue;
+            };
+            let name = path.display().to_string();
+            if self.installation.is_some() {
+                continue;
+            }
+            self.faults.hit(rule, format!("{name} over the link"));
+            let file = self.course.files[&path].clone();
+            self.installation = Some(Installation::new(name, file, self.number)?);
+        }
+        let Some(mut installation) = self.installation.take() else {
+            return Ok(true);
+        };
+        let mut alive = true;
+        for _ in 0..PER_PERIOD {
+            let (number, request, disturbed) = installation.next();
+            let frame = framed(Some(number), &request)?;
+            let arriving = match disturbed {
+                true => self.faults.carry(at, Way::Requests, &frame),
+                false => vec![frame],
+            };
+            let answers = self.twin.deliver_all(&arriving)?;
+            self.installation = Some(installation);
+            let period = self.take(at, &answers);
+            self.beside.extend(period.faults);
+            alive = period.failure.is_none();
+            let reply = self.reply_to(at, number, disturbed, &answers);
+            installation = match self.installation.take() {
+                Some(installation) => installation,
+                None => return Ok(alive),
+            };
+            let more = if answers.greeting.is_some() {
+                false
+            } else {
+                installation.answered(&place(at), reply.as_ref(), self.running)
+            };
+            if !alive || !more || installation.over {
+                break;
+            }
+        }
+        self.number = installation.number();
+        let lines = std::mem::take(&mut installation.lines);
+        self.ledger.report.installations.extend(lines);
+        if !installation.over {
+            self.installation = Some(installation);
+        }
+        Ok(alive)
+    }
+
+    /// What arrives at the host of the answers to an installation's request: the one with its number, if it does.
+    fn reply_to(
+        &mut self,
+        at: At,
+        number: u16,
+        disturbed: bool,
+        answers: &Answers,
+    ) -> Option<Reply> {
+        let mut arriving = Vec::new();
+        for frame in &answers.frames {
+            match disturbed {
+                true => arriving.extend(self.faults.carry(at, Way::Replies, frame)),
+                false => arriving.push(frame.clone()),
+            }
+        }
+        let mut taken = None;
+        for byte in arriving.concat() {
+            match self.reader.feed::<Reply>(byte) {
+                Some(Ok(reply)) if self.reader.number() == Some(number) => {
+                    taken.get_or_insert(reply);
+                }
+                Some(Ok(Reply::Error { .. })) | None => {}
+                Some(Ok(_)) => self.ledger.report.stray_replies += 1,
+                Some(Err(_)) => self.ledger.report.bad_replies += 1,
+            }
+        }
+        taken
     }
 
     /// What the sensor gives.
@@ -359,6 +497,7 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         self.counts.mismatches += u64::from(answers.difference.is_some());
         let report = &mut self.ledger.report;
         report.replies += answers.replies.len() as u64;
+        report.deviating_actions += answers.deviations;
         for reply in &answers.replies {
             match reply {
                 Reply::Error { fault } => {
@@ -378,6 +517,14 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                 }
                 _ => {}
             }
+        }
+        // What it answered before it started anew was the policy's before.
+        if let Some(hello) = &answers.greeting {
+            self.ledger.report.resets += 1;
+            if hello.boot_fault != 0 {
+                period.faults.push(hello.boot_fault);
+            }
+            self.started(at, hello);
         }
         if let Some(failure) = &period.failure {
             let failure = failure.clone();
@@ -429,6 +576,17 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         }
         taken
     }
+}
+
+/// Episode and step.
+fn place(at: At) -> String {
+    format!("{}/{}", at.episode, at.step)
+}
+
+/// The CRC-32 that a policy's header states.
+fn crc32_of(file: &[u8]) -> u32 {
+    let word = file.get(16..20).and_then(<[u8]>::first_chunk::<4>);
+    word.map_or(0, |word| u32::from_le_bytes(*word))
 }
 
 /// Whether `reply` is this action, bit for bit.

@@ -82,6 +82,10 @@ pub enum Kind {
     Tear(PathBuf),
     /// This bit of the slot, or a drawn one, is the other way round, and the device reset.
     Flip(Option<u64>),
+    /// As a flip, but the device runs on with it; it is reset before the next episode.
+    Rot(Option<u64>),
+    /// This file is installed over the link to the slot that does not run, tried, and confirmed or reverted, while the loop runs.
+    Install(PathBuf),
 }
 
 impl Kind {
@@ -102,14 +106,26 @@ impl Kind {
             Kind::Swap(_) => "swap",
             Kind::Tear(_) => "tear",
             Kind::Flip(_) => "flip",
+            Kind::Rot(_) => "rot",
+            Kind::Install(_) => "install",
         }
     }
 
     /// Whether it takes the emulator's debug stub.
     #[must_use]
     pub fn needs_stub(&self) -> bool {
-        use Kind::{Flip, Reset, Swap, Tear};
-        matches!(self, Reset | Swap(_) | Tear(_) | Flip(_))
+        self.goes_through_stub() || matches!(self, Kind::Install(_))
+    }
+
+    /// Whether it is done by the stub.
+    pub(super) fn goes_through_stub(&self) -> bool {
+        *self == Kind::Reset || self.changes_slot()
+    }
+
+    /// Whether it changes the slot behind the device's back.
+    fn changes_slot(&self) -> bool {
+        use Kind::{Flip, Rot, Swap, Tear};
+        matches!(self, Swap(_) | Tear(_) | Flip(_) | Rot(_))
     }
 }
 
@@ -118,6 +134,13 @@ impl FaultSpec {
     #[must_use]
     pub fn needs_stub(&self) -> bool {
         self.rules.iter().any(|rule| rule.kind.needs_stub())
+    }
+
+    /// Whether a policy is installed over the link, which takes firmware with slots.
+    #[must_use]
+    pub fn installs(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| matches!(rule.kind, Kind::Install(_)))
     }
 
     /// Whether every rule can act in a run of `episodes` times `steps` with `state_dim` coordinates.
@@ -134,6 +157,12 @@ impl FaultSpec {
                 return Err(found(
                     text,
                     &format!("an episode from 0 to {}", episodes - 1),
+                ));
+            }
+            if self.installs() && rule.kind.changes_slot() {
+                return Err(found(
+                    text,
+                    "beside install: reset, and what goes not through the slot, since it installs to slots of its own",
                 ));
             }
             if let Kind::Set(Some(at), _) | Kind::Freeze(Some(at)) = rule.kind
@@ -242,6 +271,7 @@ fn parse_kind(item: &str, what: &str) -> Result<Kind> {
         None => Ok(kind),
         Some(_) => Err(found(item, &format!("{name} without a parameter"))),
     };
+    let bit = |allowed| parameters.map(|bit| number(item, bit, allowed)).transpose();
     match name {
         "drop" => Ok(Kind::Drop(way(parameters)?)),
         "dup" => Ok(Kind::Duplicate(way(parameters)?)),
@@ -271,14 +301,14 @@ fn parse_kind(item: &str, what: &str) -> Result<Kind> {
         "reset" => nothing(Kind::Reset),
         "swap" => Ok(Kind::Swap(file()?)),
         "tear" => Ok(Kind::Tear(file()?)),
-        "flip" => Ok(Kind::Flip(
-            parameters
-                .map(|bit| number(item, bit, "flip:BIT, the number of a bit of the slot"))
-                .transpose()?,
-        )),
+        "install" => Ok(Kind::Install(file()?)),
+        "flip" => Ok(Kind::Flip(bit(
+            "flip:BIT, the number of a bit of the slot",
+        )?)),
+        "rot" => Ok(Kind::Rot(bit("rot:BIT, the number of a bit of the slot")?)),
         _ => Err(found(
             item,
-            "drop, dup, corrupt, delay, nan, set, freeze, stale, pause, reset, swap, tear, flip, and seed=NUMBER",
+            "drop, dup, corrupt, delay, nan, set, freeze, stale, pause, reset, swap, tear, flip, rot, install, and seed=NUMBER",
         )),
     }
 }
@@ -370,6 +400,9 @@ mod tests {
             ("tear:a/b.hpo@60", Kind::Tear(file)),
             ("flip:17@80", Kind::Flip(Some(17))),
             ("flip=0.5", Kind::Flip(None)),
+            ("rot:17@80", Kind::Rot(Some(17))),
+            ("rot@80", Kind::Rot(None)),
+            ("install:b.hpo@8", Kind::Install("b.hpo".into())),
         ] {
             assert_eq!(one(text).kind, kind, "{text}");
         }
@@ -418,6 +451,8 @@ mod tests {
             ("swap@1", "swap@1", "swap:FILE"),
             ("tear:@1", "tear:@1", "tear:FILE"),
             ("flip:x@1", "flip:x@1", "flip:BIT"),
+            ("rot:x@1", "rot:x@1", "rot:BIT"),
+            ("install@1", "install@1", "install:FILE"),
             ("drop@x", "drop@x", "a place"),
             ("drop@5..5", "drop@5..5", "not empty"),
             ("drop@6..5", "drop@6..5", "not empty"),
@@ -443,6 +478,7 @@ mod tests {
             ("drop@20", "a step from 0 to 19"),
             ("drop@4/3", "an episode from 0 to 3"),
             ("nan:8@3", "a coordinate from 0 to 7"),
+            ("install:x@3,flip@4", "beside install"),
         ] {
             let spec: FaultSpec = text.parse().unwrap();
             let error = spec.fits(4, 20, 8).unwrap_err();

@@ -6,6 +6,7 @@
 //! What is written lives as long as that QEMU does. A reset of the machine keeps it, unless the QEMU was started with a loader
 //! for the same addresses: then the reset brings the loader's bytes back, which the second reading notices.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -93,7 +94,8 @@ fn started(
     session.shut_down()
 }
 
-/// A QEMU that stood still, with `policy` whatever it is, until it was in the slot, and now runs, its stub in [`SOCKET`].
+/// A QEMU that stood still, with `policy` whatever it is, until it was in the slot, and now runs, its stub in [`SOCKET`]. `word` comes
+/// last on the firmware's command line.
 ///
 /// # Errors
 /// As [`Qemu::start`], [`Image::of_policy`] and [`Gdb`].
@@ -101,8 +103,14 @@ pub(in crate::device) fn start_written(
     config: QemuConfig<'_>,
     board: &'static Board,
     policy: &[u8],
+    word: Option<&str>,
 ) -> Result<Qemu> {
-    let stop = ["-S", "-gdb", "unix:path=gdb,server=on,wait=off"].map(Into::into);
+    let mut stop: Vec<OsString> = ["-S", "-gdb", "unix:path=gdb,server=on,wait=off"]
+        .map(Into::into)
+        .into();
+    if let Some(word) = word {
+        stop.extend(["-semihosting-config".into(), format!("arg={word}").into()]);
+    }
     let image = Image::of_policy(board, policy)?;
     let mut device = Qemu::start_with(config, &stop)?;
     let mut gdb = connect(&mut device, config.timeout)?;

@@ -60,6 +60,8 @@ impl Clock {
         let now = ticks();
         self.ticks += u64::from(now.wrapping_sub(self.last));
         self.last = now;
-        self.ticks / u64::from(MHZ.load(Ordering::Relaxed))
+        // Never 0; the compiler cannot know.
+        let mhz = u64::from(MHZ.load(Ordering::Relaxed));
+        self.ticks.checked_div(mhz).unwrap_or(0)
     }
 }

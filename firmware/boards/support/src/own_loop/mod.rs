@@ -1,7 +1,8 @@
 //! An emulated board that runs its own control loop: a timer's exception steps it on a simulated plant, and between periods the
 //! link is served, with policy slots on a model of NOR flash whose times pass as stalls of the core.
 //!
-//! The last word of the command line names the flash: `stm32f4`, `rp2350`, anything else is `nrf52840`. Its bytes lie in RAM that no
+//! The last word of the command line names the flash: `stm32f4`, `rp2350`, anything else is `nrf52840`; with `lockstep` the host asks
+//! for the control steps. Its bytes lie in RAM that no
 //! section uses, and live through a reset. What a programmer put into the board's policy slot is copied to slot A at power-on.
 #![expect(
     unsafe_code,
@@ -10,6 +11,7 @@
 
 mod clock;
 mod control;
+mod lockstep;
 mod service;
 
 use cortex_m::peripheral::syst::SystClkSource;
@@ -44,6 +46,9 @@ const MARKS: u32 = 1 << 20;
 const RUNNING: u32 = 2 << 20;
 const RETAINED: u32 = 3 << 20;
 
+/// Sectors of 4 KiB in a flash that has such: slots of 64 KiB.
+const SECTORS: usize = 34;
+
 /// Bytes of the policy that runs: a sector of the largest part.
 const RUNNING_BYTES: usize = 128 << 10;
 
@@ -55,11 +60,12 @@ pub fn run<B: Rig>(memory: &mut Memory) -> ! {
     match semihosting::last_argument(&mut [0; 80]) {
         Some(b"stm32f4") => run_on::<B, 4, 131_072>(STM32F4, memory),
         Some(b"rp2350") => run_on::<B, 1, 4096>(RP2350, memory),
+        Some(b"lockstep") => lockstep::run::<B>(memory),
         _ => run_on::<B, 4, 4096>(NRF52840, memory),
     }
 }
 
-/// `WRITE` and `ERASE` as in [`Nor`]: slots of 16 sectors, or of one where it is large.
+/// `WRITE` and `ERASE` as in [`Nor`]: slots of 16 sectors ([`SECTORS`]), or of one where it is large.
 fn run_on<B: Rig, const WRITE: usize, const ERASE: usize>(part: Part, memory: &mut Memory) -> ! {
     stack::guard();
     let mut wire = Wire::<B>(uart::Uart::start());
@@ -67,25 +73,11 @@ fn run_on<B: Rig, const WRITE: usize, const ERASE: usize>(part: Part, memory: &m
     let Some(mut core) = cortex_m::Peripherals::take() else {
         exceptions::stop(Fault::PANIC);
     };
-    let sectors = if ERASE > 4096 { 4 } else { 34 };
+    let sectors = if ERASE > 4096 { 4 } else { SECTORS };
     let flash = flash::<B, WRITE, ERASE>(part, sectors * ERASE);
     clock::start::<B>();
-    let mut slots = Slots::new(flash);
-    let scratch = &mut memory.scratch;
-    let started = match &mut slots {
-        Ok(slots) => slots.start(|flash, region| {
-            let file = file_in(flash, region)?;
-            let counter = check(file, scratch)?;
-            Ok((region, counter))
-        }),
-        Err(fault) => Err(*fault),
-    };
-    let on_trial = started.as_ref().is_ok_and(|started| started.on_trial);
-    let file = match (&slots, &started) {
-        (Ok(slots), Ok(started)) => file_in(slots.flash(), started.armed).unwrap_or_default(),
-        _ => &[],
-    };
-    control::start::<B>(copy::<B>(file), on_trial);
+    let begun = begin(flash, memory);
+    control::start::<B>(copy::<B>(begun.file()), begun.on_trial);
     // The exception is pending from here on, and taken once the link is served.
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(PERIOD_US as u32 * B::MHZ - 1);
@@ -93,11 +85,49 @@ fn run_on<B: Rig, const WRITE: usize, const ERASE: usize>(part: Part, memory: &m
     control::begin();
     core.SYST.enable_counter();
     core.SYST.enable_interrupt();
-    let mut service = Service::new(slots);
+    let mut service = Service::new(begun.slots);
     wire.0.release();
     // A UART cannot see that its host is gone.
     let _: Result<(), LinkClosed> = converse(&mut wire, &mut service, memory);
     semihosting::exit(0)
+}
+
+/// What the slots decided on.
+struct Begun<F> {
+    slots: Result<Slots<F>, Fault>,
+    region: Option<Region>,
+    on_trial: bool,
+    /// Why nothing runs.
+    fault: Option<Fault>,
+}
+
+impl<F: Mapped> Begun<F> {
+    /// The policy that is to run.
+    fn file(&self) -> &[u8] {
+        match (&self.slots, self.region) {
+            (Ok(slots), Some(region)) => slots.flash().file(region).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+}
+
+/// Reads the records and decides.
+fn begin<F: Mapped>(flash: F, memory: &mut Memory) -> Begun<F> {
+    let mut slots = Slots::new(flash);
+    let scratch = &mut memory.scratch;
+    let started = match &mut slots {
+        Ok(slots) => slots.start(|flash, region| {
+            let counter = check(flash.file(region)?, scratch)?;
+            Ok((region, counter))
+        }),
+        Err(fault) => Err(*fault),
+    };
+    Begun {
+        slots,
+        region: started.as_ref().ok().map(|started| started.armed),
+        on_trial: started.as_ref().is_ok_and(|started| started.on_trial),
+        fault: started.err(),
+    }
 }
 
 /// Every check of a boot; the anti-rollback counter of the policy.
@@ -119,7 +149,7 @@ fn file_in<'f, const W: usize, const E: usize>(
     let header = mapped(policy_format::HEADER_LEN as u32)?;
     let [.., a, b, c, d] = *header.first_chunk::<16>().ok_or(Fault::EMPTY_SLOT)?;
     let length = u32::from_le_bytes([a, b, c, d]);
-    policy_in(mapped(length.clamp(header.len() as u32, region.length))?)
+    policy_in(mapped(length.max(header.len() as u32).min(region.length))?)
 }
 
 /// The flash in the spare RAM. At power-on it is erased but for what the programmer flashed.
@@ -161,7 +191,9 @@ fn copy<B: Rig>(file: &[u8]) -> &'static [u8] {
         unsafe { core::slice::from_raw_parts_mut((B::SPARE + RUNNING) as *mut u8, RUNNING_BYTES) };
     match running.get_mut(..file.len()) {
         Some(place) => {
-            place.copy_from_slice(file);
+            for (to, from) in place.iter_mut().zip(file) {
+                *to = *from;
+            }
             place
         }
         None => &[],
