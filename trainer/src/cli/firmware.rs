@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
-use crate::device::build::{Firmware, Variant, build_variant};
+use crate::device::build::{Firmware, Sizes, Variant, build_variant};
 use crate::export::signing::read_public;
 
 /// Build a board's firmware and show its sizes.
@@ -57,23 +57,25 @@ impl Report {
         let build = |variant: &Variant| {
             build_variant(board, target_class, variant, &super::output::show_progress)
         };
-        let signature_bytes = if variant.keys.is_empty() {
+        let without = if variant.keys.is_empty() {
             None
         } else {
             let without = Variant {
                 keys: Vec::new(),
                 ..variant.clone()
             };
-            Some(build(&without)?.sizes.flash_bytes.cast_signed())
+            Some(build(&without)?.sizes)
         };
         let firmware = build(variant)?;
-        let signature_bytes =
-            signature_bytes.map(|without| firmware.sizes.flash_bytes.cast_signed() - without);
-        // The budget is that of firmware without signatures and slots.
-        let over_budget = if variant.keys.is_empty() && !variant.slots {
-            budget.over_memory(&firmware.sizes)
-        } else {
+        let flash = |sizes: &Sizes| sizes.flash_bytes.cast_signed();
+        let signature_bytes = without
+            .as_ref()
+            .map(|without| flash(&firmware.sizes) - flash(without));
+        // The budget is that of firmware without slots, and without what verifies signatures.
+        let over_budget = if variant.slots {
             Vec::new()
+        } else {
+            budget.over_memory(without.as_ref().unwrap_or(&firmware.sizes))
         };
         Ok(Self {
             firmware,
@@ -115,16 +117,32 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
     let (firmware, budget) = (&report.firmware, &report.budget);
     println!("board   {} ({})", board.name, board.description);
     println!("class   {}", firmware.target_class);
-    println!(
-        "flash   {} bytes of {}, without a policy",
-        firmware.sizes.flash_bytes, budget.flash_bytes
-    );
-    if let Some(signature) = report.signature_bytes {
-        println!("        {signature} bytes of that to verify signatures");
+    let (flash, ram) = (firmware.sizes.flash_bytes, firmware.sizes.ram_bytes);
+    let of = |budget: u64| {
+        if args.slots {
+            ", with slots (the budget is without)".to_owned()
+        } else {
+            format!(" of {budget}")
+        }
+    };
+    match report.signature_bytes {
+        None => println!(
+            "flash   {flash} bytes{}, without a policy",
+            of(budget.flash_bytes)
+        ),
+        Some(signature) => {
+            let rest = flash.saturating_add_signed(-signature);
+            println!("flash   {flash} bytes, without a policy");
+            println!("        {signature} bytes of that to verify signatures");
+            println!(
+                "        {rest} bytes{} for the rest",
+                of(budget.flash_bytes)
+            );
+        }
     }
     println!(
-        "RAM     {} bytes of {}, without the stack",
-        firmware.sizes.ram_bytes, budget.ram_bytes
+        "RAM     {ram} bytes{}, without the stack",
+        of(budget.ram_bytes)
     );
     println!("ELF     {}", firmware.elf.display());
     report.verdict()

@@ -11,6 +11,7 @@
 
 mod inject;
 mod install;
+mod limits;
 mod report;
 mod run;
 mod spec;
@@ -73,7 +74,7 @@ pub(super) fn run<D: Transport>(
         match &rule.kind {
             Kind::Swap(path) | Kind::Tear(path) | Kind::Install(path) => {
                 let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
-                run::check_file(&course, &bytes, plant)?;
+                limits::check_file(&course, &bytes, plant)?;
                 course.files.insert(path.clone(), bytes);
             }
             Kind::Flip(Some(bit)) | Kind::Rot(Some(bit)) if *bit >= 8 * policy.len() as u64 => {
