@@ -12,6 +12,8 @@ use super::record::{RECORD_LEN, State, decode, encode};
 const RESERVE: u32 = 8;
 /// Records that are tried, each in a place of its own, until one reads back.
 const ATTEMPTS: u32 = 4;
+/// Times that a record has to read the same before a start believes it: one that the power cut tore may read well by chance.
+const READINGS: u32 = 16;
 
 /// Whether a sector may be erased to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +51,7 @@ impl Log {
         };
         let mut newest: Option<(State, u32)> = None;
         for (index, sector) in sectors.iter().enumerate() {
-            let mut best: Option<(State, u32, u32)> = None;
-            let mut touched = 0;
-            for place in 0..places(*sector) {
-                let mut bytes = [0; RECORD_LEN];
-                let readable = flash.read(offset(*sector, place), &mut bytes).is_ok();
-                if readable && bytes == [0xFF; RECORD_LEN] {
-                    continue;
-                }
-                touched = place + 1;
-                if let Some((state, sequence)) = decode(&bytes).filter(|_| readable)
-                    && best.is_none_or(|(_, least, _)| sequence > least)
-                {
-                    best = Some((state, sequence, place));
-                }
-            }
+            let (best, touched) = steadiest(flash, *sector);
             if let Some((state, sequence, place)) = best
                 && newest.is_none_or(|(_, least)| sequence > least)
             {
@@ -71,9 +59,10 @@ impl Log {
                 log.sector = Some(index);
                 log.holder = Some(index);
                 log.next = touched;
-                // Every place behind the newest record may have been meant for one more number. A torn record that becomes
-                // readable later must not have the number of another one.
-                log.sequence = sequence.saturating_add(2 * touched.saturating_sub(place + 1));
+                // Every place behind the newest record may have been meant for one more number, and so may the attempts that were
+                // made in the other sector. A torn record that becomes readable later must not have the number of another one.
+                let behind = touched.saturating_sub(place + 1).saturating_add(ATTEMPTS);
+                log.sequence = sequence.saturating_add(2 * behind);
             }
         }
         (log, newest.map(|(state, _)| state))
@@ -157,11 +146,14 @@ impl Log {
             Some(0) => 1,
             _ => 0,
         };
+        if self.holder.is_none()
+            && let Some(other) = self.sectors.get(index ^ 1)
+        {
+            // Numbers begin anew: nothing that does not read as a record today may do so later, with a greater one.
+            erase_all(flash, *other)?;
+        }
         let sector = *self.sectors.get(index).ok_or(Fault::SLOT_LAYOUT)?;
-        let end = sector.offset.saturating_add(sector.length);
-        flash
-            .erase(sector.offset, end)
-            .map_err(|_| Fault::FLASH_FAILED)?;
+        erase_all(flash, sector)?;
         self.sector = Some(index);
         self.next = 0;
         Ok(sector)
@@ -170,6 +162,48 @@ impl Log {
     fn in_use(&self) -> Option<Region> {
         self.sectors.get(self.sector?).copied()
     }
+}
+
+/// The newest record of a sector that reads the same again and again, with number and place, and the first place behind everything
+/// that was touched.
+fn steadiest<F: NorFlash>(flash: &mut F, sector: Region) -> (Option<(State, u32, u32)>, u32) {
+    let mut touched = 0;
+    let mut below = u32::MAX;
+    loop {
+        let mut best: Option<(State, u32, u32)> = None;
+        for place in 0..places(sector) {
+            let mut bytes = [0; RECORD_LEN];
+            let readable = flash.read(offset(sector, place), &mut bytes).is_ok();
+            if readable && bytes == [0xFF; RECORD_LEN] {
+                continue;
+            }
+            touched = touched.max(place + 1);
+            if let Some((state, sequence)) = decode(&bytes).filter(|_| readable)
+                && sequence < below
+                && best.is_none_or(|(_, least, _)| sequence > least)
+            {
+                best = Some((state, sequence, place));
+            }
+        }
+        let Some((state, sequence, place)) = best else {
+            return (None, touched);
+        };
+        let steady = (1..READINGS).all(|_| {
+            let mut bytes = [0; RECORD_LEN];
+            flash.read(offset(sector, place), &mut bytes).is_ok()
+                && decode(&bytes) == Some((state, sequence))
+        });
+        if steady {
+            return (best, touched);
+        }
+        below = sequence;
+    }
+}
+
+fn erase_all<F: NorFlash>(flash: &mut F, sector: Region) -> Result<(), Fault> {
+    let end = sector.offset.saturating_add(sector.length);
+    let erased = flash.erase(sector.offset, end);
+    erased.map_err(|_| Fault::FLASH_FAILED)
 }
 
 fn places(sector: Region) -> u32 {
