@@ -264,6 +264,17 @@ impl Behind {
     }
 }
 
+impl Drop for Behind {
+    /// The thread owns the emulator, which would outlive a test that ends without it.
+    fn drop(&mut self) {
+        self.unplugged.store(true, Ordering::Relaxed);
+        if let Some(carrier) = self.carrier.take() {
+            // What went wrong there is what the test fails with already.
+            let _ = carrier.join();
+        }
+    }
+}
+
 fn reset(qemu: &Qemu) {
     let mut socket = UnixStream::connect(qemu.folder().join("qmp")).unwrap();
     let mut answers = BufReader::new(socket.try_clone().unwrap());
