@@ -65,6 +65,9 @@ impl<F: SlotFlash> Slots<F> {
     /// [`Install::taken`] says where to go on. From a slot that was erased ([`Slots::prepare`]) nothing is erased, so that this is
     /// allowed while the loop is armed.
     ///
+    /// Only after the whole policy's room is erased does a record say that it is being installed: until then a power cut in the
+    /// erasure leaves sectors of an older policy, which must not be taken for ones that this host has written.
+    ///
     /// # Errors
     /// As [`Slots::begin`]; [`Fault::ARMED`] also if a sector of records would have to be erased.
     pub fn resume(&mut self, identity: Identity, activity: Activity) -> Result<Install, Fault> {
@@ -73,16 +76,22 @@ impl<F: SlotFlash> Slots<F> {
         // An erased slot asks for no erasure.
         let admitted = if erased { Activity::Disarmed } else { activity };
         let (slot, region) = self.admit(length, admitted)?;
-        let whole = if self.state.other == Other::Installing(identity) {
-            self.whole_sectors(region, length)
+        let installing = Other::Installing(identity);
+        let whole = if erased {
+            self.note(installing, activity)?;
+            0
+        } else if self.state.other == installing {
+            let whole = self.whole_sectors(region, length);
+            // Written even if the newest record says so already, as by `begin`.
+            self.note(installing, activity)?;
+            self.erase(region, whole, length)?;
+            whole
         } else {
+            self.note(Other::Void, activity)?;
+            self.erase(region, 0, length)?;
+            self.note(installing, activity)?;
             0
         };
-        // Written even if the newest record says so already, as by `begin`.
-        self.note(Other::Installing(identity), activity)?;
-        if !erased {
-            self.erase(region, whole, length)?;
-        }
         Ok(self.installation(slot, length, whole))
     }
 
