@@ -143,18 +143,32 @@ fn device_with_an_older_policy(world: &World<'_>) -> Image {
     image
 }
 
+/// Slot A confirmed; slot B holds two sectors and a half of the policy that is being installed.
+fn device_with_an_installation_broken_off(world: &World<'_>) -> Image {
+    let mut image = device_with_an_older_policy(world);
+    let mut slots = Slots::new(image.nor::<4, 512>(world.part)).unwrap();
+    slots.start(|f, r| world.arm(f, r)).unwrap();
+    let new = &world.files[1];
+    let mut install = slots.resume(identity(new), Activity::Disarmed).unwrap();
+    slots.write(&mut install, &new[..5 * 256]).unwrap();
+    drop(slots.into_flash());
+    image
+}
+
 #[test]
 fn an_installation_cut_anywhere_goes_on_and_ends_with_the_right_policy() {
     let files = [policy(0, CLASS), large(1), large(2)];
-    assert!(files[1].len() > 3 * 512, "{}", files[1].len());
+    assert!(files[1].len() > 4 * 512, "{}", files[1].len());
     for (slot, make) in [
         ("an empty slot", new_device as fn(&World<'_>) -> Image),
         ("a slot with an older policy", device_with_an_older_policy),
+        (
+            "an installation gone on with",
+            device_with_an_installation_broken_off,
+        ),
     ] {
         let (cuts, kept, anew) = cut_everywhere(&files, make);
-        println!(
-            "{slot}: {cuts} power cuts, {kept} installations gone on with, {anew} done again"
-        );
+        println!("{slot}: {cuts} power cuts, {kept} installations gone on with, {anew} done again");
         assert!(cuts > 2_000 && kept > cuts / 2, "{cuts} {kept} {anew}");
     }
 }

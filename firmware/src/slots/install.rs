@@ -156,20 +156,41 @@ impl<F: SlotFlash> Slots<F> {
     }
 
     /// Bytes at the start of an installation broken off that are surely as they were written: the sectors in front of the last one
-    /// that does not read as erased. Bytes are written in order, so that what was torn lies in that sector or reads as erased and lies behind.
+    /// that does not read as erased, as far as none of them ends erased.
+    ///
+    /// Bytes are written in order, so that what a write tore lies in that last sector, or reads as erased and lies behind. An erasure
+    /// by [`Slots::resume`] goes from front to back as well: one that was cut leaves erased sectors in front of the torn one, and
+    /// those end erased. A sector of a policy that ends in ones is taken for such a one, which costs its transfer only.
     fn whole_sectors(&mut self, region: Region, length: u32) -> u32 {
+        let sector = F::ERASE_SIZE as u32;
         let mut at = length.next_multiple_of(RECORD_LEN as u32);
-        while let Some(before) = at.checked_sub(RECORD_LEN as u32) {
+        loop {
+            let Some(before) = at.checked_sub(RECORD_LEN as u32) else {
+                return 0;
+            };
             at = before;
-            let mut chunk = [0; RECORD_LEN];
-            let read = self
-                .flash
-                .read(region.offset.saturating_add(at), &mut chunk);
-            if read.is_err() || chunk != [0xFF; RECORD_LEN] {
-                return at - at.checked_rem(F::ERASE_SIZE as u32).unwrap_or(at);
+            if self.reads_erased(region, at) != Some(true) {
+                break;
             }
         }
-        0
+        let last = at - at.checked_rem(sector).unwrap_or(at);
+        let mut whole = 0;
+        while whole < last {
+            let next = whole.saturating_add(sector);
+            if self.reads_erased(region, next.saturating_sub(RECORD_LEN as u32)) != Some(false) {
+                break;
+            }
+            whole = next;
+        }
+        whole
+    }
+
+    /// Whether the piece of [`RECORD_LEN`] bytes at `at` of a region reads as erased; `None` if it cannot be read.
+    fn reads_erased(&mut self, region: Region, at: u32) -> Option<bool> {
+        let mut piece = [0; RECORD_LEN];
+        let at = region.offset.saturating_add(at);
+        self.flash.read(at, &mut piece).ok()?;
+        Some(piece == [0xFF; RECORD_LEN])
     }
 
     /// Takes the next bytes.

@@ -1,4 +1,4 @@
-//! The harness of the fuzz target `slots` (`tests/fuzz/harness/slots.rs`, word for word) on a Cortex-M4F: each input gives a line that says
+//! The harness of the fuzz target `slots` (`tests/fuzz/harness/slots`, word for word) on a Cortex-M4F: each input gives a line that says
 //! what happened, to be compared with the host's; what the harness asserts holds here too, or the guest ends with exit code 1.
 //!
 //! Inputs lie in the spare RAM of the board, put there by the emulator: a word with the number of bytes, the bytes, and so on at
@@ -24,7 +24,7 @@ use cortex_m_rt::entry;
 use cortex_m_semihosting::{debug, hprintln};
 
 #[allow(dead_code)]
-#[path = "../../../../tests/fuzz/harness/slots.rs"]
+#[path = "../../../../tests/fuzz/harness/slots/mod.rs"]
 mod slots;
 
 /// Where the inputs lie, and the heap behind them: of the 16 MiB that `memory.x` does not name.
