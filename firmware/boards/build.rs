@@ -22,8 +22,12 @@ fn main() {
     identify();
 }
 
-/// Lays the 32 bytes in front of the slot by which a debugger knows the firmware: magic, version 1, target class, the
-/// board's name. `trainer::device::flash::identity` reads them.
+/// Most keys that the record has room for; `trainer::device::flash::identity` reads as many.
+const MOST_KEYS: usize = 4;
+
+/// Lays in front of the slot that by which a debugger knows the firmware: magic, word of version and kind, target class, the board's name
+/// in the 32 bytes next to the slot; before them the public keys of a firmware that runs signed policies only, the first one
+/// last. `trainer::device::flash::identity` reads them.
 fn identify() {
     println!("cargo:rerun-if-env-changed=HPO_TARGET_CLASS");
     let class: u32 = std::env::var("HPO_TARGET_CLASS").map_or(0, |text| {
@@ -39,15 +43,26 @@ fn identify() {
     });
     let package = std::env::var("CARGO_PKG_NAME").expect("cargo sets it");
     let name = feature.unwrap_or(package);
-    let mut record = b"HPOBOARD".to_vec();
-    record.extend(1_u32.to_le_bytes());
+    let has = |feature: &str| std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    // As the firmware itself: with both features it runs anything.
+    let signed = has("SIGNED") && !has("UNSIGNED");
+    let keys = if signed { keys() } else { Vec::new() };
+    let kind = u32::from(signed) | u32::from(has("SLOTS")) << 1;
+    let mut record: Vec<u8> = keys.iter().rev().flatten().copied().collect();
+    let before = record.len();
+    record.extend(b"HPOBOARD");
+    record.extend((2 | kind << 8 | (keys.len() as u32) << 16).to_le_bytes());
     record.extend(class.to_le_bytes());
     record.extend(name.bytes());
-    assert!(record.len() <= 32, "a board's name has at most 16 bytes");
-    record.resize(32, 0);
+    assert!(
+        record.len() <= before + 32,
+        "a board's name has at most 16 bytes"
+    );
+    record.resize(before + 32, 0);
     // The linker wants every section in a region; this one is the end of FLASH.
-    let mut script = String::from(
-        "MEMORY { IDENTITY : ORIGIN = ORIGIN(SLOT) - 32, LENGTH = 32 }\nSECTIONS\n{\n  .identity :\n  {\n",
+    let length = record.len();
+    let mut script = format!(
+        "MEMORY {{ IDENTITY : ORIGIN = ORIGIN(SLOT) - {length}, LENGTH = {length} }}\nSECTIONS\n{{\n  .identity :\n  {{\n"
     );
     for word in record.chunks(4) {
         let word = u32::from_le_bytes(word.try_into().expect("four bytes"));
@@ -58,4 +73,29 @@ fn identify() {
     std::fs::write(format!("{out}/identity.x"), script).expect("cargo made the folder");
     println!("cargo:rustc-link-search={out}");
     println!("cargo:rustc-link-arg-bins=-Tidentity.x");
+}
+
+/// The public keys, which `firmware::signature` reads from the same variable.
+fn keys() -> Vec<[u8; 32]> {
+    println!("cargo:rerun-if-env-changed=HPO_PUBLIC_KEYS");
+    let text = std::env::var("HPO_PUBLIC_KEYS")
+        .expect("HPO_PUBLIC_KEYS: the keys of a firmware that runs signed policies only");
+    let keys: Vec<[u8; 32]> = text
+        .split(',')
+        .map(|key| {
+            assert!(
+                key.len() == 64 && key.is_ascii(),
+                "HPO_PUBLIC_KEYS: 64 hexadecimal digits a key"
+            );
+            std::array::from_fn(|at| {
+                u8::from_str_radix(&key[2 * at..2 * at + 2], 16)
+                    .expect("HPO_PUBLIC_KEYS: hexadecimal digits")
+            })
+        })
+        .collect();
+    assert!(
+        keys.len() <= MOST_KEYS,
+        "HPO_PUBLIC_KEYS: at most {MOST_KEYS} keys"
+    );
+    keys
 }

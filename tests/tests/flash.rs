@@ -2,6 +2,10 @@
 
 mod hil_support;
 
+use hil_support::policies;
+#[path = "../../firmware/tests/support/slots.rs"]
+mod keys;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,9 +13,12 @@ use std::time::Duration;
 use firmware::Fault;
 use hil_support::policies::{file, good_policy, policy_of, structure};
 use hil_support::{class, firmware_of, the_board, the_firmware};
+use keys::{key, public};
 use policy_format::message::{Hello, PROTOCOL, Reply, Request};
 use trainer::device::board::{Board, emulated, find};
-use trainer::device::flash::{FlashConfig, flash, identity};
+use trainer::device::build::{Variant, build_variant};
+use trainer::device::flash::identity::Identity;
+use trainer::device::flash::{FlashConfig, flash};
 use trainer::device::image::{Image, ImageFormat};
 use trainer::device::qemu::{LinkKind, Qemu, QemuConfig};
 use trainer::device::session::Session;
@@ -46,6 +53,7 @@ fn config(board: &'static Board, policy: &File, gdb: Option<String>) -> FlashCon
         policy: policy.path(),
         target_class: None,
         firmware: false,
+        keys: Vec::new(),
         probe: None,
         gdb,
         dry_run: false,
@@ -71,18 +79,32 @@ fn every_emulated_board_is_flashed_reads_back_and_boots() {
 #[test]
 fn every_firmware_says_whose_it_is() {
     for board in emulated() {
-        let elf = firmware_of(board).elf;
-        let image = Image::of_policy(board, &[1; 16])
+        let found = Identity::of_elf(board, &firmware_of(board).elf).unwrap();
+        let said = Identity {
+            board: board.name.to_owned(),
+            target_class: class(),
+            keys: None,
+            slots: false,
+        };
+        assert_eq!(found, Some(said));
+    }
+}
+
+#[test]
+fn firmware_with_keys_or_slots_says_so() {
+    let keys: Vec<_> = (1..=3).map(|seed| public(&key(seed))).collect();
+    for (keys, slots) in [(&keys[..2], false), (&[], true), (&keys, true)] {
+        let variant = Variant {
+            keys: keys.to_vec(),
+            slots,
+            regions: false,
+        };
+        let elf = build_variant(the_board(), class(), &variant, &|_| {})
             .unwrap()
-            .with_firmware(&elf)
-            .unwrap();
-        let place = identity::address(board);
-        let record = image
-            .segments()
-            .iter()
-            .find(|segment| segment.address == place)
-            .unwrap();
-        identity::check(&record.bytes, board, class()).unwrap();
+            .elf;
+        let found = Identity::of_elf(the_board(), &elf).unwrap().unwrap();
+        let said = (found.keys.unwrap_or_default(), found.slots);
+        assert_eq!(said, (keys.to_vec(), slots));
     }
 }
 

@@ -10,7 +10,10 @@ use hil_support::policies::{file, good_policy, policy_of, structure};
 use hil_support::{class, config, hil, plant, the_board, the_firmware};
 use trainer::Error;
 use trainer::cli::hil::HilArgs;
-use trainer::device::hil::{HilReport, run_hil_over};
+use trainer::device::board::find;
+use trainer::device::budget::Budget;
+use trainer::device::build::{Variant, build_variant};
+use trainer::device::hil::{HilConfig, HilReport, run_hil_over};
 use trainer::device::plant_loop::PlantLoop;
 use trainer::device::port::{BAUD, Port};
 use trainer::device::pty::PtyBoard;
@@ -61,6 +64,44 @@ fn a_device_behind_a_port_gives_the_same_loop_and_goes_on_running() {
     // The same faults, whatever carries the frames.
     assert_eq!(there.faults, hil(&config, &policy).unwrap().faults);
     assert!(there.faults_injected > 0);
+}
+
+#[test]
+fn a_device_with_slots_behind_a_port_has_the_budget_of_one() {
+    let policy = good_policy(class());
+    let microbit = find("microbit").unwrap();
+    let slots = Variant {
+        slots: true,
+        ..Variant::default()
+    };
+    let firmware = build_variant(microbit, class(), &slots, &|_| {}).unwrap();
+    let board = PtyBoard::start(QemuConfig {
+        board: microbit,
+        elf: &firmware.elf,
+        policy: &policy,
+        link: LinkKind::Uart,
+        timeout: LONG,
+    })
+    .unwrap();
+    let config = HilConfig {
+        board: microbit,
+        ..config(LinkKind::Uart)
+    };
+    let model = plant();
+    let port = Port::open(board.port(), BAUD, LONG).unwrap();
+    let report = run_hil_over(
+        &config,
+        port,
+        &policy,
+        &mut PlantLoop::new(&model, 3),
+        &mut |_| {},
+        &|_| {},
+    )
+    .unwrap();
+    report.verdict().unwrap();
+    let budget = Budget::of_variant(microbit, &slots).unwrap();
+    assert_eq!(report.budget, budget);
+    assert!(budget.stack_bytes > Budget::of(microbit).unwrap().stack_bytes);
 }
 
 #[test]

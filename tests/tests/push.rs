@@ -302,7 +302,7 @@ fn the_command_through_a_port() {
         assert_eq!(error.exit_code(), code, "{error}");
         assert!(error.to_string().contains(word), "{error}");
     };
-    refused(&args(&junk, &device.port), 2, "policy");
+    refused(&args(&junk, &device.port), 2, "junk.hpo: ");
     refused(&args(&file, Path::new("/dev/ttyHPO0")), 3, "is not there");
     // Two pushes at once: the second finds the port taken.
     let first = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();

@@ -125,7 +125,7 @@ fn run(scenario: &Scenario) -> HilReport {
         "{}: {:?}",
         scenario.name, report.first_mismatch
     );
-    // Not the whole verdict: sizes are for other tests.
+    assert_eq!(report.over_budget, [], "{}", scenario.name);
     let faults = report.faults.as_mut().unwrap();
     faults
         .verdict()

@@ -71,12 +71,7 @@ impl Report {
         let signature_bytes = without
             .as_ref()
             .map(|without| flash(&firmware.sizes) - flash(without));
-        // The budget is that of firmware without slots, and without what verifies signatures.
-        let over_budget = if variant.slots {
-            Vec::new()
-        } else {
-            budget.over_memory(without.as_ref().unwrap_or(&firmware.sizes))
-        };
+        let over_budget = budget.over_memory(&firmware.sizes);
         Ok(Self {
             firmware,
             signature_bytes,
@@ -118,31 +113,16 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
     println!("board   {} ({})", board.name, board.description);
     println!("class   {}", firmware.target_class);
     let (flash, ram) = (firmware.sizes.flash_bytes, firmware.sizes.ram_bytes);
-    let of = |budget: u64| {
-        if args.slots {
-            ", with slots (the budget is without)".to_owned()
-        } else {
-            format!(" of {budget}")
-        }
-    };
-    match report.signature_bytes {
-        None => println!(
-            "flash   {flash} bytes{}, without a policy",
-            of(budget.flash_bytes)
-        ),
-        Some(signature) => {
-            let rest = flash.saturating_add_signed(-signature);
-            println!("flash   {flash} bytes, without a policy");
-            println!("        {signature} bytes of that to verify signatures");
-            println!(
-                "        {rest} bytes{} for the rest",
-                of(budget.flash_bytes)
-            );
-        }
+    println!(
+        "flash   {flash} bytes of {}, without a policy",
+        budget.flash_bytes
+    );
+    if let Some(signature) = report.signature_bytes {
+        println!("        {signature} bytes of that to verify signatures");
     }
     println!(
-        "RAM     {ram} bytes{}, without the stack",
-        of(budget.ram_bytes)
+        "RAM     {ram} bytes of {}, without the stack",
+        budget.ram_bytes
     );
     println!("ELF     {}", firmware.elf.display());
     report.verdict()

@@ -7,6 +7,7 @@ use clap::Args;
 use super::hil::seconds;
 use crate::device::board;
 use crate::device::flash::{FlashConfig, FlashReport, flash};
+use crate::export::signing::read_public;
 use crate::{Error, Result};
 
 /// Write a policy into a board's slot, read it back and compare.
@@ -23,6 +24,10 @@ pub struct FlashArgs {
     /// Write the board's firmware as well, built for the policy's target class.
     #[arg(long)]
     pub firmware: bool,
+    /// File of a public key (`hpo keygen`) for the firmware that is written or started: it runs policies that one of the keys has
+    /// signed, and no others. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
     /// Target class (plant and actuator set) that the policy must have.
     #[arg(long, value_name = "ID")]
     pub target_class: Option<u32>,
@@ -53,6 +58,11 @@ pub fn run(args: &FlashArgs) -> Result<()> {
         policy: policy_file(&args.policy)?,
         target_class: args.target_class,
         firmware: args.firmware,
+        keys: args
+            .keys
+            .iter()
+            .map(|path| read_public(path))
+            .collect::<Result<_>>()?,
         probe: args.probe.clone(),
         gdb: args.gdb.clone(),
         dry_run: args.dry_run,

@@ -1,18 +1,19 @@
 //! `hpo push`: a policy into the slot of a running device.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use policy_format::{Capacity, RawPolicy};
 
 use super::flash::policy_file;
 use super::hil::seconds;
-use crate::Result;
 use crate::device::port::{BAUD, Port};
 use crate::device::push::{PushOptions, PushReport, prepare, push};
 use crate::device::session::Session;
 use crate::export::PolicyBuffer;
+use crate::{Error, Result};
 
 /// How long a device has for its greeting.
 const GREETING: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub struct PushArgs {
 /// Runs `hpo push`.
 ///
 /// # Errors
-/// As [`Port::open`], [`Session::join`] and [`push()`]; [`crate::Error::Input`] for a file that is no policy.
+/// As [`Port::open`], [`Session::join`] and [`push()`]; [`Error::Input`] for a file that is no policy.
 pub fn run(args: &PushArgs) -> Result<()> {
     let options = PushOptions {
         disarm: args.disarm,
@@ -61,7 +62,7 @@ pub fn run(args: &PushArgs) -> Result<()> {
     };
     // Read before the port is touched.
     let policy = match &args.policy {
-        Some(path) => Some(PolicyBuffer::read(&policy_file(path)?)?),
+        Some(path) => Some(read(&policy_file(path)?)?),
         None => None,
     };
     let port = Port::open(&args.port, args.baud, options.patience)?;
@@ -82,6 +83,15 @@ pub fn run(args: &PushArgs) -> Result<()> {
     }
     print(&report);
     Ok(())
+}
+
+/// A policy by its structure; golden vectors and signature are the device's to judge.
+fn read(path: &Path) -> Result<PolicyBuffer> {
+    let policy = PolicyBuffer::read(path)?;
+    RawPolicy::parse(policy.bytes())
+        .and_then(|raw| raw.validate(&Capacity::FORMAT).map(drop))
+        .map_err(|error| Error::input(path, error.name(), error, "a valid policy"))?;
+    Ok(policy)
 }
 
 fn print(report: &PushReport) {

@@ -12,8 +12,7 @@ use crate::{Error, Result};
 const REGIONS_FLASH_BYTES: u64 = 1536;
 
 /// Greatest figures of a firmware and of the policy on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// Bytes of flash, without a policy.
     pub flash_bytes: u64,
@@ -23,6 +22,27 @@ pub struct Budget {
     pub stack_bytes: u64,
     /// Instructions of one control step.
     pub instructions: u64,
+}
+
+/// A board's `budget.toml`: the budget of its default firmware, and what other firmware may take beside it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    flash_bytes: u64,
+    ram_bytes: u64,
+    stack_bytes: u64,
+    instructions: u64,
+    slots: Option<More>,
+    signed: Option<More>,
+}
+
+/// Bytes that a feature may take.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct More {
+    flash_bytes: u64,
+    ram_bytes: u64,
+    stack_bytes: u64,
 }
 
 /// A figure beyond its budget.
@@ -37,40 +57,64 @@ pub struct Over {
 }
 
 impl Budget {
-    /// The budget of `board`, from the project's folder.
+    /// The budget of the default firmware of `board`, from the project's folder.
     ///
     /// # Errors
     /// [`Error::Usage`] without the project's folder, [`Error::Io`] if the file cannot be read,
     /// [`Error::Input`] if it is not a budget.
     pub fn of(board: &Board) -> Result<Self> {
-        Self::read(&folder(&project_root()?, board).join("budget.toml"))
+        Self::of_variant(board, &Variant::default())
     }
 
-    /// The budget of a variant of the board's firmware: what it does more may take more flash.
+    /// The budget of a variant of the board's firmware: what it does more may take more.
     ///
     /// # Errors
-    /// As [`Budget::of`].
+    /// As [`Budget::of`]; [`Error::Input`] also if the file says nothing of slots or signatures and the variant has them.
     pub fn of_variant(board: &Board, variant: &Variant) -> Result<Self> {
-        let mut budget = Self::of(board)?;
-        if variant.regions {
-            budget.flash_bytes += REGIONS_FLASH_BYTES;
-        }
-        Ok(budget)
+        Self::read(
+            &folder(&project_root()?, board).join("budget.toml"),
+            variant,
+        )
     }
 
-    /// Reads a budget file.
+    /// Reads a budget file for a variant of the firmware.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is not a budget.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is not a budget, or has none for the variant.
+    pub fn read(path: &Path, variant: &Variant) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "cannot read", e))?;
-        toml::from_str(&text).map_err(|e| {
+        let file: File = toml::from_str(&text).map_err(|e| {
             Error::input(
                 path,
                 "budget",
                 e.message(),
-                "flash_bytes, ram_bytes, stack_bytes and instructions, whole numbers",
+                "flash_bytes, ram_bytes, stack_bytes and instructions, whole numbers; tables slots and signed with what these take",
             )
+        })?;
+        let more = |table: &'static str, wanted: bool, more: Option<More>| match (wanted, more) {
+            (false, _) => Ok(More::default()),
+            (true, Some(more)) => Ok(more),
+            (true, None) => Err(Error::input(
+                path,
+                table,
+                "no table",
+                format!(
+                    "[{table}] with flash_bytes, ram_bytes and stack_bytes that firmware with it may take beside"
+                ),
+            )),
+        };
+        let slots = more("slots", variant.slots, file.slots)?;
+        let signed = more("signed", !variant.keys.is_empty(), file.signed)?;
+        let regions = if variant.regions {
+            REGIONS_FLASH_BYTES
+        } else {
+            0
+        };
+        Ok(Self {
+            flash_bytes: file.flash_bytes + slots.flash_bytes + signed.flash_bytes + regions,
+            ram_bytes: file.ram_bytes + slots.ram_bytes + signed.ram_bytes,
+            stack_bytes: file.stack_bytes + slots.stack_bytes + signed.stack_bytes,
+            instructions: file.instructions,
         })
     }
 
@@ -172,9 +216,17 @@ mod tests {
     fn a_bad_budget_names_file_and_fields() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("budget.toml");
-        for text in ["flash_bytes = 1", "flash = 1", "instructions = -1", "x"] {
+        let whole = "flash_bytes = 100\nram_bytes = 10\nstack_bytes = 20\ninstructions = 1000\n";
+        for text in [
+            "flash_bytes = 1",
+            "flash = 1",
+            "instructions = -1",
+            "x",
+            &format!("{whole}[slots]\ninstructions = 1"),
+            &format!("{whole}[other]\nram_bytes = 1"),
+        ] {
             std::fs::write(&path, text).unwrap();
-            let error = Budget::read(&path).unwrap_err();
+            let error = Budget::read(&path, &Variant::default()).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             let text = error.to_string();
             assert!(
@@ -182,5 +234,37 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn slots_and_signatures_have_budgets_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.toml");
+        let whole = "flash_bytes = 100\nram_bytes = 10\nstack_bytes = 20\ninstructions = 1000\n";
+        std::fs::write(
+            &path,
+            format!("{whole}[slots]\nflash_bytes = 7\nram_bytes = 3"),
+        )
+        .unwrap();
+        assert_eq!(Budget::read(&path, &Variant::default()).unwrap(), BUDGET);
+        let slots = Variant {
+            slots: true,
+            ..Variant::default()
+        };
+        let budget = Budget::read(&path, &slots).unwrap();
+        assert_eq!(
+            (budget.flash_bytes, budget.ram_bytes, budget.stack_bytes),
+            (107, 13, 20)
+        );
+        let signed = Variant {
+            keys: vec![firmware::PublicKey([1; 32])],
+            ..slots.clone()
+        };
+        let error = Budget::read(&path, &signed).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("[signed]"), "{error}");
+        let text = format!("{whole}[slots]\nstack_bytes = 1\n[signed]\nstack_bytes = 5");
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Budget::read(&path, &signed).unwrap().stack_bytes, 26);
     }
 }

@@ -4,22 +4,21 @@
 //! host on the same measured state.
 
 mod report;
+mod tally;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use firmware::{
-    Armed, Controller, ControllerState, Fault, Offer, Outcome, SCRATCH_LEN, boot, boot_on,
-    control_step,
-};
+use firmware::{Armed, Controller, Fault, Offer, Outcome, PublicKey, SCRATCH_LEN, boot, boot_on};
 use policy_format::RawPolicy;
-use policy_format::message::Action;
+use policy_format::message::{Action, Reply, Request, SlotRequest};
 
 use super::board::Board;
 use super::budget::Budget;
 use super::build::{Variant, build_variant, offer_of, sizes_of};
 use super::faults::{self, FaultSpec, Stub};
 use super::flash::emulated;
+use super::flash::identity::Identity;
 use super::hostile::Arena;
 use super::port::Port;
 use super::qemu::{LinkKind, Qemu, QemuConfig};
@@ -30,6 +29,7 @@ use crate::plant::Dims;
 use crate::{Error, Result};
 
 pub use report::{HilReport, Instructions, StepRecord};
+use tally::Tally;
 
 /// Seed of the hostile inputs: every run meets the same ones.
 const HOSTILE_SEED: u64 = 1;
@@ -108,6 +108,15 @@ pub fn run_hil(
         None => build_variant(config.board, config.target_class, &variant, progress)?.elf,
     };
     let sizes = sizes_of(&elf)?;
+    // Of what the ELF is, whoever built it.
+    let variant = match Identity::of_elf(config.board, &elf)? {
+        Some(identity) => Variant {
+            keys: identity.keys.unwrap_or_default(),
+            slots: identity.slots,
+            ..variant
+        },
+        None => variant,
+    };
     let budget = Budget::of_variant(config.board, &variant)?;
     let offer = offer_of(&elf, config.board)?;
     progress(&format!(
@@ -182,7 +191,10 @@ pub fn run_hil_over(
             crc32.map_or("none".into(), |crc32| format!("{crc32:08x}"))
         )));
     }
-    let budget = Budget::of_variant(config.board, &Variant::for_policy(policy))?;
+    let budget = Budget::of_variant(
+        config.board,
+        &variant_behind(&mut session, policy, config.timeout)?,
+    )?;
     let mut report = HilReport::new(config, budget);
     report.link = LinkKind::Uart;
     report.port = Some(path);
@@ -195,6 +207,29 @@ pub fn run_hil_over(
     };
     course.run(&mut session, plant, observe, progress, &mut report)?;
     Ok(report)
+}
+
+/// What the firmware behind a port is built for, as far as its budget goes. Whether it has slots it says itself; that it verifies
+/// signatures is taken from the policy's having one.
+fn variant_behind<D: Transport>(
+    session: &mut Session<D>,
+    policy: &[u8],
+    patience: Duration,
+) -> Result<Variant> {
+    let policy_buffer = PolicyBuffer::new(policy);
+    let signature = RawPolicy::parse(policy_buffer.bytes()).and_then(|raw| raw.signature());
+    // Which key it is does not matter to the budget.
+    let keys = match signature {
+        Ok(Some(_)) => vec![PublicKey([0; 32])],
+        _ => Vec::new(),
+    };
+    let request = Request::Slots(SlotRequest::Status);
+    let status = session.insist(&request, patience)?;
+    Ok(Variant {
+        keys,
+        slots: matches!(status, Reply::Slots(_)),
+        ..Variant::for_policy(policy)
+    })
 }
 
 fn check_counts(config: &HilConfig) -> Result<()> {
@@ -434,118 +469,4 @@ pub(super) fn difference(action: &Action, outcome: &Outcome, expected: &[f32]) -
             Fault::code_of(outcome.fault),
         )
     })
-}
-
-/// What the loop counts.
-#[derive(Default)]
-struct Tally {
-    steps: u64,
-    mismatches: u64,
-    first_mismatch: Option<String>,
-    cost: f64,
-    instructions_min: u64,
-    instructions_max: u64,
-    instructions_sum: u64,
-    seconds: f64,
-}
-
-impl Tally {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the two ends of the loop and what is between them"
-    )]
-    fn run<D: Transport>(
-        &mut self,
-        config: &HilConfig,
-        count: &dyn Fn(u32) -> Option<u64>,
-        session: &mut Session<D>,
-        host: &Controller<'_>,
-        scratch: &mut [f32; SCRATCH_LEN],
-        plant: &mut dyn HostPlant,
-        observe: &mut dyn FnMut(&StepRecord<'_>),
-    ) -> Result<()> {
-        let dims = plant.dims();
-        let mut measured = vec![0.0_f32; dims.state];
-        let mut expected = vec![0.0_f32; dims.control];
-        self.instructions_min = u64::MAX;
-        let start = Instant::now();
-        for episode in 0..config.episodes {
-            plant.reset(episode);
-            session.reset()?;
-            let mut state = ControllerState::new();
-            for step in 0..config.steps {
-                for (sensor, &value) in measured.iter_mut().zip(plant.state()) {
-                    // A sensor of binary32: rounding to nearest is the measurement.
-                    *sensor = value as f32;
-                }
-                // Only names the answer, so wrapping around is harmless.
-                let action = session.step(self.steps as u32, &measured)?;
-                let outcome = control_step(host, &mut state, &measured, &mut expected, scratch);
-                self.compare(episode, step, &action, &outcome, &expected);
-                let instructions = count(action.ticks);
-                self.count(instructions);
-                if action.control.len() != dims.control || usize::from(action.mode) >= dims.modes {
-                    return Err(Error::Negative(format!(
-                        "episode {episode} step {step}: the device's action has mode {} and {} \
-                         controls; the plant has {} modes and {} controls",
-                        action.mode,
-                        action.control.len(),
-                        dims.modes,
-                        dims.control
-                    )));
-                }
-                let cost = plant.step(action.mode.into(), &action.control);
-                self.cost += cost;
-                self.steps += 1;
-                observe(&StepRecord {
-                    episode,
-                    step,
-                    measured: &measured,
-                    action: &action,
-                    instructions,
-                    cost,
-                });
-            }
-        }
-        self.seconds = start.elapsed().as_secs_f64();
-        Ok(())
-    }
-
-    fn count(&mut self, instructions: Option<u64>) {
-        if let Some(count) = instructions {
-            self.instructions_min = self.instructions_min.min(count);
-            self.instructions_max = self.instructions_max.max(count);
-            self.instructions_sum += count;
-        }
-    }
-
-    fn compare(
-        &mut self,
-        episode: u64,
-        step: u64,
-        action: &Action,
-        outcome: &Outcome,
-        expected: &[f32],
-    ) {
-        if let Some(difference) = difference(action, outcome, expected) {
-            self.mismatches += 1;
-            self.first_mismatch
-                .get_or_insert_with(|| format!("episode {episode} step {step}: {difference}"));
-        }
-    }
-
-    fn write_to(self, report: &mut HilReport, config: &HilConfig, counted: bool) {
-        report.episodes = config.episodes;
-        report.steps = self.steps;
-        report.mismatches = self.mismatches;
-        report.bit_exact = self.mismatches == 0;
-        report.first_mismatch = self.first_mismatch;
-        report.mean_cost = Some(self.cost / config.episodes as f64);
-        report.steps_per_second = self.steps as f64 / self.seconds;
-        report.instructions = counted.then(|| Instructions {
-            min: self.instructions_min,
-            mean: self.instructions_sum as f64 / self.steps as f64,
-            max: self.instructions_max,
-        });
-    }
 }

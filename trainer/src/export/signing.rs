@@ -82,6 +82,14 @@ fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is no private key or others than its owner may read it.
 pub fn read_private(path: &Path) -> Result<SigningKey> {
+    let no_key =
+        |found: String| Error::input(path, "key", found, "a private key as hpo keygen writes it");
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
+    // Its half for others, which they may read: told before permissions are.
+    if from_hex(text.trim()).is_some() {
+        return Err(no_key("a public key".into()));
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -94,10 +102,6 @@ pub fn read_private(path: &Path) -> Result<SigningKey> {
             return Err(Error::input(path, "permissions", found, "600"));
         }
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
-    let no_key =
-        |found: String| Error::input(path, "key", found, "a private key as hpo keygen writes it");
     let file: KeyFile =
         toml::from_str(&text).map_err(|error| no_key(error.message().to_owned()))?;
     let digits = |text: &str| from_hex(text).ok_or_else(|| no_key("not 64 digits".into()));

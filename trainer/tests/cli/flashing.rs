@@ -29,7 +29,7 @@ case $command in
   read)
     cp "$FAKE/$address" "$output"
     # What stands at the slot is longer than the record in front of it.
-    [ "$FAKE_MOOD" != forgetful ] || [ "$(wc -c < "$output")" -le 32 ] ||
+    [ "$FAKE_MOOD" != forgetful ] || [ "$(wc -c < "$output")" -le 160 ] ||
       printf x | dd of="$output" bs=1 seek=40 conv=notrunc 2>/dev/null;;
 esac
 "#;
@@ -60,7 +60,17 @@ impl Desk {
     }
 
     fn firmware_on_the_board(&self, name: &str, class: u32) {
-        let mut record = b"HPOBOARD\x01\0\0\0".to_vec();
+        self.firmware_of_a_kind(name, class, 0, None);
+    }
+
+    /// `kind`: 1 signed policies only, 2 two slots; with one public key at most.
+    fn firmware_of_a_kind(&self, name: &str, class: u32, kind: u32, key: Option<[u8; 32]>) {
+        let own = 32 + key.map_or(0, |key| key.len());
+        let mut record = vec![0x5A; IDENTITY_LEN - own];
+        record.extend(key.iter().flatten());
+        record.extend(b"HPOBOARD");
+        let count = u32::from(key.is_some());
+        record.extend((2 | kind << 8 | count << 16).to_le_bytes());
         record.extend(class.to_le_bytes());
         record.extend(name.bytes());
         record.resize(IDENTITY_LEN, 0);
@@ -283,7 +293,7 @@ fn the_firmware_of_another_board_or_class_is_left_alone() {
     // The two chips have the same memory map.
     refused("stm32f407", desk.class, "the firmware of stm32f407");
     refused("stm32f405", desk.class ^ 1, "--firmware to replace it");
-    desk.hpo.write("fake/0x0807ffe0", [0xFF; IDENTITY_LEN]);
+    desk.hpo.write("fake/0x0807ff60", [0xFF; IDENTITY_LEN]);
     let outcome = desk.run(&args, "good");
     assert_eq!(outcome.code, 2);
     assert!(
@@ -291,6 +301,57 @@ fn the_firmware_of_another_board_or_class_is_left_alone() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn firmware_with_slots_or_of_other_keys_is_left_alone() {
+    let desk = Desk::new();
+    let hpo = &desk.hpo;
+    for key in ["ours", "theirs"] {
+        hpo.done(&["keygen", "-o", key]);
+        let file = format!("{key}.hpo");
+        hpo.done(&["export", "run", "--sign", key, "-o", &file]);
+    }
+    let text = String::from_utf8(hpo.read("ours.pub")).unwrap();
+    let digits = text.trim();
+    let ours: [u8; 32] =
+        std::array::from_fn(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap());
+    let flash = |file: &str| desk.run(&["flash", file, "--board", "nrf52840"], "good");
+    for (kind, key, file, says) in [
+        (2, None, "run", "`hpo push`"),
+        (3, Some(ours), "ours.hpo", "`hpo push`"),
+        (1, Some(ours), "run", "Unsigned"),
+        (1, Some(ours), "theirs.hpo", "UnknownKey"),
+    ] {
+        desk.firmware_of_a_kind("nrf52840", desk.class, kind, key);
+        let outcome = flash(file);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains(says), "{says}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("nothing was written"),
+            "{outcome:?}"
+        );
+        assert_eq!(desk.calls().len(), 1, "one reading, no writing");
+        assert_eq!(desk.slot("nrf52840"), None);
+    }
+    let outcome = flash("ours.hpo");
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(desk.slot("nrf52840").unwrap(), hpo.read("ours.hpo"));
+    // Keys are for firmware that is written, and hold for it before anything is built.
+    desk.calls();
+    let board = ["--board", "nrf52840"];
+    hpo.refuses(
+        &[&["flash", "ours.hpo", "--keys", "ours.pub"], &board[..]].concat(),
+        &["--keys", "--firmware"],
+    );
+    let with = ["--firmware", "--keys", "ours.pub"];
+    hpo.refuses(
+        &[&["flash", "theirs.hpo"], &board[..], &with].concat(),
+        &["UnknownKey", "nothing was written"],
+    );
+    let args = [&["flash", "ours.hpo"], &board[..], &with, &["--dry-run"]].concat();
+    assert!(hpo.done(&args).contains("-signed-"));
+    assert_eq!(desk.calls(), [""; 0]);
 }
 
 /// The policy with an optional section of `bytes` bytes.

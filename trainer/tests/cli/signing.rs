@@ -133,6 +133,10 @@ fn files_that_are_no_keys() {
         &["none: cannot read"],
     );
     hpo.refuses(
+        &["export", "plain.hpo", "--sign", "ours.pub", "-o", "o.hpo"],
+        &["ours.pub: key: found a public key", "a private key"],
+    );
+    hpo.refuses(
         &["firmware", "mps2-an386", "--keys", "short.pub"],
         &["short.pub: key"],
     );

@@ -3,7 +3,7 @@
 use firmware::Fault;
 use firmware::slots::{Activity, Install, Other, Slots, Trial, TrialRule, Verdict};
 
-use super::super::vec;
+use super::super::{Vec, vec};
 use super::policies::{arm, booted, files, id, identity};
 use super::{Allowed, Bytes, Flash, SLOT, Summary};
 

@@ -208,6 +208,9 @@ impl FromStr for FaultSpec {
     }
 }
 
+/// Names of the kinds, and what else may stand between commas.
+const KINDS: &str = "drop, dup, corrupt, delay, nan, set, freeze, stale, pause, reset, swap, tear, flip, rot, install, and seed=NUMBER";
+
 fn rule(item: &str) -> Result<Rule> {
     let (rest, place) = match item.split_once('@') {
         Some((rest, place)) => (rest, Some(place)),
@@ -217,6 +220,8 @@ fn rule(item: &str) -> Result<Rule> {
         Some((what, rate)) => (what, Some(rate)),
         None => (rest, None),
     };
+    // An unknown kind is told as such, whatever else is missing.
+    let kind = parse_kind(item, what)?;
     let rate = rate.map(|rate| probability(item, rate)).transpose()?;
     let (episode, steps) = match place {
         Some(place) => parse_place(item, place)?,
@@ -230,7 +235,7 @@ fn rule(item: &str) -> Result<Rule> {
     };
     Ok(Rule {
         text: item.to_owned(),
-        kind: parse_kind(item, what)?,
+        kind,
         rate,
         episode,
         steps,
@@ -306,10 +311,7 @@ fn parse_kind(item: &str, what: &str) -> Result<Kind> {
             "flip:BIT, the number of a bit of the slot",
         )?)),
         "rot" => Ok(Kind::Rot(bit("rot:BIT, the number of a bit of the slot")?)),
-        _ => Err(found(
-            item,
-            "drop, dup, corrupt, delay, nan, set, freeze, stale, pause, reset, swap, tear, flip, rot, install, and seed=NUMBER",
-        )),
+        _ => Err(found(item, KINDS)),
     }
 }
 
@@ -430,7 +432,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_what_is_allowed() {
         for (text, item, allowed) in [
-            ("", "\"\"", "rate"),
+            ("", "\"\"", "drop, dup, corrupt"),
+            ("bogus", "bogus", "drop, dup, corrupt"),
+            ("bogus=0.1", "bogus=0.1", "stale, pause, reset"),
+            ("reset", "reset", "a rate (=0.01), a place"),
             ("seed=3", "seed=3", "at least one fault"),
             ("seed=x,drop@1", "seed=x", "seed=NUMBER"),
             ("drop", "drop", "a rate (=0.01), a place"),
@@ -457,7 +462,7 @@ mod tests {
             ("drop@5..5", "drop@5..5", "not empty"),
             ("drop@6..5", "drop@6..5", "not empty"),
             ("drop@x/5", "drop@x/5", "EPISODE/"),
-            ("drop@1,", "\"\"", "rate"),
+            ("drop@1,", "\"\"", "drop, dup, corrupt"),
             ("explode@1", "explode@1", "drop, dup, corrupt"),
         ] {
             let error = text.parse::<FaultSpec>().unwrap_err();

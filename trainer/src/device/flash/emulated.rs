@@ -153,7 +153,7 @@ fn running(
     if !config.firmware {
         let place = identity::address(config.board);
         let record = gdb.read(place, identity::IDENTITY_LEN)?;
-        if let Err(error) = identity::check(&record, config.board, admitted.target_class) {
+        if let Err(error) = identity::check(&record, config.board, &admitted.policy) {
             // The machine goes on as it was.
             gdb.detach()?;
             return Err(error);

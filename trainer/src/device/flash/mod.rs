@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use firmware::{Offer, SCRATCH_LEN, boot_on};
+use firmware::{Offer, PublicKey, SCRATCH_LEN, boot_on};
 use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct FlashConfig {
     pub target_class: Option<u32>,
     /// Write the firmware as well.
     pub firmware: bool,
+    /// Public keys of the firmware that is written or started: it runs signed policies only. Empty: it runs any.
+    pub keys: Vec<PublicKey>,
     /// Which debug probe, as probe-rs names it (`VID:PID` or `VID:PID:SERIAL`); needed where there are several.
     pub probe: Option<String>,
     /// Debug stub of a running QEMU, `HOST:PORT`; without one a QEMU is started, and ends with the command.
@@ -151,7 +153,8 @@ pub fn admit_bytes(
 ///
 /// # Errors
 /// As [`admit`]; [`Error::Usage`] for an option that does not go with the board, or where the board holds the firmware of
-/// another board or class, and then nothing is written; [`Error::Environment`] if a tool is missing, fails or does not
+/// another board or class, one with two slots or one that does not trust the policy's signature, and then nothing is written;
+/// [`Error::Environment`] if a tool is missing, fails or does not
 /// answer; [`Error::Negative`] if the slot does not read back as written, or the device refuses the policy.
 pub fn flash(config: &FlashConfig, progress: &dyn Fn(&str)) -> Result<FlashReport> {
     let board = config.board;
@@ -190,9 +193,20 @@ pub fn flash(config: &FlashConfig, progress: &dyn Fn(&str)) -> Result<FlashRepor
     };
     // A QEMU that is started here runs the board's firmware in any case.
     let needs_elf = config.firmware || (board.emulator.is_some() && config.gdb.is_none());
+    if !config.keys.is_empty() {
+        if !needs_elf {
+            return Err(Error::Usage(
+                "--keys: found no firmware to write; allowed: with --firmware, or where a QEMU is started".into(),
+            ));
+        }
+        identity::check_signature(&admitted.policy, Some(&config.keys), "that firmware")?;
+    }
     let (class, variant) = (
         admitted.target_class,
-        Variant::for_policy(admitted.policy.bytes()),
+        Variant {
+            keys: config.keys.clone(),
+            ..Variant::for_policy(admitted.policy.bytes())
+        },
     );
     let elf = match (needs_elf, config.dry_run) {
         (false, _) => None,

@@ -133,7 +133,7 @@ pub(super) fn run(
         make(call, folder.path(), config.timeout)?;
         match call.purpose {
             Purpose::ReadIdentity => {
-                identity::check(&take()?, config.board, admitted.target_class)?;
+                identity::check(&take()?, config.board, &admitted.policy)?;
             }
             Purpose::ReadPolicy => {
                 compare(

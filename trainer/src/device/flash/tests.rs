@@ -1,7 +1,10 @@
 //! What can be held without a board, an emulator or a program: admission, commands, records, comparison.
 
+use ed25519_dalek::SigningKey;
+
 use super::*;
 use crate::device::board::{BOARDS, find};
+use crate::export::signing::{public_of, sign};
 
 fn config(board: &str) -> FlashConfig {
     FlashConfig {
@@ -9,6 +12,7 @@ fn config(board: &str) -> FlashConfig {
         policy: "policy.hpo".into(),
         target_class: None,
         firmware: false,
+        keys: Vec::new(),
         probe: None,
         gdb: None,
         dry_run: true,
@@ -33,7 +37,7 @@ fn the_commands_of_probe_rs_are_these() {
     assert_eq!(
         lines(&config("stm32f405"), None),
         [
-            "probe-rs read --non-interactive --chip STM32F405RGTx --output read-back.bin --format binary b32 0x0807ffe0 8",
+            "probe-rs read --non-interactive --chip STM32F405RGTx --output read-back.bin --format binary b32 0x0807ff60 40",
             "probe-rs download --non-interactive --chip STM32F405RGTx --disable-progressbars --verify --binary-format bin \
              --base-address 0x08080000 '/a b/policy.hpo'",
             "probe-rs reset --non-interactive --chip STM32F405RGTx",
@@ -79,38 +83,107 @@ fn every_real_board_is_written_at_its_own_slot_and_chip() {
     assert_eq!(chips.len(), 4);
 }
 
-fn record(name: &str, class: u32) -> Vec<u8> {
-    let mut record = b"HPOBOARD\x01\0\0\0".to_vec();
+/// What firmware of this kind has in front of its slot, with whatever lies before that.
+fn record(name: &str, class: u32, kind: u32, keys: &[PublicKey]) -> Vec<u8> {
+    let own = 32 + 32 * keys.len();
+    let mut record = vec![0xA5; identity::IDENTITY_LEN - own];
+    record.extend(keys.iter().rev().flat_map(|key| key.0));
+    record.extend(b"HPOBOARD");
+    record.extend((2 | kind << 8 | (keys.len() as u32) << 16).to_le_bytes());
     record.extend(class.to_le_bytes());
     record.extend(name.bytes());
     record.resize(identity::IDENTITY_LEN, 0);
     record
 }
 
+/// The smallest policy, and its target class.
+fn policy() -> (PolicyBuffer, u32) {
+    let bytes = include_bytes!("../../../../policy-format/tests/golden/v1-single-choice.hpo");
+    let policy = PolicyBuffer::new(bytes);
+    let class = RawPolicy::parse(policy.bytes()).unwrap().target_class();
+    (policy, class)
+}
+
 #[test]
 fn only_the_right_firmware_is_left_in_place() {
     let board = find("mps2-an386").unwrap();
-    identity::check(&record("mps2-an386", 7), board, 7).unwrap();
-    let mut newer = record("mps2-an386", 7);
-    newer[8] = 2;
+    let (policy, class) = policy();
+    let right = record("mps2-an386", class, 0, &[]);
+    identity::check(&right, board, &policy).unwrap();
+    let last = right.len() - 32;
+    let mut newer = right.clone();
+    newer[last + 8] = 3;
+    let many = [PublicKey([1; 32]); 4];
     for (found, says) in [
-        (record("mps2-an385", 7), "firmware of mps2-an385"),
-        (record("mps2-an386", 8), "8, which the firmware"),
-        (record("", 7), "firmware of "),
+        (
+            record("mps2-an385", class, 0, &[]),
+            "firmware of mps2-an385",
+        ),
+        (
+            record("mps2-an386", class ^ 1, 0, &[]),
+            "which the firmware",
+        ),
+        (record("", class, 0, &[]), "firmware of "),
         (newer, "no firmware"),
-        (vec![0xFF; 32], "no firmware"),
-        (vec![0; 32], "no firmware"),
-        (record("mps2-an386", 7)[..31].to_vec(), "no firmware"),
+        (record("mps2-an386", class, 4, &[]), "no firmware"),
+        (record("mps2-an386", class, 1, &[]), "no firmware"),
+        (record("mps2-an386", class, 0, &many), "no firmware"),
+        (record("mps2-an386", class, 2, &[]), "`hpo push`"),
+        (record("mps2-an386", class, 3, &many), "`hpo push`"),
+        (record("mps2-an386", class, 1, &many), "no signature (fault"),
+        (vec![0xFF; identity::IDENTITY_LEN], "no firmware"),
+        (vec![0; identity::IDENTITY_LEN], "no firmware"),
+        (right[..right.len() - 1].to_vec(), "no firmware"),
+        (right[right.len() - 31..].to_vec(), "no firmware"),
         (Vec::new(), "no firmware"),
     ] {
-        let error = identity::check(&found, board, 7).unwrap_err();
+        let error = identity::check(&found, board, &policy).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
         assert!(
             text.contains(says) && text.contains("nothing was written"),
-            "{text}"
+            "{says}: {text}"
         );
     }
+}
+
+#[test]
+fn a_signature_is_held_against_the_keys_of_the_firmware_on_the_board() {
+    let board = find("mps2-an386").unwrap();
+    let (plain, class) = policy();
+    let keys: Vec<_> = (0..5)
+        .map(|seed| SigningKey::from_bytes(&[seed; 32]))
+        .collect();
+    let public: Vec<_> = keys.iter().map(public_of).collect();
+    for count in 1..=4 {
+        let found = record("mps2-an386", class, 1, &public[..count]);
+        let known = identity::Identity::parse(&found).unwrap();
+        assert_eq!(known.keys.as_deref(), Some(&public[..count]));
+        for (index, key) in keys.iter().enumerate() {
+            let signed = sign(&plain, key, 1).unwrap();
+            let checked = identity::check(&found, board, &signed);
+            assert_eq!(checked.is_ok(), index < count, "{count} {index}");
+            let mut damaged = signed.clone();
+            *damaged.bytes_mut().last_mut().unwrap() ^= 1;
+            policy_format::reseal(damaged.bytes_mut());
+            let error = identity::check(&found, board, &damaged).unwrap_err();
+            let fault = if index < count {
+                "BadSignature"
+            } else {
+                "UnknownKey"
+            };
+            let text = error.to_string();
+            assert!(
+                error.exit_code() == 2
+                    && text.contains(fault)
+                    && text.contains("nothing was written"),
+                "{text}"
+            );
+        }
+    }
+    // A firmware that asks for none takes a signed one, too.
+    let signed = sign(&plain, &keys[0], 1).unwrap();
+    identity::check(&record("mps2-an386", class, 0, &[]), board, &signed).unwrap();
 }
 
 #[test]
