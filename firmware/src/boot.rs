@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use policy_format::message::{MAX_CONTROL, MAX_STATE};
-use policy_format::{Capacity, DecideError, ErrorCode, Policy};
+use policy_format::{Capacity, DecideError, ErrorCode, ModeHistory, Policy};
 
 use crate::Fault;
 use crate::kernels::Plan;
@@ -145,13 +145,12 @@ impl Armed<'_> {
             if !plan.prepare(policy, state, scratch) {
                 return Err(DecideError::NonFiniteInput);
             }
-            plan.decide(policy, state, control, scratch, None)
+            plan.decide(policy, state, control, scratch, &ModeHistory::start())
         });
-        if agrees {
-            Ok(())
-        } else {
-            Err(Fault::GOLDEN_MISMATCH)
+        if !agrees {
+            return Err(Fault::GOLDEN_MISMATCH);
         }
+        plan.constrain(policy, scratch).ok_or(Fault::WRONG_LENGTH)
     }
 }
 

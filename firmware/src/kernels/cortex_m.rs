@@ -8,6 +8,7 @@
 )]
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 
@@ -19,8 +20,8 @@ use policy_format::{
 
 use super::network::{Network, PLACE};
 use super::routines::{
-    Watch, hpo_admit_f32, hpo_choose_f32, hpo_greatest_f32, hpo_observe_f32, hpo_quadratic_f32,
-    hpo_scale_f32, hpo_unit_norm_f32,
+    Bounds, Choices, Interval, Watch, hpo_admit_f32, hpo_choose_f32, hpo_greatest_f32,
+    hpo_observe_f32, hpo_quadratic_f32, hpo_scale_f32, hpo_unit_norm_f32,
 };
 use super::{Seen, hash};
 use crate::boot::{CAPACITY, SCRATCH_LEN};
@@ -35,10 +36,9 @@ const _: () = assert!(PLACES + 2 * PLACE <= SCRATCH_LEN);
 #[derive(Debug)]
 pub struct Plan<'p> {
     watch: Watch,
-    envelope: bool,
-    /// Whether repeated states are counted.
-    hashes: bool,
-    control: usize,
+    envelope: Within,
+    /// From how many equal states on the sensor counts as frozen; 0: never.
+    frozen_after: u32,
     unit_norm: bool,
     scores: Scores<'p>,
     selector: Network<'p>,
@@ -47,15 +47,27 @@ pub struct Plan<'p> {
     /// Sizes of the factors where there are several.
     factors: heapless::Vec<u16, MAX_FACTORS, u8>,
     choice_modes: &'p [u16],
-    rules: Option<Rules<'p>>,
+    choices: Choices,
+    /// Number of modes where `choices` says all about the rules, else 0.
+    direct: u32,
+    /// Rules that `choices` does not hold.
+    rules: Option<ModeRules<'p>>,
     law: Network<'p>,
     gains: Network<'p>,
     #[cfg(feature = "regions")]
     regions: Option<Regions<'p>>,
-    /// Lower and upper control bounds, null: none.
-    bounds: [*const f32; 2],
-    /// Rate limits, null: none.
-    rate: *const f32,
+    bounds: Bounds,
+}
+
+/// How a state is compared with the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// There is none.
+    Anywhere,
+    /// By the brackets.
+    Boxes,
+    /// Not at first sight: somewhere within the envelope a shifted and scaled value is not finite.
+    Unclear,
 }
 
 // SAFETY: the pointers are into the policy's bytes, which are borrowed shared for 'p, and into constants: nothing writes there.
@@ -72,12 +84,21 @@ struct Scores<'p> {
     policy: PhantomData<&'p [f32]>,
 }
 
-/// Mode rules.
-#[derive(Debug)]
-struct Rules<'p> {
-    rules: ModeRules<'p>,
-    /// Whether there are at most 32 modes, and a logit for each choice.
-    direct: bool,
+/// What lets any mode follow any.
+static ANY_MODE: u32 = u32::MAX;
+
+impl Scores<'_> {
+    /// Scores of `z`, n floats, to `y`, if there are any.
+    ///
+    /// # Safety
+    /// `z` is good for reads of n floats, `y` for writes of the padded rows; they do not overlap.
+    #[inline(always)]
+    unsafe fn run(&self, z: *const f32, y: *mut f32, n: usize) {
+        if self.padded > 0 {
+            // SAFETY: the caller's promise; `fill` compared the lengths.
+            unsafe { hpo_quadratic_f32(self.bias, self.weights, z, y, n, self.padded) };
+        }
+    }
 }
 
 impl<'p> Plan<'p> {
@@ -86,14 +107,13 @@ impl<'p> Plan<'p> {
     pub(crate) fn new() -> Self {
         Self {
             watch: Watch {
-                count: 0,
                 shift: ptr::null(),
                 scale: ptr::null(),
-                ends: [ptr::null(); 4],
+                count: 0,
+                boxes: [[Interval::NONE; 2]; CAPACITY.state],
             },
-            envelope: false,
-            hashes: false,
-            control: 0,
+            envelope: Within::Anywhere,
+            frozen_after: 0,
             unit_norm: false,
             scores: Scores {
                 bias: ptr::null(),
@@ -105,13 +125,21 @@ impl<'p> Plan<'p> {
             logits: 0,
             factors: heapless::Vec::new(),
             choice_modes: &[],
+            choices: Choices {
+                modes: ptr::null(),
+                count: 0,
+                dwell: ptr::null(),
+                follow: ptr::null(),
+                mask: 0,
+                hysteresis: 0.0,
+            },
+            direct: 0,
             rules: None,
             law: Network::NONE,
             gains: Network::NONE,
             #[cfg(feature = "regions")]
             regions: None,
-            bounds: [ptr::null(); 2],
-            rate: ptr::null(),
+            bounds: Bounds::none(0),
         }
     }
 
@@ -121,15 +149,14 @@ impl<'p> Plan<'p> {
     pub(crate) fn fill(&mut self, policy: &Policy<'p>) -> Option<()> {
         let plan = self;
         let (n, m, choices) = (policy.state_dim(), policy.control_dim(), policy.choices());
-        let (logits, safety) = (policy.logits(), policy.safety());
+        let logits = policy.logits();
         if n > CAPACITY.state || m > CAPACITY.control || logits > CAPACITY.logits {
             return None;
         }
         plan.watch.count = n;
         plan.watch.shift = address(policy.input_shift(), n)?;
         plan.watch.scale = address(policy.input_scale(), n)?;
-        plan.hashes = safety.supervision.is_some_and(|s| s.frozen_after > 0);
-        plan.control = m;
+        plan.bounds.count = m;
         plan.unit_norm = policy.input_kind() == InputKind::UnitNorm;
         plan.choice_modes = policy.choice_modes();
         #[cfg(feature = "regions")]
@@ -159,9 +186,7 @@ impl<'p> Plan<'p> {
         {
             return None;
         }
-        let scored = plan.scores.padded > 0 || plan.selector.exists();
-        // Without scores there is one choice, which its rules may forbid still.
-        if scored || safety.mode_rules.is_some() {
+        if plan.scores.padded > 0 || plan.selector.exists() {
             plan.logits = logits;
         }
         let factors = policy.factors();
@@ -173,25 +198,81 @@ impl<'p> Plan<'p> {
             plan.factors.extend_from_slice(factors).ok()?;
         }
         if let Some(bounds) = policy.bounds() {
-            plan.bounds = [address(bounds.lower, m)?, address(bounds.upper, m)?];
+            plan.bounds.lower = address(bounds.lower, m)?;
+            plan.bounds.upper = address(bounds.upper, m)?;
         }
+        Some(())
+    }
+
+    /// From now on with the policy's rate limits, mode rules, envelope and supervision, which golden vectors know nothing of. `None` as
+    /// [`Plan::fill`].
+    #[inline(never)]
+    pub(crate) fn constrain(
+        &mut self,
+        policy: &Policy<'p>,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Option<()> {
+        let (plan, safety) = (self, policy.safety());
+        let n = plan.watch.count;
+        plan.frozen_after = safety.supervision.map_or(0, |s| s.frozen_after);
         if let Some(limits) = &safety.limits {
-            plan.rate = address(limits.rate, m)?;
+            plan.bounds.rate = address(limits.rate, plan.bounds.count)?;
+            plan.bounds.start = address(limits.start, plan.bounds.count)?;
         }
         if let Some(envelope) = &safety.envelope {
-            plan.envelope = true;
             let (lower, upper) = (envelope.lower, envelope.upper);
+            // A shifted and scaled value lies between those of the ends, for rounding keeps the order.
+            let finite =
+                plan.prepare(policy, lower, scratch) && plan.prepare(policy, upper, scratch);
+            plan.envelope = if finite {
+                Within::Boxes
+            } else {
+                Within::Unclear
+            };
             let typical = [envelope.typical_lower, envelope.typical_upper];
-            let lists = [lower, upper, typical[0], typical[1]];
-            for (end, floats) in plan.watch.ends.iter_mut().zip(lists) {
-                *end = address(floats, n)?;
+            let boxes = plan.watch.boxes.as_flattened_mut().as_mut_ptr();
+            for (place, [lower, upper]) in [[lower, upper], typical].into_iter().enumerate() {
+                let (lower, upper) = (address(lower, n)?, address(upper, n)?);
+                // SAFETY: n lower and as many upper ends, and n boxes or more of two intervals each.
+                unsafe { intervals(boxes.add(place), lower, upper, n) };
             }
         }
         if let Some(rules) = safety.mode_rules {
-            let direct = rules.dwell.len() <= 32 && choices == logits;
-            plan.rules = Some(Rules { rules, direct });
+            let modes = rules.dwell.len();
+            // Without scores there is one choice, which its rules may forbid still.
+            plan.logits = policy.logits();
+            if modes <= 32 && policy.choices() == plan.logits {
+                let choices = &mut plan.choices;
+                choices.modes = address(policy.choice_modes(), plan.logits)?;
+                choices.count = plan.logits;
+                choices.dwell = rules.dwell.as_ptr();
+                (choices.follow, choices.mask) = (&raw const ANY_MODE, 0);
+                if !rules.follow.is_empty() {
+                    (choices.follow, choices.mask) = (address(rules.follow, modes)?, u32::MAX);
+                }
+                choices.hysteresis = rules.hysteresis;
+                plan.direct = modes as u32;
+            }
+            plan.rules = Some(rules);
         }
         Some(())
+    }
+
+    /// The controls that there are of as many as there could be.
+    #[inline(always)]
+    pub(crate) fn controls<'c>(
+        &self,
+        _: &Policy<'p>,
+        control: &'c mut [f32; CAPACITY.control],
+    ) -> &'c mut [f32] {
+        // SAFETY: `fill` admits no more.
+        unsafe { control.get_unchecked_mut(..self.bounds.count) }
+    }
+
+    /// From how many states with the same bits in a row on the sensor counts as frozen; 0: never.
+    #[inline(always)]
+    pub(crate) fn frozen_after(&self, _: &Policy<'p>) -> u32 {
+        self.frozen_after
     }
 
     /// Looks at a state: `None` unless it has the policy's length, is finite shifted and scaled, and lies inside the envelope. It
@@ -207,22 +288,50 @@ impl<'p> Plan<'p> {
             return None;
         }
         let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
-        if self.envelope {
+        if self.envelope == Within::Boxes {
             // SAFETY: all lists have the state's length, which the scratch has room for.
-            let found = unsafe { hpo_observe_f32(&raw const self.watch, from, xi) };
-            let (flags, hash) = (found as u32, (found >> 32) as u32);
-            return (flags < 2).then_some(Seen {
-                typical: flags == 0,
-                hash,
-            });
+            return seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) });
         }
+        self.observe_otherwise(state, scratch)
+    }
+
+    /// [`Plan::observe`] where values may be inside the envelope and not finite shifted and scaled.
+    #[inline(never)]
+    fn observe_otherwise(&self, state: &[f32], scratch: &mut [f32; SCRATCH_LEN]) -> Option<Seen> {
         let (shift, scale) = (self.watch.shift, self.watch.scale);
+        let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
         // SAFETY: as above.
-        let finite = unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) == 0 };
-        finite.then(|| Seen {
+        if unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) } != 0 {
+            return None;
+        }
+        if self.envelope == Within::Unclear {
+            // SAFETY: as above.
+            return seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) });
+        }
+        Some(Seen {
             typical: true,
-            hash: if self.hashes { hash(state) } else { 0 },
+            hash: if self.frozen_after > 0 {
+                hash(state)
+            } else {
+                0
+            },
         })
+    }
+
+    /// Whether a state of the policy's length is typical, `None` outside the envelope, which the policy has.
+    #[inline(never)]
+    pub(crate) fn compare(
+        &self,
+        _: &Policy<'p>,
+        state: &[f32],
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Option<bool> {
+        if state.len() != self.watch.count {
+            return None;
+        }
+        let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
+        // SAFETY: as above.
+        seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) }).map(|seen| seen.typical)
     }
 
     /// The part of [`Plan::observe`] that a decision needs, without a look at the envelope: `false` unless the state has the policy's
@@ -236,8 +345,8 @@ impl<'p> Plan<'p> {
             && unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) == 0 }
     }
 
-    /// [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history` being the modes so far; `None`:
-    /// without either. For the state that [`Plan::observe`] or [`Plan::prepare`] was given, with the same scratch.
+    /// [`Policy::decide`], and once constrained [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history`
+    /// being the modes so far. For the state that [`Plan::observe`] or [`Plan::prepare`] was given, with the same scratch.
     ///
     /// # Errors
     /// As [`Policy::decide`].
@@ -248,67 +357,58 @@ impl<'p> Plan<'p> {
         _: &[f32],
         control: &mut [f32],
         scratch: &mut [f32; SCRATCH_LEN],
-        history: Option<&ModeHistory>,
+        history: &ModeHistory,
     ) -> Result<Decision, DecideError> {
-        if control.len() != self.control {
+        if control.len() != self.bounds.count {
             return Err(DecideError::WrongLength);
         }
-        let history = history.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the length was compared, and the other pointers are of references.
-        let packed = unsafe { self.run(control.as_mut_ptr(), scratch.as_mut_ptr(), history) };
-        match (packed >> 32) as u32 {
-            0 => Ok(Decision {
-                choice: packed as u16,
-                mode: (packed >> 16) as u16,
-            }),
-            NON_FINITE_INPUT => Err(DecideError::NonFiniteInput),
-            NON_FINITE_VALUE => Err(DecideError::NonFiniteValue),
-            _ => Err(DecideError::WrongLength),
+        let packed = unsafe {
+            let (control, scratch) = (control.as_mut_ptr(), scratch.as_mut_ptr());
+            self.run(control, scratch, history.age(), history.last().into())
+        };
+        if packed >> 32 != 0 {
+            return Err(refusal((packed >> 32) as u32));
         }
+        Ok(Decision {
+            choice: packed as u16,
+            mode: (packed >> 16) as u16,
+        })
     }
 
     /// One copy in an image. A decision in the low word, else an error in the high one.
     ///
     /// # Safety
-    /// `control` is good for reads and writes of m floats, `scratch` for those of [`SCRATCH_LEN`]; they do not overlap. `history` is
-    /// null or good for a read.
+    /// `control` is good for reads and writes of m floats, `scratch` for those of [`SCRATCH_LEN`]; they do not overlap.
     #[inline(never)]
-    unsafe fn run(&self, control: *mut f32, scratch: *mut f32, history: *const ModeHistory) -> u64 {
-        let (n, m, xi) = (self.watch.count, self.control, scratch);
+    unsafe fn run(&self, control: *mut f32, scratch: *mut f32, age: u32, mode: u32) -> u64 {
+        let xi = scratch;
         // SAFETY: the parts of the scratch lie one behind the other within SCRATCH_LEN, as is asserted above; n, m and the
-        // logits are within CAPACITY, and the plan's lists have the lengths that `fill` compared. Choices are below their
+        // logits are within CAPACITY, and the plan's lists have the lengths that `fill` and `constrain` compared. Choices are below their
         // number where `choice_modes` has one, and so are heads.
         unsafe {
             let (mut z, places) = (xi, scratch.add(PLACES));
-            let mut rho = 1.0;
+            let mut rho = MaybeUninit::uninit();
             if self.unit_norm {
                 z = scratch.add(UNIT);
-                rho = hpo_unit_norm_f32(xi, z, n);
-                if !rho.is_finite() {
+                if !self.normalise(xi, z, rho.as_mut_ptr()) {
                     return error(NON_FINITE_INPUT);
                 }
             }
             let mut choice = 0;
             if self.logits > 0 {
-                // Without scores the one choice's logit is 0.
-                *places = 0.0;
-                let mut scored = places;
                 if self.selector.run(0, z, places) {
-                    scored = places.add(PLACE);
-                }
-                let Scores {
-                    bias,
-                    weights,
-                    padded,
-                    ..
-                } = self.scores;
-                if padded > 0 {
-                    hpo_quadratic_f32(bias, weights, z, scored, n, padded);
-                    if scored != places {
-                        add(places, scored, self.logits);
+                    if self.scores.padded > 0 {
+                        let more = places.add(PLACE);
+                        self.scores.run(z, more, self.watch.count);
+                        add(places, more, self.logits);
                     }
+                } else {
+                    // Without scores the one choice's logit is 0.
+                    *places = 0.0;
+                    self.scores.run(z, places, self.watch.count);
                 }
-                let found = self.choose(places, history);
+                let found = self.choose(places, age, mode);
                 if found >> 32 != 0 {
                     return error(NON_FINITE_VALUE);
                 }
@@ -317,38 +417,44 @@ impl<'p> Plan<'p> {
             let Some(&mode) = self.choice_modes.get(choice) else {
                 return error(WRONG_LENGTH);
             };
-            let mut gain = places;
             let head = if self.law.heads() == 1 { 0 } else { choice };
             if self.law.run(head, z, places) {
                 if self.unit_norm {
-                    for index in 0..m {
-                        *places.add(index) *= rho;
-                    }
+                    times(places, rho.as_ptr(), self.bounds.count);
                 }
-                gain = places.add(PLACE);
-            }
-            if self.gains.run(choice, xi, gain) && gain != places {
-                add(places, gain, m);
+                let more = places.add(PLACE);
+                if self.gains.run(choice, xi, more) {
+                    add(places, more, self.bounds.count);
+                }
+            } else {
+                self.gains.run(choice, xi, places);
             }
             #[cfg(feature = "regions")]
             if let Some(regions) = &self.regions {
-                let u = slice::from_raw_parts_mut(places, m);
+                let u = slice::from_raw_parts_mut(places, self.bounds.count);
                 let finite = all_finite(u);
                 regions.apply(choice, u);
                 if !finite {
                     return error(NON_FINITE_VALUE);
                 }
             }
-            let rate = if history.is_null() {
-                ptr::null()
-            } else {
-                self.rate
-            };
-            let [lower, upper] = self.bounds;
-            if hpo_admit_f32(places, control, lower, upper, rate, m) != 0 {
+            if hpo_admit_f32(places, control, &raw const self.bounds, age) != 0 {
                 return error(NON_FINITE_VALUE);
             }
             choice as u64 | u64::from(mode) << 16
+        }
+    }
+
+    /// Network input of unit norm from `xi` to `z`, and the norm; whether that is finite.
+    ///
+    /// # Safety
+    /// `xi` is good for reads of n floats, `z` for writes, `rho` for one.
+    #[inline(never)]
+    unsafe fn normalise(&self, xi: *const f32, z: *mut f32, rho: *mut f32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            *rho = hpo_unit_norm_f32(xi, z, self.watch.count);
+            (*rho).is_finite()
         }
     }
 
@@ -356,22 +462,26 @@ impl<'p> Plan<'p> {
     /// allow none.
     ///
     /// # Safety
-    /// As many logits as the factors have can be read there, at least one; `history` is null or good for a read.
+    /// As many logits as the factors have can be read there, at least one.
     #[inline(always)]
-    unsafe fn choose(&self, logits: *const f32, history: *const ModeHistory) -> u64 {
+    unsafe fn choose(&self, logits: *const f32, age: u32, mode: u32) -> u64 {
+        if mode < self.direct {
+            // SAFETY: the caller's promise; `constrain` compared the lists' lengths, and the mode is one of the rules'.
+            return unsafe { hpo_choose_f32(logits, &raw const self.choices, age, mode) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.choose_otherwise(logits, age, mode) }
+    }
+
+    /// # Safety
+    /// As [`Plan::choose`].
+    #[inline(never)]
+    unsafe fn choose_otherwise(&self, logits: *const f32, age: u32, mode: u32) -> u64 {
         // SAFETY: the caller's promise.
         unsafe {
-            if let (Some(rules), Some(&history)) = (&self.rules, history.as_ref()) {
-                if rules.direct
-                    && let Some(allowed) = rules.rules.allowed_set(history)
-                {
-                    // No choice is this one.
-                    let held = history.mode().map_or(u32::MAX, u32::from);
-                    let hysteresis = rules.rules.hysteresis;
-                    let modes = self.choice_modes.as_ptr();
-                    return hpo_choose_f32(logits, modes, allowed, held, self.logits, hysteresis);
-                }
-                return self.choose_by_rules(&rules.rules, history, logits);
+            if let Some(rules) = &self.rules {
+                let history = ModeHistory::held(mode as u16, age);
+                return self.choose_by_rules(rules, history, logits);
             }
             if self.factors.is_empty() {
                 return hpo_greatest_f32(logits, self.logits);
@@ -429,10 +539,57 @@ const fn error(number: u32) -> u64 {
     (number as u64) << 32
 }
 
-/// Where `count` floats are, if they are so many.
+/// What `hpo_observe_f32` found.
+#[inline(always)]
+fn seen(found: u64) -> Option<Seen> {
+    let (hash, outside) = (found as u32, (found >> 32) as u32);
+    (outside < 2).then_some(Seen {
+        typical: outside == 0,
+        hash,
+    })
+}
+
+/// What an error's number stands for.
+#[cold]
 #[inline(never)]
-fn address(floats: &[f32], count: usize) -> Option<*const f32> {
-    (floats.len() == count).then_some(floats.as_ptr())
+const fn refusal(number: u32) -> DecideError {
+    match number {
+        NON_FINITE_INPUT => DecideError::NonFiniteInput,
+        NON_FINITE_VALUE => DecideError::NonFiniteValue,
+        _ => DecideError::WrongLength,
+    }
+}
+
+/// Where `count` entries are, if they are so many.
+#[inline(always)]
+fn address<T>(list: &[T], count: usize) -> Option<*const T> {
+    (list.len() == count).then_some(list.as_ptr())
+}
+
+/// `count` floats times `factor`.
+///
+/// # Safety
+/// `values` is good for reads and writes of `count` floats, `factor` for a read.
+#[inline(never)]
+unsafe fn times(values: *mut f32, factor: *const f32, count: usize) {
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { *values.add(index) *= *factor };
+    }
+}
+
+/// Intervals from `count` lower to upper ends, to every other place.
+///
+/// # Safety
+/// The ends are good for reads, the places for writes: of twice as many.
+#[inline(never)]
+unsafe fn intervals(places: *mut Interval, lower: *const f32, upper: *const f32, count: usize) {
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe {
+            *places.add(2 * index) = Interval::new(*lower.add(index), *upper.add(index));
+        }
+    }
 }
 
 /// Adds `count` floats to others.
@@ -454,9 +611,10 @@ pub fn admit(u: &[f32], rate: Option<&[f32]>, control: &mut [f32]) -> bool {
     if u.len() != count || rate.is_some_and(|rate| rate.len() != count) {
         return false;
     }
-    let (none, rate) = (ptr::null(), rate.map_or(ptr::null(), <[f32]>::as_ptr));
+    let mut bounds = Bounds::none(count);
+    bounds.rate = rate.map_or(ptr::null(), <[f32]>::as_ptr);
     // SAFETY: what is not null has as many floats as `control`, which is borrowed mutably and overlaps nothing.
-    unsafe { hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), none, none, rate, count) == 0 }
+    unsafe { hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), &raw const bounds, 1) == 0 }
 }
 
 /// [`policy_format::all_finite`].
