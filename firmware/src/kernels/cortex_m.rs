@@ -8,7 +8,7 @@
 )]
 
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
+use core::mem::offset_of;
 use core::ptr;
 use core::slice;
 
@@ -18,10 +18,10 @@ use policy_format::{
     DecideError, Decision, InputKind, MAX_FACTORS, ModeHistory, ModeRules, Policy, padded_rows,
 };
 
-use super::network::{Network, PLACE};
+use super::network::{HEADS, KERNEL, Network, PLACE};
 use super::routines::{
-    Bounds, Choices, Interval, Watch, hpo_admit_f32, hpo_choose_f32, hpo_greatest_f32,
-    hpo_observe_f32, hpo_quadratic_f32, hpo_scale_f32, hpo_unit_norm_f32,
+    Bounds, Choices, Interval, Watch, hpo_admit_f32, hpo_decide_f32, hpo_greatest_f32,
+    hpo_observe_f32, hpo_scale_f32,
 };
 use super::{Seen, hash};
 use crate::boot::{CAPACITY, SCRATCH_LEN};
@@ -32,32 +32,62 @@ const PLACES: usize = 2 * CAPACITY.state;
 
 const _: () = assert!(PLACES + 2 * PLACE <= SCRATCH_LEN);
 
-/// What a policy computes, worked out for the kernels: the same bits as [`Policy::decide_constrained`].
+/// What a policy computes, worked out for the kernels: the same bits as [`Policy::decide_constrained`]. `hpo_decide_f32` reads the fields
+/// in front.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Plan<'p> {
-    watch: Watch,
-    envelope: Within,
-    /// From how many equal states on the sensor counts as frozen; 0: never.
-    frozen_after: u32,
-    unit_norm: bool,
-    scores: Scores<'p>,
     selector: Network<'p>,
-    /// Logits of all factors; 0 where there is nothing to choose.
-    logits: usize,
-    /// Sizes of the factors where there are several.
-    factors: heapless::Vec<u16, MAX_FACTORS, u8>,
-    choice_modes: &'p [u16],
-    choices: Choices,
-    /// Number of modes where `choices` says all about the rules, else 0.
-    direct: u32,
-    /// Rules that `choices` does not hold.
-    rules: Option<ModeRules<'p>>,
     law: Network<'p>,
     gains: Network<'p>,
+    choices: Choices,
+    bounds: Bounds,
+    scores: Scores<'p>,
+    /// Logits of all factors; 0 where there is nothing to choose.
+    logits: usize,
+    /// Which parts are not those of most policies.
+    rare: u32,
+    /// What is done to the control of a choice before it is checked: 0 if all is well.
+    hook: Option<unsafe extern "C" fn(&Plan<'p>, *mut f32, usize) -> u32>,
+    watch: Watch,
+    /// From how many equal states on the sensor counts as frozen; 0: never.
+    frozen_after: u32,
+    envelope: Within,
+    /// Sizes of the factors where there are several.
+    factors: heapless::Vec<u16, MAX_FACTORS, u8>,
+    /// The policy's mode rules, whether or not `choices` holds them too.
+    rules: Option<ModeRules<'p>>,
     #[cfg(feature = "regions")]
     regions: Option<Regions<'p>>,
-    bounds: Bounds,
 }
+
+/// Bits of [`Plan::rare`], which stand in the header of `decide_f32.s`.
+const UNIT_NORM: u32 = 1 << 31;
+const SCORED: u32 = 1 << 30;
+const MORE: u32 = 1 << 29;
+
+/// Offsets and lengths that stand in `decide_f32.s`.
+const _: () = assert!(
+    offset_of!(Plan<'_>, selector) == 0
+        && KERNEL == 184
+        && HEADS == KERNEL + 4
+        && offset_of!(Plan<'_>, law) == 192
+        && offset_of!(Plan<'_>, gains) == 384
+        && offset_of!(Plan<'_>, choices) == 576
+        && offset_of!(Choices, modes) == 4
+        && offset_of!(Choices, count) == 8
+        && offset_of!(Plan<'_>, bounds) == 604
+        && offset_of!(Bounds, count) == 12
+        && offset_of!(Plan<'_>, scores) == 624
+        && offset_of!(Scores<'_>, padded) == 8
+        && offset_of!(Plan<'_>, logits) == 636
+        && offset_of!(Plan<'_>, rare) == 640
+        && offset_of!(Plan<'_>, hook) == 644
+        && offset_of!(Plan<'_>, watch) + offset_of!(Watch, count) == 656
+        && UNIT * size_of::<f32>() == 256
+        && PLACES * size_of::<f32>() == 512
+        && PLACE * size_of::<f32>() == 1024
+);
 
 /// How a state is compared with the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +106,7 @@ unsafe impl Send for Plan<'_> {}
 unsafe impl Sync for Plan<'_> {}
 
 /// Quadratic scores of the logits; without padded rows there are none.
+#[repr(C)]
 #[derive(Debug)]
 struct Scores<'p> {
     bias: *const f32,
@@ -87,45 +118,16 @@ struct Scores<'p> {
 /// What lets any mode follow any.
 static ANY_MODE: u32 = u32::MAX;
 
-impl Scores<'_> {
-    /// Scores of `z`, n floats, to `y`, if there are any.
-    ///
-    /// # Safety
-    /// `z` is good for reads of n floats, `y` for writes of the padded rows; they do not overlap.
-    #[inline(always)]
-    unsafe fn run(&self, z: *const f32, y: *mut f32, n: usize) {
-        if self.padded > 0 {
-            // SAFETY: the caller's promise; `fill` compared the lengths.
-            unsafe { hpo_quadratic_f32(self.bias, self.weights, z, y, n, self.padded) };
-        }
-    }
-}
-
 impl<'p> Plan<'p> {
     /// A plan of no policy, for [`Plan::fill`].
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self {
-            watch: Watch {
-                shift: ptr::null(),
-                scale: ptr::null(),
-                count: 0,
-                boxes: [[Interval::NONE; 2]; CAPACITY.state],
-            },
-            envelope: Within::Anywhere,
-            frozen_after: 0,
-            unit_norm: false,
-            scores: Scores {
-                bias: ptr::null(),
-                weights: ptr::null(),
-                padded: 0,
-                policy: PhantomData,
-            },
             selector: Network::NONE,
-            logits: 0,
-            factors: heapless::Vec::new(),
-            choice_modes: &[],
+            law: Network::NONE,
+            gains: Network::NONE,
             choices: Choices {
+                direct: 0,
                 modes: ptr::null(),
                 count: 0,
                 dwell: ptr::null(),
@@ -133,13 +135,28 @@ impl<'p> Plan<'p> {
                 mask: 0,
                 hysteresis: 0.0,
             },
-            direct: 0,
+            bounds: Bounds::none(0),
+            scores: Scores {
+                bias: ptr::null(),
+                weights: ptr::null(),
+                padded: 0,
+                policy: PhantomData,
+            },
+            logits: 0,
+            rare: 0,
+            hook: None,
+            watch: Watch {
+                shift: ptr::null(),
+                scale: ptr::null(),
+                count: 0,
+                boxes: [[Interval::NONE; 2]; CAPACITY.state],
+            },
+            frozen_after: 0,
+            envelope: Within::Anywhere,
+            factors: heapless::Vec::new(),
             rules: None,
-            law: Network::NONE,
-            gains: Network::NONE,
             #[cfg(feature = "regions")]
             regions: None,
-            bounds: Bounds::none(0),
         }
     }
 
@@ -157,11 +174,16 @@ impl<'p> Plan<'p> {
         plan.watch.shift = address(policy.input_shift(), n)?;
         plan.watch.scale = address(policy.input_scale(), n)?;
         plan.bounds.count = m;
-        plan.unit_norm = policy.input_kind() == InputKind::UnitNorm;
-        plan.choice_modes = policy.choice_modes();
+        plan.choices.modes = address(policy.choice_modes(), choices)?;
+        plan.choices.count = choices;
+        if policy.input_kind() == InputKind::UnitNorm {
+            plan.rare |= UNIT_NORM | MORE;
+        }
         #[cfg(feature = "regions")]
-        {
-            plan.regions = policy.regions();
+        if let Some(regions) = policy.regions() {
+            plan.regions = Some(regions);
+            plan.hook = Some(hpo_regions);
+            plan.rare |= MORE;
         }
         if let Some(scores) = policy.scores() {
             if scores.bias().len() != padded_rows(logits) || scores.columns() != n * (n + 1) / 2 {
@@ -179,6 +201,7 @@ impl<'p> Plan<'p> {
         }
         if let Some(gains) = policy.gains() {
             plan.gains.set_blocks(gains, n, m)?;
+            plan.rare |= MORE;
         }
         // Of a law one head for all choices, or one for each; of gains one for each.
         let heads = plan.law.heads();
@@ -188,6 +211,9 @@ impl<'p> Plan<'p> {
         }
         if plan.scores.padded > 0 || plan.selector.exists() {
             plan.logits = logits;
+        }
+        if plan.scores.padded > 0 || !plan.selector.exists() {
+            plan.rare |= SCORED;
         }
         let factors = policy.factors();
         let sum = factors.iter().fold(0, |all, &size| all + usize::from(size));
@@ -243,15 +269,13 @@ impl<'p> Plan<'p> {
             plan.logits = policy.logits();
             if modes <= 32 && policy.choices() == plan.logits {
                 let choices = &mut plan.choices;
-                choices.modes = address(policy.choice_modes(), plan.logits)?;
-                choices.count = plan.logits;
+                choices.direct = modes as u32;
                 choices.dwell = rules.dwell.as_ptr();
                 (choices.follow, choices.mask) = (&raw const ANY_MODE, 0);
                 if !rules.follow.is_empty() {
                     (choices.follow, choices.mask) = (address(rules.follow, modes)?, u32::MAX);
                 }
                 choices.hysteresis = rules.hysteresis;
-                plan.direct = modes as u32;
             }
             plan.rules = Some(rules);
         }
@@ -362,10 +386,10 @@ impl<'p> Plan<'p> {
         if control.len() != self.bounds.count {
             return Err(DecideError::WrongLength);
         }
-        // SAFETY: the length was compared, and the other pointers are of references.
+        // SAFETY: the length was compared, the scratch is long enough, and `fill` and `constrain` compared all lengths of the plan.
         let packed = unsafe {
             let (control, scratch) = (control.as_mut_ptr(), scratch.as_mut_ptr());
-            self.run(control, scratch, history.age(), history.last().into())
+            hpo_decide_f32(self, control, scratch, history.age(), history.last().into())
         };
         if packed >> 32 != 0 {
             return Err(refusal((packed >> 32) as u32));
@@ -376,123 +400,9 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// One copy in an image. A decision in the low word, else an error in the high one.
-    ///
     /// # Safety
-    /// `control` is good for reads and writes of m floats, `scratch` for those of [`SCRATCH_LEN`]; they do not overlap.
-    #[inline(never)]
-    unsafe fn run(&self, control: *mut f32, scratch: *mut f32, age: u32, mode: u32) -> u64 {
-        let xi = scratch;
-        // SAFETY: the parts of the scratch lie one behind the other within SCRATCH_LEN, as is asserted above; n, m and the
-        // logits are within CAPACITY, and the plan's lists have the lengths that `fill` and `constrain` compared. Choices are below their
-        // number where `choice_modes` has one, and so are heads.
-        unsafe {
-            let (mut z, places) = (xi, scratch.add(PLACES));
-            let mut rho = MaybeUninit::uninit();
-            if self.unit_norm {
-                z = scratch.add(UNIT);
-                if !self.normalise(xi, z, rho.as_mut_ptr()) {
-                    return error(NON_FINITE_INPUT);
-                }
-            }
-            let mut choice = 0;
-            if self.logits > 0 {
-                if self.selector.run(0, z, places) {
-                    if self.scores.padded > 0 {
-                        let more = places.add(PLACE);
-                        self.scores.run(z, more, self.watch.count);
-                        add(places, more, self.logits);
-                    }
-                } else {
-                    // Without scores the one choice's logit is 0.
-                    *places = 0.0;
-                    self.scores.run(z, places, self.watch.count);
-                }
-                let found = self.choose(places, age, mode);
-                if found >> 32 != 0 {
-                    return error(NON_FINITE_VALUE);
-                }
-                choice = found as usize;
-            }
-            let Some(&mode) = self.choice_modes.get(choice) else {
-                return error(WRONG_LENGTH);
-            };
-            let head = if self.law.heads() == 1 { 0 } else { choice };
-            if self.law.run(head, z, places) {
-                if self.unit_norm {
-                    times(places, rho.as_ptr(), self.bounds.count);
-                }
-                let more = places.add(PLACE);
-                if self.gains.run(choice, xi, more) {
-                    add(places, more, self.bounds.count);
-                }
-            } else {
-                self.gains.run(choice, xi, places);
-            }
-            #[cfg(feature = "regions")]
-            if let Some(regions) = &self.regions {
-                let u = slice::from_raw_parts_mut(places, self.bounds.count);
-                let finite = all_finite(u);
-                regions.apply(choice, u);
-                if !finite {
-                    return error(NON_FINITE_VALUE);
-                }
-            }
-            if hpo_admit_f32(places, control, &raw const self.bounds, age) != 0 {
-                return error(NON_FINITE_VALUE);
-            }
-            choice as u64 | u64::from(mode) << 16
-        }
-    }
-
-    /// Network input of unit norm from `xi` to `z`, and the norm; whether that is finite.
-    ///
-    /// # Safety
-    /// `xi` is good for reads of n floats, `z` for writes, `rho` for one.
-    #[inline(never)]
-    unsafe fn normalise(&self, xi: *const f32, z: *mut f32, rho: *mut f32) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe {
-            *rho = hpo_unit_norm_f32(xi, z, self.watch.count);
-            (*rho).is_finite()
-        }
-    }
-
-    /// The choice for these logits, with something in the upper half unless all of them are finite; beyond all choices if the rules
-    /// allow none.
-    ///
-    /// # Safety
-    /// As many logits as the factors have can be read there, at least one.
+    /// As [`hpo_choose_otherwise`].
     #[inline(always)]
-    unsafe fn choose(&self, logits: *const f32, age: u32, mode: u32) -> u64 {
-        if mode < self.direct {
-            // SAFETY: the caller's promise; `constrain` compared the lists' lengths, and the mode is one of the rules'.
-            return unsafe { hpo_choose_f32(logits, &raw const self.choices, age, mode) };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.choose_otherwise(logits, age, mode) }
-    }
-
-    /// # Safety
-    /// As [`Plan::choose`].
-    #[inline(never)]
-    unsafe fn choose_otherwise(&self, logits: *const f32, age: u32, mode: u32) -> u64 {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let Some(rules) = &self.rules {
-                let history = ModeHistory::held(mode as u16, age);
-                return self.choose_by_rules(rules, history, logits);
-            }
-            if self.factors.is_empty() {
-                return hpo_greatest_f32(logits, self.logits);
-            }
-            self.choose_by_factor(logits)
-        }
-    }
-
-    /// # Safety
-    /// As [`Plan::choose`].
-    #[inline(never)]
     unsafe fn choose_by_rules(
         &self,
         rules: &ModeRules<'p>,
@@ -504,19 +414,21 @@ impl<'p> Plan<'p> {
         if !all_finite(logits) {
             return u64::MAX;
         }
-        let one = [self.choice_modes.len() as u16];
+        let one = [self.choices.count as u16];
         let factors = if self.factors.is_empty() {
             one.as_slice()
         } else {
             &self.factors
         };
-        let choice = rules.choose(history, self.choice_modes, factors, logits);
+        // SAFETY: the modes of the choices, whose number `fill` compared.
+        let modes = unsafe { slice::from_raw_parts(self.choices.modes, self.choices.count) };
+        let choice = rules.choose(history, modes, factors, logits);
         u64::from(choice.map_or(u32::MAX, |choice| choice as u32))
     }
 
     /// # Safety
-    /// As [`Plan::choose`].
-    #[inline(never)]
+    /// As [`hpo_choose_otherwise`].
+    #[inline(always)]
     unsafe fn choose_by_factor(&self, mut logits: *const f32) -> u64 {
         let (mut choice, mut not_finite) = (0_u32, 0);
         for &size in &self.factors {
@@ -531,13 +443,47 @@ impl<'p> Plan<'p> {
     }
 }
 
-const NON_FINITE_INPUT: u32 = 1;
-const NON_FINITE_VALUE: u32 = 2;
-const WRONG_LENGTH: u32 = 3;
-
-const fn error(number: u32) -> u64 {
-    (number as u64) << 32
+/// The choice for these logits where mode rules are none or not in [`Choices`], with something in the upper half unless all of them are
+/// finite; beyond all choices if the rules allow none.
+///
+/// # Safety
+/// As many logits as the factors have can be read there, at least one.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hpo_choose_otherwise(
+    plan: &Plan<'_>,
+    logits: *const f32,
+    age: u32,
+    mode: u32,
+) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(rules) = &plan.rules {
+            return plan.choose_by_rules(rules, ModeHistory::held(mode as u16, age), logits);
+        }
+        if plan.factors.is_empty() {
+            return hpo_greatest_f32(logits, plan.logits);
+        }
+        plan.choose_by_factor(logits)
+    }
 }
+
+/// The control of the region that the choice's control lies in; not 0 unless that is finite.
+///
+/// # Safety
+/// `control` is good for reads and writes of m floats.
+#[cfg(feature = "regions")]
+unsafe extern "C" fn hpo_regions(plan: &Plan<'_>, control: *mut f32, choice: usize) -> u32 {
+    // SAFETY: the caller's promise.
+    let u = unsafe { slice::from_raw_parts_mut(control, plan.bounds.count) };
+    let finite = all_finite(u);
+    if let Some(regions) = &plan.regions {
+        regions.apply(choice, u);
+    }
+    if finite { 0 } else { u32::MAX }
+}
+
+const NON_FINITE_INPUT: u32 = 1;
+const WRONG_LENGTH: u32 = 3;
 
 /// What `hpo_observe_f32` found.
 #[inline(always)]
@@ -555,8 +501,8 @@ fn seen(found: u64) -> Option<Seen> {
 const fn refusal(number: u32) -> DecideError {
     match number {
         NON_FINITE_INPUT => DecideError::NonFiniteInput,
-        NON_FINITE_VALUE => DecideError::NonFiniteValue,
-        _ => DecideError::WrongLength,
+        WRONG_LENGTH => DecideError::WrongLength,
+        _ => DecideError::NonFiniteValue,
     }
 }
 
@@ -564,18 +510,6 @@ const fn refusal(number: u32) -> DecideError {
 #[inline(always)]
 fn address<T>(list: &[T], count: usize) -> Option<*const T> {
     (list.len() == count).then_some(list.as_ptr())
-}
-
-/// `count` floats times `factor`.
-///
-/// # Safety
-/// `values` is good for reads and writes of `count` floats, `factor` for a read.
-#[inline(never)]
-unsafe fn times(values: *mut f32, factor: *const f32, count: usize) {
-    for index in 0..count {
-        // SAFETY: the caller's promise.
-        unsafe { *values.add(index) *= *factor };
-    }
 }
 
 /// Intervals from `count` lower to upper ends, to every other place.
@@ -589,18 +523,6 @@ unsafe fn intervals(places: *mut Interval, lower: *const f32, upper: *const f32,
         unsafe {
             *places.add(2 * index) = Interval::new(*lower.add(index), *upper.add(index));
         }
-    }
-}
-
-/// Adds `count` floats to others.
-///
-/// # Safety
-/// `sum` is good for reads and writes of `count` floats, `more` for reads; they do not overlap.
-#[inline(never)]
-unsafe fn add(sum: *mut f32, more: *const f32, count: usize) {
-    for index in 0..count {
-        // SAFETY: the caller's promise.
-        unsafe { *sum.add(index) += *more.add(index) };
     }
 }
 

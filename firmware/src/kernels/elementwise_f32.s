@@ -11,10 +11,6 @@
 @                           keys of the low ends and widths of envelope and typical box (`Bracket`). Upper word 0: the state inside both
 @                           boxes; 1: but not inside the typical one; else: outside. Lower word: hash of the state's bits. At least 1 value
 @   uint64_t hpo_greatest_f32(const float *x, size_t count)                    index; upper half 0: all finite
-@   uint64_t hpo_choose_f32(const float *x, const struct choices *choices, uint32_t age, uint32_t mode)
-@                           by the rules in `choices` (`Choices`): the index of the greatest of those that may follow `mode`, held for `age`
-@                           periods, where that mode's own count the hysteresis more; the lowest one on ties, all ones if there is none; age 0: any
-@                           choice, no hysteresis. Upper half 0: all finite. At least one value, modes below 32
 @   float hpo_unit_norm_f32(const float *xi, float *z, size_t count)           the norm; at least 1, all of xi finite
 @   uint32_t hpo_admit_f32 (const float *u, float *control, const struct bounds *bounds, uint32_t age)
 @                           by the lists in `bounds` (`Bounds`): u within the bounds and then the rate limits from the previous control, which is
@@ -177,52 +173,6 @@ hpo_greatest_f32:
     bx lr
     .size hpo_greatest_f32, . - hpo_greatest_f32
 
-    .section .text.hpo_choose_f32, "ax", %progbits
-    .p2align 2
-    .global hpo_choose_f32
-    .type hpo_choose_f32, %function
-    .thumb_func
-hpo_choose_f32:
-    push {r4-r8, lr}
-    ldmia r1, {r1, r4-r8}
-    vmov s12, r8
-    hpo_zeros
-    cbz r2, 3f
-    ands r7, r3
-    ldr r8, [r6, r7, lsl #2]
-    ldr r6, [r5, r3, lsl #2]
-    cmp r2, r6
-    itt lo
-    movlo r8, #1
-    lsllo r8, r8, r3
-2:  movt r12, #0xff80           @ -infinity; the lower half is zero
-    vmov s13, r12
-    mov r5, r4
-    add r12, r4, #1
-1:  vldmia r0!, {s0}
-    ldrh r6, [r1], #2
-    vmla.f32 s15, s0, s14
-    cmp r6, r3
-    it eq
-    vaddeq.f32 s0, s0, s12
-    lsr.w r6, r8, r6
-    lsls r6, r6, #31
-    itt mi                      @ else "equal" stands, and nothing is greater
-    vcmpmi.f32 s0, s13
-    vmrsmi APSR_nzcv, fpscr
-    itt gt
-    vmovgt.f32 s13, s0
-    movgt r12, r5
-    subs r5, #1
-    bne 1b
-    sub r0, r4, r12
-    vmov r1, s15
-    pop {r4-r8, pc}
-3:  mvn r8, #0
-    mov r3, r8
-    b 2b
-    .size hpo_choose_f32, . - hpo_choose_f32
-
 @ In the order of the format: a power of two brings the greatest magnitude near 1, and back. Where it is 0, all of z is +0: the inverse
 @ is 0 then, and +0 is added in place of -0, which changes nothing.
     .section .text.hpo_unit_norm_f32, "ax", %progbits
@@ -354,6 +304,21 @@ hpo_admit_f32:
     b 11b
 2:  adds r5, #4
     beq 4f
+    cbz r2, 3f
+    cbz r4, 3f
+5:  vldmia r0!, {s0}
+    vldmia r2!, {s4}
+    vldmia r3!, {s5}
+    vldmia r6!, {s6}
+    vldmia r4!, {s7}
+    hpo_within s0, s4, s5
+    vsub.f32 s4, s6, s7
+    vadd.f32 s5, s6, s7
+    hpo_within s0, s4, s5
+    vstmia r1!, {s0}
+    subs r5, #1
+    bne 5b
+    b 4f
 3:  vldmia r0!, {s0}
     cbz r2, 10f
     vldmia r2!, {s4}

@@ -3,6 +3,7 @@
 
 use core::arch::global_asm;
 
+use super::Plan;
 use crate::boot::CAPACITY;
 
 /// Where a value may lie: key of the low end, and how far that of the high end is above it. An integer is a float's key whose order among
@@ -48,13 +49,15 @@ pub(super) struct Watch {
     pub(super) boxes: [Bracket; CAPACITY.state],
 }
 
-/// What a choice is made among under mode rules of at most 32 modes, as `hpo_choose_f32` reads it.
+/// What a choice is made among, and mode rules of at most 32 modes, as `hpo_decide_f32` reads it.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Choices {
+    /// Number of modes where what follows says all about their rules and every choice has a logit, else 0.
+    pub(super) direct: u32,
     /// Mode of each choice.
     pub(super) modes: *const u16,
-    /// Choices, each with a logit.
+    /// Choices.
     pub(super) count: usize,
     /// Dwell time of each mode.
     pub(super) dwell: *const u32,
@@ -102,15 +105,8 @@ unsafe extern "C" {
         xi: *mut f32,
         count: usize,
     ) -> u32;
-    pub(super) fn hpo_unit_norm_f32(xi: *const f32, z: *mut f32, count: usize) -> f32;
     pub(super) fn hpo_observe_f32(watch: *const Watch, state: *const f32, xi: *mut f32) -> u64;
     pub(super) fn hpo_greatest_f32(x: *const f32, count: usize) -> u64;
-    pub(super) fn hpo_choose_f32(
-        x: *const f32,
-        choices: *const Choices,
-        age: u32,
-        mode: u32,
-    ) -> u64;
     pub(super) fn hpo_admit_f32(
         u: *const f32,
         control: *mut f32,
@@ -122,14 +118,16 @@ unsafe extern "C" {
 // SAFETY: as for `elementwise_f32.s`.
 global_asm!(include_str!("quadratic_f32.s"), options(raw));
 
-// SAFETY: the signature is that in the header of `quadratic_f32.s`.
+// SAFETY: as for `elementwise_f32.s`.
+global_asm!(include_str!("decide_f32.s"), options(raw));
+
+// SAFETY: the signature is that in the header of `decide_f32.s`, which calls the functions of the other two files.
 unsafe extern "C" {
-    pub(super) fn hpo_quadratic_f32(
-        bias: *const f32,
-        weights: *const f32,
-        z: *const f32,
-        y: *mut f32,
-        inputs: usize,
-        padded_rows: usize,
-    );
+    pub(super) fn hpo_decide_f32(
+        plan: *const Plan<'_>,
+        control: *mut f32,
+        scratch: *mut f32,
+        age: u32,
+        mode: u32,
+    ) -> u64;
 }
