@@ -119,13 +119,15 @@ fn load_in<'p>(place: &mut Result<Armed<'p>, Fault>, slot: &'p [u8]) {
 /// On its own, so that its copies are not on the stack while the policy is checked.
 #[inline(never)]
 fn put<'p>(place: &mut Result<Armed<'p>, Fault>, loaded: Result<Policy<'p>, ErrorCode>) {
-    *place = match loaded {
-        Ok(policy) => Ok(Armed {
-            policy,
-            plan: Plan::new(),
-        }),
-        Err(code) => Err(code.into()),
-    };
+    match loaded {
+        Ok(policy) => {
+            *place = Ok(Armed {
+                policy,
+                plan: Plan::new(),
+            });
+        }
+        Err(code) => *place = Err(code.into()),
+    }
 }
 
 impl Armed<'_> {

@@ -8,7 +8,7 @@
 )]
 
 use core::marker::PhantomData;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 use core::slice;
 
@@ -149,7 +149,7 @@ impl<'p> Plan<'p> {
                 shift: ptr::null(),
                 scale: ptr::null(),
                 count: 0,
-                boxes: [[Interval::NONE; 2]; CAPACITY.state],
+                boxes: [const { MaybeUninit::uninit() }; CAPACITY.state],
             },
             frozen_after: 0,
             envelope: Within::Anywhere,
@@ -256,7 +256,7 @@ impl<'p> Plan<'p> {
                 Within::Unclear
             };
             let typical = [envelope.typical_lower, envelope.typical_upper];
-            let boxes = plan.watch.boxes.as_flattened_mut().as_mut_ptr();
+            let boxes = plan.watch.boxes.as_mut_ptr().cast::<Interval>();
             for (place, [lower, upper]) in [[lower, upper], typical].into_iter().enumerate() {
                 let (lower, upper) = (address(lower, n)?, address(upper, n)?);
                 // SAFETY: n lower and as many upper ends, and n boxes or more of two intervals each.
@@ -389,7 +389,8 @@ impl<'p> Plan<'p> {
         // SAFETY: the length was compared, the scratch is long enough, and `fill` and `constrain` compared all lengths of the plan.
         let packed = unsafe {
             let (control, scratch) = (control.as_mut_ptr(), scratch.as_mut_ptr());
-            hpo_decide_f32(self, control, scratch, history.age(), history.last().into())
+            let plan = ptr::from_ref(self).cast();
+            hpo_decide_f32(plan, control, scratch, history.age(), history.last().into())
         };
         if packed >> 32 != 0 {
             return Err(refusal((packed >> 32) as u32));

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::global_asm;
+use core::mem::MaybeUninit;
 
-use super::Plan;
 use crate::boot::CAPACITY;
 
 /// Where a value may lie: key of the low end, and how far that of the high end is above it. An integer is a float's key whose order among
@@ -16,9 +16,6 @@ pub(super) struct Interval {
 }
 
 impl Interval {
-    /// One value.
-    pub(super) const NONE: Self = Self { lower: 0, width: 0 };
-
     /// From `lower` to `upper`, which is not below.
     #[inline(always)]
     pub(super) fn new(lower: f32, upper: f32) -> Self {
@@ -46,7 +43,7 @@ pub(super) struct Watch {
     pub(super) shift: *const f32,
     pub(super) scale: *const f32,
     pub(super) count: usize,
-    pub(super) boxes: [Bracket; CAPACITY.state],
+    pub(super) boxes: [MaybeUninit<Bracket>; CAPACITY.state],
 }
 
 /// What a choice is made among, and mode rules of at most 32 modes, as `hpo_decide_f32` reads it.
@@ -124,7 +121,7 @@ global_asm!(include_str!("decide_f32.s"), options(raw));
 // SAFETY: the signature is that in the header of `decide_f32.s`, which calls the functions of the other two files.
 unsafe extern "C" {
     pub(super) fn hpo_decide_f32(
-        plan: *const Plan<'_>,
+        plan: *const u32,
         control: *mut f32,
         scratch: *mut f32,
         age: u32,
