@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use policy_format::message::{MAX_CONTROL, MAX_STATE};
-use policy_format::{Capacity, DecideError, ErrorCode, Policy};
+use policy_format::{Capacity, DecideError, ErrorCode, ModeHistory, Policy};
 
 use crate::Fault;
 use crate::kernels::Plan;
@@ -119,13 +119,15 @@ fn load_in<'p>(place: &mut Result<Armed<'p>, Fault>, slot: &'p [u8]) {
 /// On its own, so that its copies are not on the stack while the policy is checked.
 #[inline(never)]
 fn put<'p>(place: &mut Result<Armed<'p>, Fault>, loaded: Result<Policy<'p>, ErrorCode>) {
-    *place = match loaded {
-        Ok(policy) => Ok(Armed {
-            policy,
-            plan: Plan::new(),
-        }),
-        Err(code) => Err(code.into()),
-    };
+    match loaded {
+        Ok(policy) => {
+            *place = Ok(Armed {
+                policy,
+                plan: Plan::new(),
+            });
+        }
+        Err(code) => *place = Err(code.into()),
+    }
 }
 
 impl Armed<'_> {
@@ -145,13 +147,12 @@ impl Armed<'_> {
             if !plan.prepare(policy, state, scratch) {
                 return Err(DecideError::NonFiniteInput);
             }
-            plan.decide(policy, state, control, scratch, None)
+            plan.decide(policy, state, control, scratch, &ModeHistory::start())
         });
-        if agrees {
-            Ok(())
-        } else {
-            Err(Fault::GOLDEN_MISMATCH)
+        if !agrees {
+            return Err(Fault::GOLDEN_MISMATCH);
         }
+        plan.constrain(policy, scratch).ok_or(Fault::WRONG_LENGTH)
     }
 }
 

@@ -5,7 +5,7 @@
 //! # let (slot, target_class, retained): (&[u8], u32, [u32; 6]) = (&[], 7, [0; 6]);
 //! # let (x, measured_us, now_us) = ([0.0_f32; 2], 10, 20);
 //! # let mut apply = |_: &firmware::Command<'_>| {};
-//! let mut control = ControlLoop::new();                       // a static on a device: about 6 KiB
+//! let mut control = ControlLoop::new();                       // a static on a device: about 7 KiB
 //! let armed = control.start(slot, target_class, ResetCause::Other, &retained);
 //! apply(&control.step(&Observation::new(&x, measured_us, now_us)));
 //! # assert!(armed.is_err());
@@ -32,7 +32,7 @@ pub enum ResetCause {
     Other,
 }
 
-/// Controller, supervisor, fault record and working memory of one control loop. About 6 KiB; a device keeps one as a static.
+/// Controller, supervisor, fault record and working memory of one control loop. About 7 KiB; a device keeps one as a static.
 #[derive(Debug)]
 pub struct ControlLoop<'p> {
     controller: Controller<'p>,
@@ -79,10 +79,9 @@ impl<'p> ControlLoop<'p> {
         cause: ResetCause,
         retained: &[u32; RECORD_WORDS],
     ) -> Result<(), Fault> {
-        self.take_up(cause, retained);
-        let (trust, scratch) = (&Trust::BUILT, &mut self.scratch);
-        boot_in(&mut self.controller, trust, slot, target_class, scratch);
-        self.begin()
+        self.start_by(cause, retained, |controller, scratch| {
+            boot_in(controller, &Trust::BUILT, slot, target_class, scratch);
+        })
     }
 
     /// As [`ControlLoop::start`], on a board that offers `offer`: a policy whose own budget asks for more is refused.
@@ -97,24 +96,25 @@ impl<'p> ControlLoop<'p> {
         cause: ResetCause,
         retained: &[u32; RECORD_WORDS],
     ) -> Result<(), Fault> {
-        self.take_up(cause, retained);
-        let scratch = &mut self.scratch;
-        offer.boot_in(&mut self.controller, slot, target_class, scratch);
-        self.begin()
+        self.start_by(cause, retained, |controller, scratch| {
+            offer.boot_in(controller, slot, target_class, scratch);
+        })
     }
 
-    /// The fault record of the time before the reset.
-    fn take_up(&mut self, cause: ResetCause, retained: &[u32; RECORD_WORDS]) {
+    /// Takes up the fault record of the time before the reset, boots by `boot`, and has the first state follow from both.
+    fn start_by(
+        &mut self,
+        cause: ResetCause,
+        retained: &[u32; RECORD_WORDS],
+        boot: impl FnOnce(&mut Controller<'p>, &mut [f32; SCRATCH_LEN]),
+    ) -> Result<(), Fault> {
         self.report.record = FaultRecord::load(retained);
         self.report.unsaved = *retained != self.report.record.words();
         if cause == ResetCause::Watchdog {
             self.report.record.note_reset(Fault::WATCHDOG_RESET);
             self.report.unsaved = true;
         }
-    }
-
-    /// The first state, by the record and by what the boot said.
-    fn begin(&mut self) -> Result<(), Fault> {
+        boot(&mut self.controller, &mut self.scratch);
         self.report.state = match self.report.record.pending() {
             Some(fault) => SupervisorState::after_reset(fault),
             None => SupervisorState::new(),

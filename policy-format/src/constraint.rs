@@ -52,11 +52,25 @@ impl ModeHistory {
         Self { mode: 0, age: 0 }
     }
 
+    /// `mode` for `age` periods; no period with age 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn held(mode: u16, age: u32) -> Self {
+        Self { mode, age }
+    }
+
     /// Mode of the last period; `None` before the first one.
     #[inline(always)]
     #[must_use]
     pub fn mode(self) -> Option<u16> {
         if self.age > 0 { Some(self.mode) } else { None }
+    }
+
+    /// Mode of the last period; 0 before the first one.
+    #[inline(always)]
+    #[must_use]
+    pub fn last(self) -> u16 {
+        self.mode
     }
 
     /// Number of periods that the last mode has been held without a break; 0 before the first period.
@@ -186,22 +200,6 @@ impl ModeRules<'_> {
             }
         }
         best.map(|(choice, _)| choice)
-    }
-
-    /// The modes that [`ModeRules::allows`], as bits, where there are at most 32 of them.
-    #[inline(always)]
-    #[must_use]
-    pub fn allowed_set(&self, history: ModeHistory) -> Option<u32> {
-        if self.dwell.len() > 32 {
-            return None;
-        }
-        let Some(held) = history.mode() else {
-            return Some(u32::MAX);
-        };
-        let free = self.follow.get(usize::from(held)).copied();
-        // Bits in place of a branch: a mode that dwells takes as long as another.
-        let dwells = u32::from(self.dwells(history)).wrapping_neg();
-        Some((1 << (held % 32)) & dwells | free.unwrap_or(u32::MAX) & !dwells)
     }
 }
 

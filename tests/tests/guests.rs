@@ -1,5 +1,5 @@
 //! The control loop in other people's firmware, in QEMU: a hang ends in the watchdog, a hard fault drives the safe output, after either
-//! the fallback law acts from the first period on; and a controller in C. Every line that a guest prints is compared with
+//! the fallback law acts from the first period on; and a controller in C, in a task of RTIC and in one of embassy. Every line that a guest prints is compared with
 //! the firmware library on the host.
 
 #[path = "../../firmware/tests/support/mod.rs"]
@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use firmware::supervisor::RECORD_WORDS;
 use firmware::{ControlLoop, Fault, Observation, ResetCause};
+use policies::common::Aligned;
 use policies::{OwnedSafety, policy_of, slot, structure};
+use policy_format::{CoreClass, Need, with_budget};
 use trainer::device::board::{self, Board};
-use trainer::device::guest::{build_bare_metal, build_c_example};
+use trainer::device::guest::{build_bare_metal, build_c_example, build_task_example};
 use trainer::device::setup::set_up;
 
 const CLASS: u32 = 77;
@@ -26,6 +28,11 @@ fn policy() -> Vec<u8> {
 
 /// Runs an ELF with `policy` in the slot and gives the lines it printed; it must end with exit code 0.
 fn run(board: &Board, elf: &Path, policy: &[u8], argument: &str) -> Vec<String> {
+    run_to(board, elf, policy, argument, 0)
+}
+
+/// As [`run`], to another exit code.
+fn run_to(board: &Board, elf: &Path, policy: &[u8], argument: &str, code: i32) -> Vec<String> {
     let qemu = set_up(&|_| {}).unwrap().qemu;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
@@ -83,7 +90,7 @@ fn run(board: &Board, elf: &Path, policy: &[u8], argument: &str) -> Vec<String> 
         .unwrap()
         .read_to_string(&mut err)
         .unwrap();
-    assert!(status.success(), "{status}\n{out}\n{err}");
+    assert_eq!(status.code(), Some(code), "{status}\n{out}\n{err}");
     // Semihosting writes go to either stream, depending on the call.
     // The emulator itself remarks on a guest that has stopped its last timer.
     let all = format!("{out}{err}");
@@ -246,4 +253,54 @@ fn a_controller_in_c_does_what_the_library_does() {
     assert_eq!(faults, [Fault::NON_FINITE_INPUT, Fault::SENSOR_FAILED]);
     let board = board::find("mps2-an386").unwrap();
     assert_eq!(run(board, &elf, &policy, "c"), expected);
+    // `hpo_control_start_on`: what the policy's own budget asks for is held against the board's figures.
+    let fits = Need {
+        core: CoreClass::Armv7EMFpu as u32,
+        instructions: 100_000,
+        stack_bytes: 5_120,
+    };
+    let stamped = |need: Need| {
+        let mut out = Aligned::zeros(policy.len() + 1_024);
+        let length = with_budget(slot.bytes(), &[need], out.bytes_mut()).unwrap();
+        out.bytes()[..length].to_vec()
+    };
+    let lines = run(board, &elf, &stamped(fits), "c");
+    assert_eq!(lines, expected);
+    for (need, fault) in [
+        (Need { core: 1, ..fits }, Fault::BUDGET_CORE),
+        (
+            Need {
+                instructions: 100_001,
+                ..fits
+            },
+            Fault::BUDGET_INSTRUCTIONS,
+        ),
+        (
+            Need {
+                stack_bytes: 5_121,
+                ..fits
+            },
+            Fault::BUDGET_STACK,
+        ),
+    ] {
+        let lines = run_to(board, &elf, &stamped(need), "c", 1);
+        assert_eq!(lines, [fault.name()], "{need:?}");
+    }
+}
+
+/// The step in a task that a timer starts, under RTIC and under embassy's executor: the same lines as the library on the host.
+#[test]
+fn the_step_in_a_task_of_rtic_or_embassy_does_what_the_library_does() {
+    let board = board::find("mps2-an386").unwrap();
+    let policy = policy();
+    let (expected, _) = life(&policy, ResetCause::Other, &[0; RECORD_WORDS], 10);
+    assert_eq!(expected.len(), 11);
+    for framework in ["rtic", "embassy"] {
+        let elf = build_task_example(framework, &|line| eprintln!("{line}")).unwrap();
+        assert_eq!(
+            run(board, &elf, &policy, framework),
+            expected,
+            "{framework}"
+        );
+    }
 }

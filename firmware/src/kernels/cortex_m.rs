@@ -8,6 +8,7 @@
 )]
 
 use core::marker::PhantomData;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 use core::slice;
 
@@ -17,10 +18,10 @@ use policy_format::{
     DecideError, Decision, InputKind, MAX_FACTORS, ModeHistory, ModeRules, Policy, padded_rows,
 };
 
-use super::network::{Network, PLACE};
+use super::network::{HEADS, KERNEL, Network, PLACE};
 use super::routines::{
-    Watch, hpo_admit_f32, hpo_choose_f32, hpo_greatest_f32, hpo_observe_f32, hpo_quadratic_f32,
-    hpo_scale_f32, hpo_unit_norm_f32,
+    Bounds, Choices, Interval, Watch, hpo_admit_f32, hpo_decide_f32, hpo_greatest_f32,
+    hpo_observe_f32, hpo_scale_f32,
 };
 use super::{Seen, hash};
 use crate::boot::{CAPACITY, SCRATCH_LEN};
@@ -31,31 +32,72 @@ const PLACES: usize = 2 * CAPACITY.state;
 
 const _: () = assert!(PLACES + 2 * PLACE <= SCRATCH_LEN);
 
-/// What a policy computes, worked out for the kernels: the same bits as [`Policy::decide_constrained`].
+/// What a policy computes, worked out for the kernels: the same bits as [`Policy::decide_constrained`]. `hpo_decide_f32` reads the fields
+/// in front.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Plan<'p> {
-    watch: Watch,
-    envelope: bool,
-    /// Whether repeated states are counted.
-    hashes: bool,
-    control: usize,
-    unit_norm: bool,
-    scores: Scores<'p>,
     selector: Network<'p>,
-    /// Logits of all factors; 0 where there is nothing to choose.
-    logits: usize,
-    /// Sizes of the factors where there are several.
-    factors: heapless::Vec<u16, MAX_FACTORS, u8>,
-    choice_modes: &'p [u16],
-    rules: Option<Rules<'p>>,
     law: Network<'p>,
     gains: Network<'p>,
+    choices: Choices,
+    bounds: Bounds,
+    scores: Scores<'p>,
+    /// Logits of all factors; 0 where there is nothing to choose.
+    logits: usize,
+    /// Which parts are not those of most policies.
+    rare: u32,
+    /// What is done to the control of a choice before it is checked: 0 if all is well.
+    hook: Option<unsafe extern "C" fn(&Plan<'p>, *mut f32, usize) -> u32>,
+    watch: Watch,
+    /// From how many equal states on the sensor counts as frozen; 0: never.
+    frozen_after: u32,
+    envelope: Within,
+    /// Sizes of the factors where there are several.
+    factors: heapless::Vec<u16, MAX_FACTORS, u8>,
+    /// The policy's mode rules, whether or not `choices` holds them too.
+    rules: Option<ModeRules<'p>>,
     #[cfg(feature = "regions")]
     regions: Option<Regions<'p>>,
-    /// Lower and upper control bounds, null: none.
-    bounds: [*const f32; 2],
-    /// Rate limits, null: none.
-    rate: *const f32,
+}
+
+/// Bits of [`Plan::rare`], which stand in the header of `decide_f32.s`.
+const UNIT_NORM: u32 = 1 << 31;
+const SCORED: u32 = 1 << 30;
+const MORE: u32 = 1 << 29;
+
+/// Offsets and lengths that stand in `decide_f32.s`.
+const _: () = assert!(
+    offset_of!(Plan<'_>, selector) == 0
+        && KERNEL == 184
+        && HEADS == KERNEL + 4
+        && offset_of!(Plan<'_>, law) == 192
+        && offset_of!(Plan<'_>, gains) == 384
+        && offset_of!(Plan<'_>, choices) == 576
+        && offset_of!(Choices, modes) == 4
+        && offset_of!(Choices, count) == 8
+        && offset_of!(Plan<'_>, bounds) == 604
+        && offset_of!(Bounds, count) == 12
+        && offset_of!(Plan<'_>, scores) == 624
+        && offset_of!(Scores<'_>, padded) == 8
+        && offset_of!(Plan<'_>, logits) == 636
+        && offset_of!(Plan<'_>, rare) == 640
+        && offset_of!(Plan<'_>, hook) == 644
+        && offset_of!(Plan<'_>, watch) + offset_of!(Watch, count) == 656
+        && UNIT * size_of::<f32>() == 256
+        && PLACES * size_of::<f32>() == 512
+        && PLACE * size_of::<f32>() == 1024
+);
+
+/// How a state is compared with the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// There is none.
+    Anywhere,
+    /// By the brackets.
+    Boxes,
+    /// Not at first sight: somewhere within the envelope a shifted and scaled value is not finite.
+    Unclear,
 }
 
 // SAFETY: the pointers are into the policy's bytes, which are borrowed shared for 'p, and into constants: nothing writes there.
@@ -64,6 +106,7 @@ unsafe impl Send for Plan<'_> {}
 unsafe impl Sync for Plan<'_> {}
 
 /// Quadratic scores of the logits; without padded rows there are none.
+#[repr(C)]
 #[derive(Debug)]
 struct Scores<'p> {
     bias: *const f32,
@@ -72,46 +115,48 @@ struct Scores<'p> {
     policy: PhantomData<&'p [f32]>,
 }
 
-/// Mode rules.
-#[derive(Debug)]
-struct Rules<'p> {
-    rules: ModeRules<'p>,
-    /// Whether there are at most 32 modes, and a logit for each choice.
-    direct: bool,
-}
+/// What lets any mode follow any.
+static ANY_MODE: u32 = u32::MAX;
 
 impl<'p> Plan<'p> {
     /// A plan of no policy, for [`Plan::fill`].
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self {
-            watch: Watch {
+            selector: Network::NONE,
+            law: Network::NONE,
+            gains: Network::NONE,
+            choices: Choices {
+                direct: 0,
+                modes: ptr::null(),
                 count: 0,
-                shift: ptr::null(),
-                scale: ptr::null(),
-                ends: [ptr::null(); 4],
+                dwell: ptr::null(),
+                follow: ptr::null(),
+                mask: 0,
+                hysteresis: 0.0,
             },
-            envelope: false,
-            hashes: false,
-            control: 0,
-            unit_norm: false,
+            bounds: Bounds::none(0),
             scores: Scores {
                 bias: ptr::null(),
                 weights: ptr::null(),
                 padded: 0,
                 policy: PhantomData,
             },
-            selector: Network::NONE,
             logits: 0,
+            rare: 0,
+            hook: None,
+            watch: Watch {
+                shift: ptr::null(),
+                scale: ptr::null(),
+                count: 0,
+                boxes: [const { MaybeUninit::uninit() }; CAPACITY.state],
+            },
+            frozen_after: 0,
+            envelope: Within::Anywhere,
             factors: heapless::Vec::new(),
-            choice_modes: &[],
             rules: None,
-            law: Network::NONE,
-            gains: Network::NONE,
             #[cfg(feature = "regions")]
             regions: None,
-            bounds: [ptr::null(); 2],
-            rate: ptr::null(),
         }
     }
 
@@ -121,20 +166,24 @@ impl<'p> Plan<'p> {
     pub(crate) fn fill(&mut self, policy: &Policy<'p>) -> Option<()> {
         let plan = self;
         let (n, m, choices) = (policy.state_dim(), policy.control_dim(), policy.choices());
-        let (logits, safety) = (policy.logits(), policy.safety());
+        let logits = policy.logits();
         if n > CAPACITY.state || m > CAPACITY.control || logits > CAPACITY.logits {
             return None;
         }
         plan.watch.count = n;
         plan.watch.shift = address(policy.input_shift(), n)?;
         plan.watch.scale = address(policy.input_scale(), n)?;
-        plan.hashes = safety.supervision.is_some_and(|s| s.frozen_after > 0);
-        plan.control = m;
-        plan.unit_norm = policy.input_kind() == InputKind::UnitNorm;
-        plan.choice_modes = policy.choice_modes();
+        plan.bounds.count = m;
+        plan.choices.modes = address(policy.choice_modes(), choices)?;
+        plan.choices.count = choices;
+        if policy.input_kind() == InputKind::UnitNorm {
+            plan.rare |= UNIT_NORM | MORE;
+        }
         #[cfg(feature = "regions")]
-        {
-            plan.regions = policy.regions();
+        if let Some(regions) = policy.regions() {
+            plan.regions = Some(regions);
+            plan.hook = Some(hpo_regions);
+            plan.rare |= MORE;
         }
         if let Some(scores) = policy.scores() {
             if scores.bias().len() != padded_rows(logits) || scores.columns() != n * (n + 1) / 2 {
@@ -152,6 +201,7 @@ impl<'p> Plan<'p> {
         }
         if let Some(gains) = policy.gains() {
             plan.gains.set_blocks(gains, n, m)?;
+            plan.rare |= MORE;
         }
         // Of a law one head for all choices, or one for each; of gains one for each.
         let heads = plan.law.heads();
@@ -159,10 +209,11 @@ impl<'p> Plan<'p> {
         {
             return None;
         }
-        let scored = plan.scores.padded > 0 || plan.selector.exists();
-        // Without scores there is one choice, which its rules may forbid still.
-        if scored || safety.mode_rules.is_some() {
+        if plan.scores.padded > 0 || plan.selector.exists() {
             plan.logits = logits;
+        }
+        if plan.scores.padded > 0 || !plan.selector.exists() {
+            plan.rare |= SCORED;
         }
         let factors = policy.factors();
         let sum = factors.iter().fold(0, |all, &size| all + usize::from(size));
@@ -173,25 +224,79 @@ impl<'p> Plan<'p> {
             plan.factors.extend_from_slice(factors).ok()?;
         }
         if let Some(bounds) = policy.bounds() {
-            plan.bounds = [address(bounds.lower, m)?, address(bounds.upper, m)?];
+            plan.bounds.lower = address(bounds.lower, m)?;
+            plan.bounds.upper = address(bounds.upper, m)?;
         }
+        Some(())
+    }
+
+    /// From now on with the policy's rate limits, mode rules, envelope and supervision, which golden vectors know nothing of. `None` as
+    /// [`Plan::fill`].
+    #[inline(never)]
+    pub(crate) fn constrain(
+        &mut self,
+        policy: &Policy<'p>,
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Option<()> {
+        let (plan, safety) = (self, policy.safety());
+        let n = plan.watch.count;
+        plan.frozen_after = safety.supervision.map_or(0, |s| s.frozen_after);
         if let Some(limits) = &safety.limits {
-            plan.rate = address(limits.rate, m)?;
+            plan.bounds.rate = address(limits.rate, plan.bounds.count)?;
+            plan.bounds.start = address(limits.start, plan.bounds.count)?;
         }
         if let Some(envelope) = &safety.envelope {
-            plan.envelope = true;
             let (lower, upper) = (envelope.lower, envelope.upper);
+            // A shifted and scaled value lies between those of the ends, for rounding keeps the order.
+            let finite =
+                plan.prepare(policy, lower, scratch) && plan.prepare(policy, upper, scratch);
+            plan.envelope = if finite {
+                Within::Boxes
+            } else {
+                Within::Unclear
+            };
             let typical = [envelope.typical_lower, envelope.typical_upper];
-            let lists = [lower, upper, typical[0], typical[1]];
-            for (end, floats) in plan.watch.ends.iter_mut().zip(lists) {
-                *end = address(floats, n)?;
+            let boxes = plan.watch.boxes.as_mut_ptr().cast::<Interval>();
+            for (place, [lower, upper]) in [[lower, upper], typical].into_iter().enumerate() {
+                let (lower, upper) = (address(lower, n)?, address(upper, n)?);
+                // SAFETY: n lower and as many upper ends, and n boxes or more of two intervals each.
+                unsafe { intervals(boxes.add(place), lower, upper, n) };
             }
         }
         if let Some(rules) = safety.mode_rules {
-            let direct = rules.dwell.len() <= 32 && choices == logits;
-            plan.rules = Some(Rules { rules, direct });
+            let modes = rules.dwell.len();
+            // Without scores there is one choice, which its rules may forbid still.
+            plan.logits = policy.logits();
+            if modes <= 32 && policy.choices() == plan.logits {
+                let choices = &mut plan.choices;
+                choices.direct = modes as u32;
+                choices.dwell = rules.dwell.as_ptr();
+                (choices.follow, choices.mask) = (&raw const ANY_MODE, 0);
+                if !rules.follow.is_empty() {
+                    (choices.follow, choices.mask) = (address(rules.follow, modes)?, u32::MAX);
+                }
+                choices.hysteresis = rules.hysteresis;
+            }
+            plan.rules = Some(rules);
         }
         Some(())
+    }
+
+    /// The controls that there are of as many as there could be.
+    #[inline(always)]
+    pub(crate) fn controls<'c>(
+        &self,
+        _: &Policy<'p>,
+        control: &'c mut [f32; CAPACITY.control],
+    ) -> &'c mut [f32] {
+        // SAFETY: `fill` admits no more.
+        unsafe { control.get_unchecked_mut(..self.bounds.count) }
+    }
+
+    /// From how many states with the same bits in a row on the sensor counts as frozen; 0: never.
+    #[inline(always)]
+    pub(crate) fn frozen_after(&self, _: &Policy<'p>) -> u32 {
+        self.frozen_after
     }
 
     /// Looks at a state: `None` unless it has the policy's length, is finite shifted and scaled, and lies inside the envelope. It
@@ -207,22 +312,50 @@ impl<'p> Plan<'p> {
             return None;
         }
         let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
-        if self.envelope {
+        if self.envelope == Within::Boxes {
             // SAFETY: all lists have the state's length, which the scratch has room for.
-            let found = unsafe { hpo_observe_f32(&raw const self.watch, from, xi) };
-            let (flags, hash) = (found as u32, (found >> 32) as u32);
-            return (flags < 2).then_some(Seen {
-                typical: flags == 0,
-                hash,
-            });
+            return seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) });
         }
+        self.observe_otherwise(state, scratch)
+    }
+
+    /// [`Plan::observe`] where values may be inside the envelope and not finite shifted and scaled.
+    #[inline(never)]
+    fn observe_otherwise(&self, state: &[f32], scratch: &mut [f32; SCRATCH_LEN]) -> Option<Seen> {
         let (shift, scale) = (self.watch.shift, self.watch.scale);
+        let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
         // SAFETY: as above.
-        let finite = unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) == 0 };
-        finite.then(|| Seen {
+        if unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) } != 0 {
+            return None;
+        }
+        if self.envelope == Within::Unclear {
+            // SAFETY: as above.
+            return seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) });
+        }
+        Some(Seen {
             typical: true,
-            hash: if self.hashes { hash(state) } else { 0 },
+            hash: if self.frozen_after > 0 {
+                hash(state)
+            } else {
+                0
+            },
         })
+    }
+
+    /// Whether a state of the policy's length is typical, `None` outside the envelope, which the policy has.
+    #[inline(never)]
+    pub(crate) fn compare(
+        &self,
+        _: &Policy<'p>,
+        state: &[f32],
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> Option<bool> {
+        if state.len() != self.watch.count {
+            return None;
+        }
+        let (from, xi) = (state.as_ptr(), scratch.as_mut_ptr());
+        // SAFETY: as above.
+        seen(unsafe { hpo_observe_f32(&raw const self.watch, from, xi) }).map(|seen| seen.typical)
     }
 
     /// The part of [`Plan::observe`] that a decision needs, without a look at the envelope: `false` unless the state has the policy's
@@ -236,8 +369,8 @@ impl<'p> Plan<'p> {
             && unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) == 0 }
     }
 
-    /// [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history` being the modes so far; `None`:
-    /// without either. For the state that [`Plan::observe`] or [`Plan::prepare`] was given, with the same scratch.
+    /// [`Policy::decide`], and once constrained [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history`
+    /// being the modes so far. For the state that [`Plan::observe`] or [`Plan::prepare`] was given, with the same scratch.
     ///
     /// # Errors
     /// As [`Policy::decide`].
@@ -248,141 +381,29 @@ impl<'p> Plan<'p> {
         _: &[f32],
         control: &mut [f32],
         scratch: &mut [f32; SCRATCH_LEN],
-        history: Option<&ModeHistory>,
+        history: &ModeHistory,
     ) -> Result<Decision, DecideError> {
-        if control.len() != self.control {
+        if control.len() != self.bounds.count {
             return Err(DecideError::WrongLength);
         }
-        let history = history.map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: the length was compared, and the other pointers are of references.
-        let packed = unsafe { self.run(control.as_mut_ptr(), scratch.as_mut_ptr(), history) };
-        match (packed >> 32) as u32 {
-            0 => Ok(Decision {
-                choice: packed as u16,
-                mode: (packed >> 16) as u16,
-            }),
-            NON_FINITE_INPUT => Err(DecideError::NonFiniteInput),
-            NON_FINITE_VALUE => Err(DecideError::NonFiniteValue),
-            _ => Err(DecideError::WrongLength),
+        // SAFETY: the length was compared, the scratch is long enough, and `fill` and `constrain` compared all lengths of the plan.
+        let packed = unsafe {
+            let (control, scratch) = (control.as_mut_ptr(), scratch.as_mut_ptr());
+            let plan = ptr::from_ref(self).cast();
+            hpo_decide_f32(plan, control, scratch, history.age(), history.last().into())
+        };
+        if packed >> 32 != 0 {
+            return Err(refusal((packed >> 32) as u32));
         }
+        Ok(Decision {
+            choice: packed as u16,
+            mode: (packed >> 16) as u16,
+        })
     }
 
-    /// One copy in an image. A decision in the low word, else an error in the high one.
-    ///
     /// # Safety
-    /// `control` is good for reads and writes of m floats, `scratch` for those of [`SCRATCH_LEN`]; they do not overlap. `history` is
-    /// null or good for a read.
-    #[inline(never)]
-    unsafe fn run(&self, control: *mut f32, scratch: *mut f32, history: *const ModeHistory) -> u64 {
-        let (n, m, xi) = (self.watch.count, self.control, scratch);
-        // SAFETY: the parts of the scratch lie one behind the other within SCRATCH_LEN, as is asserted above; n, m and the
-        // logits are within CAPACITY, and the plan's lists have the lengths that `fill` compared. Choices are below their
-        // number where `choice_modes` has one, and so are heads.
-        unsafe {
-            let (mut z, places) = (xi, scratch.add(PLACES));
-            let mut rho = 1.0;
-            if self.unit_norm {
-                z = scratch.add(UNIT);
-                rho = hpo_unit_norm_f32(xi, z, n);
-                if !rho.is_finite() {
-                    return error(NON_FINITE_INPUT);
-                }
-            }
-            let mut choice = 0;
-            if self.logits > 0 {
-                // Without scores the one choice's logit is 0.
-                *places = 0.0;
-                let mut scored = places;
-                if self.selector.run(0, z, places) {
-                    scored = places.add(PLACE);
-                }
-                let Scores {
-                    bias,
-                    weights,
-                    padded,
-                    ..
-                } = self.scores;
-                if padded > 0 {
-                    hpo_quadratic_f32(bias, weights, z, scored, n, padded);
-                    if scored != places {
-                        add(places, scored, self.logits);
-                    }
-                }
-                let found = self.choose(places, history);
-                if found >> 32 != 0 {
-                    return error(NON_FINITE_VALUE);
-                }
-                choice = found as usize;
-            }
-            let Some(&mode) = self.choice_modes.get(choice) else {
-                return error(WRONG_LENGTH);
-            };
-            let mut gain = places;
-            let head = if self.law.heads() == 1 { 0 } else { choice };
-            if self.law.run(head, z, places) {
-                if self.unit_norm {
-                    for index in 0..m {
-                        *places.add(index) *= rho;
-                    }
-                }
-                gain = places.add(PLACE);
-            }
-            if self.gains.run(choice, xi, gain) && gain != places {
-                add(places, gain, m);
-            }
-            #[cfg(feature = "regions")]
-            if let Some(regions) = &self.regions {
-                let u = slice::from_raw_parts_mut(places, m);
-                let finite = all_finite(u);
-                regions.apply(choice, u);
-                if !finite {
-                    return error(NON_FINITE_VALUE);
-                }
-            }
-            let rate = if history.is_null() {
-                ptr::null()
-            } else {
-                self.rate
-            };
-            let [lower, upper] = self.bounds;
-            if hpo_admit_f32(places, control, lower, upper, rate, m) != 0 {
-                return error(NON_FINITE_VALUE);
-            }
-            choice as u64 | u64::from(mode) << 16
-        }
-    }
-
-    /// The choice for these logits, with something in the upper half unless all of them are finite; beyond all choices if the rules
-    /// allow none.
-    ///
-    /// # Safety
-    /// As many logits as the factors have can be read there, at least one; `history` is null or good for a read.
+    /// As [`hpo_choose_otherwise`].
     #[inline(always)]
-    unsafe fn choose(&self, logits: *const f32, history: *const ModeHistory) -> u64 {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let (Some(rules), Some(&history)) = (&self.rules, history.as_ref()) {
-                if rules.direct
-                    && let Some(allowed) = rules.rules.allowed_set(history)
-                {
-                    // No choice is this one.
-                    let held = history.mode().map_or(u32::MAX, u32::from);
-                    let hysteresis = rules.rules.hysteresis;
-                    let modes = self.choice_modes.as_ptr();
-                    return hpo_choose_f32(logits, modes, allowed, held, self.logits, hysteresis);
-                }
-                return self.choose_by_rules(&rules.rules, history, logits);
-            }
-            if self.factors.is_empty() {
-                return hpo_greatest_f32(logits, self.logits);
-            }
-            self.choose_by_factor(logits)
-        }
-    }
-
-    /// # Safety
-    /// As [`Plan::choose`].
-    #[inline(never)]
     unsafe fn choose_by_rules(
         &self,
         rules: &ModeRules<'p>,
@@ -394,19 +415,21 @@ impl<'p> Plan<'p> {
         if !all_finite(logits) {
             return u64::MAX;
         }
-        let one = [self.choice_modes.len() as u16];
+        let one = [self.choices.count as u16];
         let factors = if self.factors.is_empty() {
             one.as_slice()
         } else {
             &self.factors
         };
-        let choice = rules.choose(history, self.choice_modes, factors, logits);
+        // SAFETY: the modes of the choices, whose number `fill` compared.
+        let modes = unsafe { slice::from_raw_parts(self.choices.modes, self.choices.count) };
+        let choice = rules.choose(history, modes, factors, logits);
         u64::from(choice.map_or(u32::MAX, |choice| choice as u32))
     }
 
     /// # Safety
-    /// As [`Plan::choose`].
-    #[inline(never)]
+    /// As [`hpo_choose_otherwise`].
+    #[inline(always)]
     unsafe fn choose_by_factor(&self, mut logits: *const f32) -> u64 {
         let (mut choice, mut not_finite) = (0_u32, 0);
         for &size in &self.factors {
@@ -421,29 +444,86 @@ impl<'p> Plan<'p> {
     }
 }
 
-const NON_FINITE_INPUT: u32 = 1;
-const NON_FINITE_VALUE: u32 = 2;
-const WRONG_LENGTH: u32 = 3;
-
-const fn error(number: u32) -> u64 {
-    (number as u64) << 32
-}
-
-/// Where `count` floats are, if they are so many.
-#[inline(never)]
-fn address(floats: &[f32], count: usize) -> Option<*const f32> {
-    (floats.len() == count).then_some(floats.as_ptr())
-}
-
-/// Adds `count` floats to others.
+/// The choice for these logits where mode rules are none or not in [`Choices`], with something in the upper half unless all of them are
+/// finite; beyond all choices if the rules allow none.
 ///
 /// # Safety
-/// `sum` is good for reads and writes of `count` floats, `more` for reads; they do not overlap.
+/// As many logits as the factors have can be read there, at least one.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hpo_choose_otherwise(
+    plan: &Plan<'_>,
+    logits: *const f32,
+    age: u32,
+    mode: u32,
+) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(rules) = &plan.rules {
+            return plan.choose_by_rules(rules, ModeHistory::held(mode as u16, age), logits);
+        }
+        if plan.factors.is_empty() {
+            return hpo_greatest_f32(logits, plan.logits);
+        }
+        plan.choose_by_factor(logits)
+    }
+}
+
+/// The control of the region that the choice's control lies in; not 0 unless that is finite.
+///
+/// # Safety
+/// `control` is good for reads and writes of m floats.
+#[cfg(feature = "regions")]
+unsafe extern "C" fn hpo_regions(plan: &Plan<'_>, control: *mut f32, choice: usize) -> u32 {
+    // SAFETY: the caller's promise.
+    let u = unsafe { slice::from_raw_parts_mut(control, plan.bounds.count) };
+    let finite = all_finite(u);
+    if let Some(regions) = &plan.regions {
+        regions.apply(choice, u);
+    }
+    if finite { 0 } else { u32::MAX }
+}
+
+const NON_FINITE_INPUT: u32 = 1;
+const WRONG_LENGTH: u32 = 3;
+
+/// What `hpo_observe_f32` found.
+#[inline(always)]
+fn seen(found: u64) -> Option<Seen> {
+    let (hash, outside) = (found as u32, (found >> 32) as u32);
+    (outside < 2).then_some(Seen {
+        typical: outside == 0,
+        hash,
+    })
+}
+
+/// What an error's number stands for.
+#[cold]
 #[inline(never)]
-unsafe fn add(sum: *mut f32, more: *const f32, count: usize) {
+const fn refusal(number: u32) -> DecideError {
+    match number {
+        NON_FINITE_INPUT => DecideError::NonFiniteInput,
+        WRONG_LENGTH => DecideError::WrongLength,
+        _ => DecideError::NonFiniteValue,
+    }
+}
+
+/// Where `count` entries are, if they are so many.
+#[inline(always)]
+fn address<T>(list: &[T], count: usize) -> Option<*const T> {
+    (list.len() == count).then_some(list.as_ptr())
+}
+
+/// Intervals from `count` lower to upper ends, to every other place.
+///
+/// # Safety
+/// The ends are good for reads, the places for writes: of twice as many.
+#[inline(never)]
+unsafe fn intervals(places: *mut Interval, lower: *const f32, upper: *const f32, count: usize) {
     for index in 0..count {
         // SAFETY: the caller's promise.
-        unsafe { *sum.add(index) += *more.add(index) };
+        unsafe {
+            *places.add(2 * index) = Interval::new(*lower.add(index), *upper.add(index));
+        }
     }
 }
 
@@ -454,9 +534,10 @@ pub fn admit(u: &[f32], rate: Option<&[f32]>, control: &mut [f32]) -> bool {
     if u.len() != count || rate.is_some_and(|rate| rate.len() != count) {
         return false;
     }
-    let (none, rate) = (ptr::null(), rate.map_or(ptr::null(), <[f32]>::as_ptr));
+    let mut bounds = Bounds::none(count);
+    bounds.rate = rate.map_or(ptr::null(), <[f32]>::as_ptr);
     // SAFETY: what is not null has as many floats as `control`, which is borrowed mutably and overlaps nothing.
-    unsafe { hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), none, none, rate, count) == 0 }
+    unsafe { hpo_admit_f32(u.as_ptr(), control.as_mut_ptr(), &raw const bounds, 1) == 0 }
 }
 
 /// [`policy_format::all_finite`].

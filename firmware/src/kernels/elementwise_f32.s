@@ -7,17 +7,14 @@
 @   uint32_t hpo_scale_f32 (const float *state, const float *shift, const float *scale, float *xi,
 @                           size_t count)                                      0: all of xi finite; at least 1
 @   uint64_t hpo_observe_f32(const struct watch *watch, const float *state, float *xi)
-@                           hpo_scale_f32 of the lists in `watch` (count, shift, scale, lower and upper end, typical lower and upper
-@                           end). Low word 0: all of xi finite, the state inside both boxes; 1: but not inside the typical one; else: not
-@                           finite, or outside. Upper word: hash of the state's bits
+@                           shifts and scales by the lists in `watch` (shift, scale, count, then the boxes), and compares with its boxes: for each value
+@                           keys of the low ends and widths of envelope and typical box (`Bracket`). Upper word 0: the state inside both
+@                           boxes; 1: but not inside the typical one; else: outside. Lower word: hash of the state's bits. At least 1 value
 @   uint64_t hpo_greatest_f32(const float *x, size_t count)                    index; upper half 0: all finite
-@   uint64_t hpo_choose_f32(const float *x, const uint16_t *modes, uint32_t allowed, uint32_t held, size_t count, float hysteresis)
-@                           index of the greatest of those whose mode has its bit in `allowed`, where mode `held` counts `hysteresis`
-@                           more, the lowest one on ties, all ones if there is none; upper half 0: all finite. At least one value,
-@                           modes below 32
 @   float hpo_unit_norm_f32(const float *xi, float *z, size_t count)           the norm; at least 1, all of xi finite
-@   uint32_t hpo_admit_f32 (const float *u, float *control, const float *lower, const float *upper,
-@                           const float *rate, size_t count)                   0: all of u finite
+@   uint32_t hpo_admit_f32 (const float *u, float *control, const struct bounds *bounds, uint32_t age)
+@                           by the lists in `bounds` (`Bounds`): u within the bounds and then the rate limits from the previous control, which is
+@                           `control`, or `start` where `age` is 0. 0: all of u finite
 @
 @ hpo_admit_f32 leaves `control` alone unless all of u is finite; `lower` and `rate` may be null: no bounds, no limit. Counts may be 0. Floats are aligned to 4 bytes; what is
 @ written overlaps nothing that is read, but that `control` is both.
@@ -76,43 +73,25 @@ hpo_scale_f32:
     bx lr
     .size hpo_scale_f32, . - hpo_scale_f32
 
-@ "Lower or same" as long as every value so far lies inside: then no comparison sets the flags otherwise. After a value outside, or a
-@ NaN, they say "higher", and no comparison is made any more. Sets bit \bit of r11 then.
-    .macro hpo_below low x
-    vcmp.f32 \low, \x
-    vmrs APSR_nzcv, fpscr
+@ One value of a state: its bits to the hash in r0, and its key, which is ordered as floats are, against both boxes: a value inside adds 1
+@ to r7, or to r8. A value less the low end, as an unsigned number, is at most the width for a value inside and for no other; keys of NaN lie
+@ beyond those of the infinities.
+    .macro hpo_boxes
+    ldr lr, [r1], #4
+    asr r9, lr, #31
+    mla r0, r0, r6, lr
+    eor lr, lr, r9, lsr #1
+    ldmia r3!, {r9-r12}
+    sub r9, lr, r9
+    cmp r10, r9
+    adc r7, r7, #0
+    sub r11, lr, r11
+    cmp r12, r11
+    adc r8, r8, #0
     .endm
 
-    .macro hpo_box low x high next_low next_x
-    itttt ls
-    vcmpls.f32 \x, \high
-    vmrsls APSR_nzcv, fpscr
-    vcmpls.f32 \next_low, \next_x
-    vmrsls APSR_nzcv, fpscr
-    .endm
-
-    .macro hpo_last_box x high bit
-    itt ls
-    vcmpls.f32 \x, \high
-    vmrsls APSR_nzcv, fpscr
-    it hi
-    orrhi.w r11, r11, #\bit
-    .endm
-
-    .macro hpo_four_boxes bit
-    hpo_below s4, s0
-    hpo_box s4, s0, s8, s5, s1
-    hpo_box s5, s1, s9, s6, s2
-    hpo_box s6, s2, s10, s7, s3
-    hpo_last_box s3, s11, \bit
-    .endm
-
-    .macro hpo_mix x
-    eors r0, \x
-    mul r0, r0, r10
-    .endm
-
-@ Registers: r0 hash, r1 state, r2 xi, r3 values left, r4-r9 the lists of the struct, r10 the hash's factor, r11 bits 0 and 1.
+@ Registers: r0 hash, r1 state, r2 xi, r3 boxes, r4 shift, r5 scale, r6 the hash's factor, r7 values left in the upper half and those inside the
+@ envelope in the lower one, r8 those inside the typical box less all.
     .section .text.hpo_observe_f32, "ax", %progbits
     .p2align 2
     .global hpo_observe_f32
@@ -120,22 +99,22 @@ hpo_scale_f32:
     .thumb_func
 hpo_observe_f32:
     push {r4-r11, lr}
-    ldmia r0, {r3-r9}
-    hpo_zeros
-    mov r11, r12
-    movw r10, #0x79b1
-    movt r10, #0x9e37
-    movw r0, #0x9dc5
-    movt r0, #0x811c
-    subs r3, #4
+    ldmia r0!, {r4, r5, r7}
+    mov r3, r0
+    movw r6, #0x79b1
+    movt r6, #0x9e37
+    movs r0, #0
+    rsb r8, r7, #0
+    sub r9, r7, #0x10000
+    vmov s12, r9
+    lsls r7, r7, #16
+    subs r7, r7, #0x40000
     blo 2f
-1:  vldmia r1!, {s0-s3}
-    vldmia r6!, {s4-s7}
-    vldmia r7!, {s8-s11}
-    hpo_four_boxes 2
-    vldmia r8!, {s4-s7}
-    vldmia r9!, {s8-s11}
-    hpo_four_boxes 1
+1:  vldmia r1, {s0-s3}
+    hpo_boxes
+    hpo_boxes
+    hpo_boxes
+    hpo_boxes
     vldmia r4!, {s4-s7}
     vldmia r5!, {s8-s11}
     vsub.f32 s4, s0, s4
@@ -146,43 +125,24 @@ hpo_observe_f32:
     vmul.f32 s5, s5, s9
     vmul.f32 s6, s6, s10
     vmul.f32 s7, s7, s11
-    vmov r12, lr, s0, s1
-    vmla.f32 s15, s4, s14
-    vmla.f32 s15, s5, s14
-    vmla.f32 s15, s6, s14
-    vmla.f32 s15, s7, s14
     vstmia r2!, {s4-s7}
-    hpo_mix r12
-    hpo_mix lr
-    vmov r12, lr, s2, s3
-    hpo_mix r12
-    hpo_mix lr
-    subs r3, #4
+    subs r7, r7, #0x40000
     bhs 1b
-2:  adds r3, #4
-    beq 4f
-3:  vldmia r1!, {s0}
-    vldmia r6!, {s4}
-    vldmia r7!, {s8}
-    hpo_below s4, s0
-    hpo_last_box s0, s8, 2
-    vldmia r8!, {s4}
-    vldmia r9!, {s8}
-    hpo_below s4, s0
-    hpo_last_box s0, s8, 1
+2:  adds r7, r7, #0x30000
+    blo 4f
+3:  vldmia r1, {s0}
+    hpo_boxes
     vldmia r4!, {s4}
     vldmia r5!, {s8}
     vsub.f32 s4, s0, s4
-    vmov r12, s0
     vmul.f32 s4, s4, s8
-    hpo_mix r12
-    vmla.f32 s15, s4, s14
     vstmia r2!, {s4}
-    subs r3, #1
-    bne 3b
-4:  mov r1, r0
-    vmov r0, s15
-    orrs r0, r11
+    subs r7, r7, #0x10000
+    bhs 3b
+4:  vmov r9, s12
+    subs r1, r7, r9
+    it eq
+    lsreq r1, r8, #31
     pop {r4-r11, pc}
     .size hpo_observe_f32, . - hpo_observe_f32
 
@@ -212,44 +172,6 @@ hpo_greatest_f32:
     vmov r1, s15
     bx lr
     .size hpo_greatest_f32, . - hpo_greatest_f32
-
-    .section .text.hpo_choose_f32, "ax", %progbits
-    .p2align 2
-    .global hpo_choose_f32
-    .type hpo_choose_f32, %function
-    .thumb_func
-hpo_choose_f32:
-    push {r4-r6, lr}
-    ldr r4, [sp, #16]
-    vmov.f32 s12, s0
-    hpo_zeros
-    mov r5, r12
-    movt r12, #0xff80           @ -infinity
-    vmov s13, r12
-    vmov s11, r12
-    mvn.w r12, #0
-1:  vldmia r0!, {s0}
-    ldrh r6, [r1], #2
-    vmla.f32 s15, s0, s14
-    cmp r6, r3
-    it eq
-    vaddeq.f32 s0, s0, s12
-    lsr.w r6, r2, r6
-    lsls r6, r6, #31
-    it pl
-    vmovpl.f32 s0, s11
-    vcmp.f32 s0, s13
-    vmrs APSR_nzcv, fpscr
-    itt gt
-    vmovgt.f32 s13, s0
-    movgt.w r12, r5
-    adds r5, #1
-    cmp r5, r4
-    bne 1b
-    mov r0, r12
-    vmov r1, s15
-    pop {r4-r6, pc}
-    .size hpo_choose_f32, . - hpo_choose_f32
 
 @ In the order of the format: a power of two brings the greatest magnitude near 1, and back. Where it is 0, all of z is +0: the inverse
 @ is 0 then, and +0 is added in place of -0, which changes nothing.
@@ -318,8 +240,12 @@ hpo_unit_norm_f32:
     .type hpo_admit_f32, %function
     .thumb_func
 hpo_admit_f32:
-    push {r4, r5}
-    ldrd r4, r5, [sp, #8]
+    push {r4-r6}
+    mov r12, r3
+    ldmia r2, {r2-r6}
+    cmp.w r12, #0
+    it ne
+    movne r6, r1
     hpo_zeros
     subs.w r12, r5, #4
     blo 2f
@@ -361,7 +287,7 @@ hpo_admit_f32:
     subs r5, #4
     bhs 1b
     b 2f
-12: vldmia r1, {s4-s7}
+12: vldmia r6!, {s4-s7}
     vldmia r4!, {s8-s11}
     vsub.f32 s12, s4, s8
     vsub.f32 s13, s5, s9
@@ -378,6 +304,21 @@ hpo_admit_f32:
     b 11b
 2:  adds r5, #4
     beq 4f
+    cbz r2, 3f
+    cbz r4, 3f
+5:  vldmia r0!, {s0}
+    vldmia r2!, {s4}
+    vldmia r3!, {s5}
+    vldmia r6!, {s6}
+    vldmia r4!, {s7}
+    hpo_within s0, s4, s5
+    vsub.f32 s4, s6, s7
+    vadd.f32 s5, s6, s7
+    hpo_within s0, s4, s5
+    vstmia r1!, {s0}
+    subs r5, #1
+    bne 5b
+    b 4f
 3:  vldmia r0!, {s0}
     cbz r2, 10f
     vldmia r2!, {s4}
@@ -385,7 +326,7 @@ hpo_admit_f32:
     vldmia r3!, {s4}
     hpo_at_most s0, s4
 10: cbz r4, 11f
-    vldmia r1, {s4}
+    vldmia r6!, {s4}
     vldmia r4!, {s8}
     vsub.f32 s12, s4, s8
     vadd.f32 s4, s4, s8
@@ -394,7 +335,7 @@ hpo_admit_f32:
     subs r5, #1
     bne 3b
 4:  mov r0, r12
-    pop {r4, r5}
+    pop {r4-r6}
     bx lr
     .size hpo_admit_f32, . - hpo_admit_f32
 
@@ -402,9 +343,5 @@ hpo_admit_f32:
     .purgem hpo_at_least
     .purgem hpo_at_most
     .purgem hpo_within
-    .purgem hpo_below
-    .purgem hpo_box
-    .purgem hpo_last_box
-    .purgem hpo_four_boxes
-    .purgem hpo_mix
+    .purgem hpo_boxes
     .text

@@ -30,11 +30,11 @@ pub struct Seen {
     pub hash: u32,
 }
 
-/// Hash of the bits of a state.
+/// Hash of the bits of a state: one multiply-accumulate a value.
 #[inline(never)]
 #[must_use]
 pub fn hash(state: &[f32]) -> u32 {
-    state.iter().fold(0x811C_9DC5, |hash, value| {
-        (hash ^ value.to_bits()).wrapping_mul(0x9E37_79B1)
+    state.iter().fold(0, |hash: u32, value| {
+        hash.wrapping_mul(0x9E37_79B1).wrapping_add(value.to_bits())
     })
 }

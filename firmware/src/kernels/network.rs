@@ -26,6 +26,10 @@ pub(super) const PLACE: usize = {
     }
 };
 
+/// Where a network's kernel and the number of its heads stand.
+pub(super) const KERNEL: usize = core::mem::offset_of!(Network<'_>, kernel);
+pub(super) const HEADS: usize = core::mem::offset_of!(Network<'_>, heads);
+
 /// Layers of a network at most, its output block included.
 const LAYERS: usize = MAX_HIDDEN_LAYERS + 1;
 
@@ -189,23 +193,6 @@ impl<'p> Network<'p> {
     /// Number of output blocks.
     pub(super) fn heads(&self) -> usize {
         self.heads
-    }
-
-    /// Runs the network, if there is one, and its output block `head` on `x`; the outputs (with those of padding rows) are at the
-    /// front of `buffers` then. Whether there is one.
-    ///
-    /// # Safety
-    /// `head` is below [`Network::heads`]; `x` is good for reads of the network's inputs, `buffers` for writes of twice
-    /// [`PLACE`] floats, and they do not overlap.
-    #[inline(always)]
-    pub(super) unsafe fn run(&self, head: usize, x: *const f32, buffers: *mut f32) -> bool {
-        let Some(kernel) = self.kernel else {
-            return false;
-        };
-        // SAFETY: the layout is that of the kernels' headers, checked by what made it; the words live as long as 'p; the rest is
-        // the caller's promise.
-        unsafe { kernel((&raw const *self).cast(), head, x, buffers) };
-        true
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong with a measurement: lengths, values, times.
 
-use policy_format::{Policy, Supervision, inside};
+use policy_format::Supervision;
 
 use crate::boot::{Armed, SCRATCH_LEN};
 use crate::fault::Fault;
@@ -91,20 +91,19 @@ impl Monitor {
         scratch: &mut [f32; SCRATCH_LEN],
     ) -> Option<bool> {
         let policy = armed.policy();
-        let supervision = policy.safety().supervision.as_ref();
         if observation.fault.is_some() {
             return None;
         }
         if let Some(times) = observation.times {
+            let supervision = policy.safety().supervision.as_ref();
             self.timely(supervision.unwrap_or(&Supervision::NONE), times)
                 .ok()?;
         }
         let seen = armed.plan().observe(policy, observation.state, scratch)?;
-        if let Some(supervision) = supervision
-            && supervision.frozen_after > 0
-        {
+        let frozen_after = armed.plan().frozen_after(policy);
+        if frozen_after > 0 {
             let repeated = self.repeated_with(seen.hash);
-            if repeated.1 >= supervision.frozen_after {
+            if repeated.1 >= frozen_after {
                 return None;
             }
             self.repeated = repeated;
@@ -120,12 +119,13 @@ impl Monitor {
     /// which checks them with the same fault.
     pub(super) fn check(
         &mut self,
-        policy: &Policy<'_>,
-        supervision: Option<&Supervision>,
+        armed: &Armed<'_>,
         observation: &Observation<'_>,
+        scratch: &mut [f32; SCRATCH_LEN],
         policy_acts: bool,
     ) -> Result<bool, Fault> {
-        let state = observation.state;
+        let (policy, state) = (armed.policy(), observation.state);
+        let supervision = policy.safety().supervision.as_ref();
         if let Some(fault) = observation.fault {
             // The step was in time; the next measurement is compared with the last one there was.
             if let (Some(last), Some(times)) = (&mut self.times, observation.times) {
@@ -147,20 +147,14 @@ impl Monitor {
         if let Err(fault) = timely {
             return Err(first_of(state, fault));
         }
-        let typical = match &policy.safety().envelope {
-            Some(envelope) => {
-                // Both, so that one period takes as long as another.
-                let within = inside(envelope.lower, envelope.upper, state);
-                let (lower, upper) = (envelope.typical_lower, envelope.typical_upper);
-                let typical = inside(lower, upper, state);
-                // NaN and infinities are outside any envelope.
-                if !within {
-                    return Err(first_of(state, Fault::OUT_OF_ENVELOPE));
-                }
-                typical
-            }
-            None if policy_acts || all_finite(state) => true,
-            None => return Err(Fault::NON_FINITE_INPUT),
+        let typical = if policy.safety().envelope.is_some() {
+            // NaN and infinities are outside any envelope.
+            let typical = armed.plan().compare(policy, state, scratch);
+            typical.ok_or_else(|| first_of(state, Fault::OUT_OF_ENVELOPE))?
+        } else if policy_acts || all_finite(state) {
+            true
+        } else {
+            return Err(Fault::NON_FINITE_INPUT);
         };
         if let Some(supervision) = supervision
             && supervision.frozen_after > 0

@@ -51,7 +51,6 @@ pub fn step<'s>(
         return state.last(controller);
     };
     let (policy, plan) = (armed.policy(), armed.plan());
-    begin(policy, state);
     // Nearly every period passes at first sight; anything else is looked at once more, check by check.
     let first = if state.phase == Phase::Policy {
         state.monitor.pass(armed, observation, scratch)
@@ -67,13 +66,15 @@ pub fn step<'s>(
             }
         },
     };
-    // Boot admits no policy beyond CAPACITY.
-    let Some(control) = state.control.get_mut(..policy.control_dim()) else {
-        return Command::safe(Some(Fault::WRONG_LENGTH));
-    };
-    let history = Some(&state.history);
-    match plan.decide(policy, observation.state(), control, scratch, history) {
-        Ok(decision) => act(policy, state, decision, typical),
+    let control = plan.controls(policy, &mut state.control);
+    match plan.decide(
+        policy,
+        observation.state(),
+        control,
+        scratch,
+        &state.history,
+    ) {
+        Ok(decision) => act(armed, state, decision, typical),
         Err(error) => {
             refuse(armed, state, error);
             fall_back(armed, state, observation, scratch, typical)
@@ -98,7 +99,7 @@ fn look_closely(
     observation: &Observation<'_>,
     scratch: &mut [f32; SCRATCH_LEN],
 ) -> Closer {
-    let closer = watch(armed, state, observation);
+    let closer = watch(armed, state, observation, scratch);
     if let Closer::Acts { typical } = closer
         && !armed
             .plan()
@@ -111,11 +112,14 @@ fn look_closely(
 }
 
 /// The monitors' checks and what follows from them.
-fn watch(armed: &Armed<'_>, state: &mut SupervisorState, observation: &Observation<'_>) -> Closer {
-    let policy = armed.policy();
-    let supervision = policy.safety().supervision.as_ref();
+fn watch(
+    armed: &Armed<'_>,
+    state: &mut SupervisorState,
+    observation: &Observation<'_>,
+    scratch: &mut [f32; SCRATCH_LEN],
+) -> Closer {
     let acts = state.phase == Phase::Policy;
-    let check = state.monitor.check(policy, supervision, observation, acts);
+    let check = state.monitor.check(armed, observation, scratch, acts);
     let typical = check.unwrap_or(false);
     state.phase = state
         .phase
@@ -141,7 +145,7 @@ pub fn step_by<'s>(
     };
     let (policy, measured) = (armed.policy(), observation.state());
     begin(policy, state);
-    let typical = match watch(armed, state, observation) {
+    let typical = match watch(armed, state, observation, scratch) {
         Closer::Acts { typical } => typical,
         Closer::Falls { typical } => {
             return fall_back(armed, state, observation, scratch, typical);
@@ -166,7 +170,7 @@ pub fn step_by<'s>(
         })
     };
     match policy.decide_constrained_by(measured, control, scratch, Some(&constraints), pick) {
-        Ok(decision) => act(policy, state, decision, typical),
+        Ok(decision) => act(armed, state, decision, typical),
         Err(error) => {
             refuse(armed, state, error);
             fall_back(armed, state, observation, scratch, typical)
@@ -175,28 +179,21 @@ pub fn step_by<'s>(
 }
 
 /// Before the first period of an episode the rate limits have their own start.
-#[inline(always)]
 fn begin(policy: &Policy<'_>, state: &mut SupervisorState) {
     if let Some(limits) = &policy.safety().limits
-        && state.history.mode().is_none()
+        && state.history.age() == 0
     {
-        start_from(limits.start, state);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn start_from(start: &[f32], state: &mut SupervisorState) {
-    // A copy of whole slices would hold code for a panic if their lengths differed.
-    for (control, &start) in state.control.iter_mut().zip(start) {
-        *control = start;
+        // A copy of whole slices would hold code for a panic if their lengths differed.
+        for (control, &start) in state.control.iter_mut().zip(limits.start) {
+            *control = start;
+        }
     }
 }
 
 /// The policy acts: `state` holds its control.
 #[inline(always)]
 fn act<'s>(
-    policy: &Policy<'_>,
+    armed: &Armed<'_>,
     state: &'s mut SupervisorState,
     decision: Decision,
     typical: bool,
@@ -205,10 +202,7 @@ fn act<'s>(
     state.history = state.history.then(mode);
     (state.choice, state.typical) = (choice, typical);
     Command {
-        control: state
-            .control
-            .get(..policy.control_dim())
-            .unwrap_or_default(),
+        control: armed.plan().controls(armed.policy(), &mut state.control),
         choice,
         mode,
         fault: None,
@@ -239,6 +233,7 @@ fn fall_back<'s>(
 ) -> Command<'s> {
     let policy = armed.policy();
     let safety = policy.safety();
+    begin(policy, state);
     let Some(control) = state.control.get_mut(..policy.control_dim()) else {
         return Command::safe(Some(Fault::WRONG_LENGTH));
     };

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
 use crate::device::build::{Firmware, Sizes, Variant, build_variant};
+use crate::device::measure::{Measured, measure, standard_policy};
 use crate::export::signing::read_public;
+use crate::{Error, Result};
 
 /// Build a board's firmware and show its sizes.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,13 @@ pub struct FirmwareArgs {
     /// Run policies whose control keeps to regions (of plants with jumps) as well; other firmware refuses them.
     #[arg(long)]
     pub regions: bool,
+    /// Run it in QEMU with so many hostile inputs: stack and instructions per control step, held against the budget too. With
+    /// `all`, the boards that QEMU runs.
+    #[arg(long, value_name = "INPUTS", num_args = 0..=1, default_missing_value = "2000", conflicts_with_all = ["keys", "slots"])]
+    pub measure: Option<u64>,
+    /// The policy to measure with [default: a network 8-16-16-12 with rate limits, mode rules, envelope and supervision].
+    #[arg(long, value_name = "FILE", requires = "measure")]
+    pub policy: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -41,6 +49,8 @@ struct Report {
     firmware: Firmware,
     /// Of the flash, what verifying signatures takes: the difference to the same firmware without; null without keys.
     signature_bytes: Option<i64>,
+    /// With `--measure`; null without, and for a board that QEMU does not run.
+    measured: Option<Measured>,
     budget: Budget,
     over_budget: Vec<Over>,
 }
@@ -75,9 +85,42 @@ impl Report {
         Ok(Self {
             firmware,
             signature_bytes,
+            measured: None,
             budget,
             over_budget,
         })
+    }
+
+    /// Measures the firmware as `args` ask, where QEMU runs the board.
+    fn measure(&mut self, board: &'static Board, args: &FirmwareArgs) -> Result<()> {
+        let Some(inputs) = args.measure else {
+            return Ok(());
+        };
+        if inputs == 0 {
+            return Err(Error::Usage(
+                "--measure: found 0; allowed: 1 or more".into(),
+            ));
+        }
+        let policy = match &args.policy {
+            Some(path) => {
+                let bytes = std::fs::read(path);
+                bytes.map_err(|e| Error::io(path, "cannot read", e))?
+            }
+            None if args.target_class != 0 => {
+                return Err(Error::Usage(format!(
+                    "--measure: found class {}, which the standard policy is not for; allowed: with --policy",
+                    args.target_class
+                )));
+            }
+            None => standard_policy()?.bytes().to_vec(),
+        };
+        let (elf, class) = (&self.firmware.elf, self.firmware.target_class);
+        let progress = &super::output::show_progress;
+        let measured = measure(board, elf, class, &policy, inputs, progress)?;
+        self.over_budget
+            .extend(measured.over_budget.iter().cloned());
+        self.measured = Some(measured);
+        Ok(())
     }
 
     fn verdict(&self) -> Result<()> {
@@ -89,7 +132,7 @@ impl Report {
 ///
 /// # Errors
 /// [`crate::Error::Usage`] for an unknown board, [`crate::Error::Negative`] for flash or RAM beyond the board's
-/// budget, else as [`build_variant`].
+/// budget, with `--measure` for stack or instructions too, else as [`build_variant`] and [`measure`].
 pub fn run(args: &FirmwareArgs) -> Result<()> {
     let variant = Variant {
         keys: args
@@ -104,7 +147,8 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
         return all(args, &variant);
     }
     let board = board::find(&args.board)?;
-    let report = Report::build(board, args.target_class, &variant)?;
+    let mut report = Report::build(board, args.target_class, &variant)?;
+    report.measure(board, args)?;
     if args.json {
         super::output::print_json(&report)?;
         return report.verdict();
@@ -124,26 +168,63 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
         "RAM     {ram} bytes of {}, without the stack",
         budget.ram_bytes
     );
+    if let Some(measured) = &report.measured {
+        let (n, m) = measured.policy;
+        let count = &measured.instructions;
+        println!(
+            "stack   {} bytes of {}, as painted and measured",
+            measured.stack_bytes, budget.stack_bytes
+        );
+        println!(
+            "step    {} to {} instructions of {} (mean {:.0}), {} hostile inputs to a policy of {n} states and {m} controls",
+            count.min, count.max, budget.instructions, count.mean, measured.inputs
+        );
+    }
     println!("ELF     {}", firmware.elf.display());
     report.verdict()
 }
 
 /// Builds every board of the table.
 fn all(args: &FirmwareArgs, variant: &Variant) -> Result<()> {
-    let boards = BOARDS
-        .iter()
-        .map(|board| Report::build(board, args.target_class, variant))
-        .collect::<Result<Vec<_>>>()?;
+    let build = |board: &'static Board| {
+        let mut report = Report::build(board, args.target_class, variant)?;
+        if board.emulator.is_some() {
+            report.measure(board, args)?;
+        }
+        Ok(report)
+    };
+    let boards = BOARDS.iter().map(build).collect::<Result<Vec<_>>>()?;
     if args.json {
         let all = All { boards };
         super::output::print_json(&all)?;
         return all.boards.iter().try_for_each(Report::verdict);
     }
-    println!("{:<14} {:>8} {:>8}  description", "board", "flash", "RAM");
+    let measured = args.measure.is_some();
+    let head = if measured {
+        format!(" {:>6} {:>26}", "stack", "step (min, mean, max)")
+    } else {
+        String::new()
+    };
+    println!(
+        "{:<14} {:>8} {:>8}{head}  description",
+        "board", "flash", "RAM"
+    );
     for (board, report) in BOARDS.iter().zip(&boards) {
         let sizes = &report.firmware.sizes;
+        let figures = match &report.measured {
+            Some(Measured {
+                instructions: count,
+                stack_bytes,
+                ..
+            }) => {
+                let step = format!("{} {:.0} {}", count.min, count.mean, count.max);
+                format!(" {stack_bytes:>6} {step:>26}")
+            }
+            None if measured => format!(" {:>6} {:>26}", "-", "-"),
+            None => String::new(),
+        };
         println!(
-            "{:<14} {:>8} {:>8}  {}",
+            "{:<14} {:>8} {:>8}{figures}  {}",
             board.name, sizes.flash_bytes, sizes.ram_bytes, board.description
         );
     }

@@ -26,6 +26,15 @@ pub fn build_bare_metal(board: &Board, progress: &dyn Fn(&str)) -> Result<PathBu
     Ok(copy)
 }
 
+/// Builds the control step in a task of `framework` (`firmware/guest/rtic` or `embassy`) for mps2-an386 and gives the ELF's path.
+///
+/// # Errors
+/// As [`super::build::build_firmware`].
+pub fn build_task_example(framework: &str, progress: &dyn Fn(&str)) -> Result<PathBuf> {
+    let artefact = format!("{framework}-example");
+    build_guest(framework, TARGET, &[], &artefact, progress)
+}
+
 /// Builds the examiner of policy slots under a power budget (`firmware/guest/slots`, the harness of the fuzz target) for mps2-an386 and gives the
 /// ELF's path.
 ///

@@ -20,6 +20,7 @@ mod hostile_times;
 pub mod image;
 pub mod link;
 pub mod local;
+pub mod measure;
 pub mod monitor;
 pub mod noise;
 pub mod plant_loop;

@@ -39,6 +39,22 @@ typedef struct {
 uint16_t hpo_control_start(hpo_control *control, const void *slot, size_t length, uint32_t target_class,
                            int watchdog_reset, const uint32_t retained[HPO_RECORD_WORDS]);
 
+/* What the board has for a control step. */
+#define HPO_CORE_ARMV6M 1      /* Cortex-M0, M0+ */
+#define HPO_CORE_ARMV7M 2      /* Cortex-M3 */
+#define HPO_CORE_ARMV7EM_FPU 3 /* Cortex-M4F, M7 */
+#define HPO_CORE_ARMV8M_FPU 4  /* Cortex-M33, M55 */
+typedef struct {
+    uint32_t core;         /* one of the above */
+    uint32_t instructions; /* that a control step may take */
+    uint32_t stack_bytes;  /* of the stack */
+} hpo_offer;
+
+/* As hpo_control_start, on a board that offers `offer`: a policy that carries a budget and asks for more is refused, with fault
+ * BudgetCore (0x0020, also for a class of cores that does not exist), BudgetInstructions (0x0021) or BudgetStack (0x0022). */
+uint16_t hpo_control_start_on(hpo_control *control, const hpo_offer *offer, const void *slot, size_t length,
+                              uint32_t target_class, int watchdog_reset, const uint32_t retained[HPO_RECORD_WORDS]);
+
 /* One control step on a state of `length` floats measured at `measured_us`, used at `now_us`: microseconds of one clock that never
  * goes back. Whatever the values, the command is admissible. */
 void hpo_control_step(hpo_control *control, const float *state, size_t length, uint64_t measured_us,

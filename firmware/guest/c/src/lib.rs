@@ -7,7 +7,8 @@
 use core::mem::MaybeUninit;
 
 use firmware::supervisor::RECORD_WORDS;
-use firmware::{Command, ControlLoop, Fault, Observation, ResetCause};
+use firmware::{Command, ControlLoop, Fault, Observation, Offer, ResetCause};
+use policy_format::CoreClass;
 
 /// `HPO_CONTROL_WORDS` of the header: 64-bit words of a control loop.
 const CONTROL_WORDS: usize = 1024;
@@ -55,6 +56,31 @@ unsafe fn of<'c>(control: *mut HpoControl) -> &'c mut ControlLoop<'static> {
     unsafe { &mut *control.cast::<ControlLoop<'static>>() }
 }
 
+/// What a board has for the control step, as in the header.
+#[repr(C)]
+pub struct HpoOffer {
+    core: u32,
+    instructions: u32,
+    stack_bytes: u32,
+}
+
+impl HpoOffer {
+    /// `None` if there is no such class of cores.
+    fn checked(&self) -> Option<Offer> {
+        let cores = [
+            CoreClass::Armv6M,
+            CoreClass::Armv7M,
+            CoreClass::Armv7EMFpu,
+            CoreClass::Armv8MFpu,
+        ];
+        Some(Offer {
+            core: cores.into_iter().find(|&core| core as u32 == self.core)?,
+            instructions: self.instructions,
+            stack_bytes: self.stack_bytes,
+        })
+    }
+}
+
 /// Boots the policy in `slot` (16-aligned, `length` bytes, unchanged for as long as `control` is used). Returns 0, or the number of
 /// the fault that keeps the policy from acting.
 ///
@@ -69,27 +95,71 @@ pub unsafe extern "C" fn hpo_control_start(
     watchdog_reset: i32,
     retained: *const u32,
 ) -> u16 {
-    let cause = if watchdog_reset != 0 {
+    let cause = cause_of(watchdog_reset);
+    // SAFETY: as the caller promises.
+    let (control, slot, retained) = unsafe { fresh(control, slot, length, retained) };
+    Fault::code_of(control.start(slot, target_class, cause, retained).err())
+}
+
+/// As [`hpo_control_start`], on a board that offers `offer`: a policy whose own budget asks for more is refused.
+///
+/// # Safety
+/// As [`hpo_control_start`]; `offer` points to one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hpo_control_start_on(
+    control: *mut HpoControl,
+    offer: *const HpoOffer,
+    slot: *const u8,
+    length: usize,
+    target_class: u32,
+    watchdog_reset: i32,
+    retained: *const u32,
+) -> u16 {
+    let cause = cause_of(watchdog_reset);
+    // SAFETY: as the caller promises.
+    let (control, slot, retained) = unsafe { fresh(control, slot, length, retained) };
+    // SAFETY: as the caller promises.
+    let Some(offer) = (unsafe { &*offer }).checked() else {
+        return Fault::code_of(Some(Fault::BUDGET_CORE));
+    };
+    let outcome = control.start_on(&offer, slot, target_class, cause, retained);
+    Fault::code_of(outcome.err())
+}
+
+const fn cause_of(watchdog_reset: i32) -> ResetCause {
+    if watchdog_reset != 0 {
         ResetCause::Watchdog
     } else {
         ResetCause::Other
-    };
-    // SAFETY: the caller promises memory of this size and alignment; it is initialised before it is referred to.
-    let control = unsafe {
+    }
+}
+
+/// A control loop without a policy in `control`, and the other two pointers as what they point to.
+///
+/// # Safety
+/// As [`hpo_control_start`].
+unsafe fn fresh<'c>(
+    control: *mut HpoControl,
+    slot: *const u8,
+    length: usize,
+    retained: *const u32,
+) -> (
+    &'c mut ControlLoop<'static>,
+    &'static [u8],
+    &'c [u32; RECORD_WORDS],
+) {
+    // SAFETY: the caller promises memory of this size and alignment, initialised before it is referred to; `length` bytes that do not
+    // change, and six words.
+    unsafe {
         control
             .cast::<ControlLoop<'static>>()
             .write(ControlLoop::new());
-        of(control)
-    };
-    // SAFETY: the caller promises `length` bytes that do not change, and six words.
-    let (slot, retained) = unsafe {
         (
+            of(control),
             core::slice::from_raw_parts(slot, length),
             &*retained.cast::<[u32; RECORD_WORDS]>(),
         )
-    };
-    let outcome = control.start(slot, target_class, cause, retained);
-    Fault::code_of(outcome.err())
+    }
 }
 
 /// One control step on a state of `length` floats.
