@@ -248,24 +248,24 @@ fn without_the_dsp_extension_portable_code_gives_the_same_bits() {
 }
 
 /// Cases and the most instructions that their control step takes without all kernels: what is reached, with a little room
-/// (docs/benchmarks.md). Without sections it is within `250 + 15 n + 25 m` but for c, whose 68 logits have no term in it.
+/// (docs/benchmarks.md). All are within `250 + 15 n + 25 m` but c, whose 68 logits have no term in it, and the demo's 16 choices under mode rules.
 const STEP_LIMITS: [(&str, f64); 16] = [
-    ("a/f32", 330.0),
-    ("b/f32", 700.0),
-    ("c/f32", 1075.0),
-    ("d/f32", 420.0),
+    ("a/f32", 310.0),
+    ("b/f32", 685.0),
+    ("c/f32", 1070.0),
+    ("d/f32", 400.0),
     ("demo/f32", 570.0),
-    ("a/f32-sections", 610.0),
-    ("b/f32-sections", 1440.0),
-    ("c/f32-sections", 1850.0),
-    ("d/f32-sections", 790.0),
-    ("demo/f32-sections", 950.0),
-    ("switched-a/f32", 345.0),
-    ("switched-b/f32", 450.0),
-    ("switched-c/f32", 620.0),
-    ("switched-a/f32-sections", 515.0),
-    ("switched-b/f32-sections", 730.0),
-    ("switched-c/f32-sections", 1110.0),
+    ("a/f32-sections", 480.0),
+    ("b/f32-sections", 1170.0),
+    ("c/f32-sections", 1580.0),
+    ("d/f32-sections", 630.0),
+    ("demo/f32-sections", 755.0),
+    ("switched-a/f32", 320.0),
+    ("switched-b/f32", 425.0),
+    ("switched-c/f32", 590.0),
+    ("switched-a/f32-sections", 370.0),
+    ("switched-b/f32-sections", 560.0),
+    ("switched-c/f32-sections", 855.0),
 ];
 
 /// States per policy in the two searches below; `hpo bench --device --search` takes as many as wanted.
@@ -352,7 +352,7 @@ fn networks_stay_within_their_instructions() {
         let of = |what: &str| figure(&format!("{case}/{what}"));
         assert!(of("overhead") <= limit, "{case}: {}", of("overhead"));
         assert_eq!(of("step-spread"), 0.0, "{case}");
-        if !case.contains("sections") && case != "c/f32" {
+        if !case.starts_with("c/") && case != "demo/f32-sections" {
             assert!(of("overhead") <= of("limit"), "{case}: {}", of("overhead"));
         }
         if !case.contains("demo") {

@@ -30,7 +30,11 @@ mod app {
         let (slot, class) = periodic::slot();
         // Line one of three: boot the policy. (A board of one's own gives cause and record of the last reset.)
         let armed = control.start(slot, class, ResetCause::Other, &[0; 6]);
-        hprintln!("start Other {:?} resets {}", armed, control.record().resets());
+        hprintln!(
+            "start Other {:?} resets {}",
+            armed,
+            control.record().resets()
+        );
         let mut timer = cx.core.SYST;
         timer.set_clock_source(SystClkSource::Core);
         timer.set_reload(periodic::TICKS - 1);
@@ -45,7 +49,10 @@ mod app {
         *cx.local.period += 1;
         let (state, at) = periodic::measure(*cx.local.period);
         // Lines two and three: step, apply.
-        let command = cx.local.control.step(&Observation::new(&state, at, at + 100));
+        let command = cx
+            .local
+            .control
+            .step(&Observation::new(&state, at, at + 100));
         periodic::apply(*cx.local.period, &command);
     }
 }
