@@ -13,6 +13,7 @@ use trainer::export::{PolicyBuffer, policy_file};
 use trainer::numeric::random::{Purpose, Stream};
 use trainer::numeric::{LANES, Lanes};
 use trainer::plant::{Plant, PlantModel, load_plant};
+use trainer::policy::network::Layers;
 use trainer::policy::{InputKind, Model};
 use trainer::train::critic::Critic;
 use trainer::train::rollout::{Objective, Selection, Worker};
@@ -288,6 +289,7 @@ fn enumerate(
             cost_weight: weight,
             discount: 1.0,
             cross_term: 1.0,
+            layers: Layers::All,
         };
         worker.sweep(&built, model, parameters, objective, &mut gradient);
     }

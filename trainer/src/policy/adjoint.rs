@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::numeric::dense;
 use crate::numeric::{Lanes, Real, Scalar};
+use crate::policy::network::{Layers, Network, Pass};
 use crate::policy::tape::{Tape, Track, mask};
 use crate::policy::{InputKind, Model, input};
 
@@ -208,27 +209,46 @@ impl Model {
         &self,
         tape: &Tape<T>,
         steps: Range<usize>,
+        layers: Layers,
         gradient: &mut [T],
     ) {
         if let Some(scores) = &self.scores {
             // A single linear layer has no activations below it and its deltas are the logits'.
-            let monomials = tape.monomials.all();
-            scores.gradient(
-                steps.clone(),
-                monomials,
-                &tape.probability,
-                &tape.d_logits,
-                gradient,
-            );
+            let pass = Pass {
+                x: tape.monomials.all(),
+                activations: &tape.probability,
+                deltas: &tape.d_logits,
+            };
+            scores.gradient(steps.clone(), pass, Layers::All, gradient);
         }
         if let Some(selector) = &self.selector {
-            selector.gradient(
-                steps,
-                tape.direction.all(),
-                &tape.selector,
-                &tape.d_selector,
-                gradient,
-            );
+            selector.gradient(steps, selector_pass(tape), layers, gradient);
+        }
+    }
+
+    /// Where weights of wide layers stand in the parameter vector: of the selector, and with `laws` of the control network.
+    #[must_use]
+    pub fn wide(&self, laws: bool) -> Vec<Range<usize>> {
+        let trunk = self.trunk.as_ref().filter(|_| laws);
+        let networks = self.selector.iter().chain(trunk);
+        networks.flat_map(Network::wide).collect()
+    }
+
+    /// Overwrites what [`Model::wide`] names in `gradient` with the gradient over `steps` of all `tapes`, summed in their order.
+    pub fn wide_gradient<T: Real>(
+        &self,
+        tapes: &[&Tape<T>],
+        steps: Range<usize>,
+        laws: bool,
+        gradient: &mut [T],
+    ) {
+        if let Some(selector) = &self.selector {
+            let passes: Vec<_> = tapes.iter().map(|tape| selector_pass(tape)).collect();
+            selector.wide_gradient(steps.clone(), &passes, gradient);
+        }
+        if let Some(trunk) = self.trunk.as_ref().filter(|_| laws) {
+            let passes: Vec<_> = tapes.iter().map(|tape| control_pass(tape)).collect();
+            trunk.wide_gradient(steps, &passes, gradient);
         }
     }
 
@@ -237,6 +257,7 @@ impl Model {
     pub fn law_gradient<T: Real>(
         &self,
         tape: &Tape<T>,
+        layers: Layers,
         gradient: &mut [T],
         masked_steps: &mut Track<T>,
     ) {
@@ -266,14 +287,26 @@ impl Model {
             }
         }
         if let Some(trunk) = &self.trunk {
-            trunk.gradient(
-                steps,
-                tape.direction.all(),
-                &tape.control,
-                &tape.d_control,
-                gradient,
-            );
+            trunk.gradient(steps, control_pass(tape), layers, gradient);
         }
+    }
+}
+
+#[inline(always)]
+fn selector_pass<T: Real>(tape: &Tape<T>) -> Pass<'_, T> {
+    Pass {
+        x: tape.direction.all(),
+        activations: &tape.selector,
+        deltas: &tape.d_selector,
+    }
+}
+
+#[inline(always)]
+fn control_pass<T: Real>(tape: &Tape<T>) -> Pass<'_, T> {
+    Pass {
+        x: tape.direction.all(),
+        activations: &tape.control,
+        deltas: &tape.d_control,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::numeric::dense::{self, Source, Steps, Target};
 use crate::numeric::{Lanes, Real};
 use crate::policy::Track;
@@ -17,6 +19,52 @@ struct Layer {
     bias: Range<usize>,
     /// First lane of this layer's output in the activations.
     offset: usize,
+}
+
+impl Layer {
+    fn is_wide(&self) -> bool {
+        self.weights.len() >= WIDE
+    }
+
+    /// Deltas and inputs of this layer, which is the one at `index`.
+    #[inline(always)]
+    fn samples<'a, T: Real>(
+        &self,
+        index: usize,
+        pass: Pass<'a, T>,
+    ) -> (Steps<'a, T>, Steps<'a, T>) {
+        let input = if index == 0 {
+            pass.x
+        } else {
+            pass.activations
+                .part(self.offset - self.inputs..self.offset)
+        };
+        let delta = pass.deltas.part(self.offset..self.offset + self.outputs);
+        (delta, input)
+    }
+}
+
+/// Weights from which a layer is *wide*: a matrix of them for each shard would not stay in a core's cache.
+const WIDE: usize = 1 << 15;
+
+/// Which layers' gradients are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// All weights and biases.
+    All,
+    /// All but the weights of wide layers, which are left to [`Network::wide_gradient`].
+    Narrow,
+}
+
+/// What a network's gradient is made of: input, activations and deltas of sixteen trajectories.
+#[derive(Clone, Copy)]
+pub struct Pass<'a, T> {
+    /// Input at every step.
+    pub x: Steps<'a, T>,
+    /// Activations that [`Network::forward_steps`] has filled.
+    pub activations: &'a Track<T>,
+    /// Deltas that [`Network::backward_steps`] has filled.
+    pub deltas: &'a Track<T>,
 }
 
 /// What follows the last layer of a network.
@@ -281,22 +329,56 @@ impl Network {
     pub fn gradient<T: Real>(
         &self,
         steps: Range<usize>,
-        x: Steps<'_, T>,
-        activations: &Track<T>,
-        deltas: &Track<T>,
+        pass: Pass<'_, T>,
+        layers: Layers,
         gradient: &mut [T],
     ) {
         for (index, layer) in self.layers.iter().enumerate() {
-            let input = if index == 0 {
-                x
-            } else {
-                activations.part(layer.offset - layer.inputs..layer.offset)
-            };
-            let delta = deltas.part(layer.offset..layer.offset + layer.outputs);
+            let (delta, input) = layer.samples(index, pass);
             // Weights and bias are neighbours: one split gives both mutable slices.
             let (dw, db) =
                 gradient[layer.weights.start..layer.bias.end].split_at_mut(layer.weights.len());
-            dense::gradient(steps.clone(), delta, input, dw, Some(db));
+            if layers == Layers::Narrow && layer.is_wide() {
+                dense::bias_gradient(steps.clone(), delta, db);
+            } else {
+                dense::gradient(steps.clone(), delta, input, dw, Some(db));
+            }
+        }
+    }
+
+    /// Where the weights of wide layers stand in the parameter vector.
+    pub fn wide(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let wide = self.layers.iter().filter(|layer| layer.is_wide());
+        wide.map(|layer| layer.weights.clone())
+    }
+
+    /// Overwrites the weights of wide layers in `gradient` (a whole parameter vector) with the gradients over `steps` of all
+    /// `passes`, summed in their order: the bits of [`Network::gradient`] into zeros for each pass and a sum of these. Uses the present
+    /// thread pool, whose size changes no bit.
+    pub fn wide_gradient<T: Real>(
+        &self,
+        steps: Range<usize>,
+        passes: &[Pass<'_, T>],
+        gradient: &mut [T],
+    ) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            if !layer.is_wide() {
+                continue;
+            }
+            let samples: Vec<_> = passes
+                .iter()
+                .map(|&pass| layer.samples(index, pass))
+                .collect();
+            // A thread puts all inputs side by side for its own rows: as few blocks of rows as there are threads.
+            let rows = layer.outputs.div_ceil(rayon::current_num_threads());
+            gradient[layer.weights.clone()]
+                .par_chunks_mut(rows * layer.inputs)
+                .enumerate()
+                .for_each(|(block, dw)| {
+                    let from = block * rows;
+                    let rows = from..from + dw.len() / layer.inputs;
+                    dense::gradient_rows(steps.clone(), &samples, rows, dw);
+                });
         }
     }
 }

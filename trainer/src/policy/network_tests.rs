@@ -92,11 +92,81 @@ proptest! {
             assert_close("input", &flat(&d_x), &expected, 1e-7);
         }
         let mut gradient = vec![0.0; net.end()];
-        net.gradient(0..steps, x.all(), &activations, &deltas, &mut gradient);
+        let pass = Pass {
+            x: x.all(),
+            activations: &activations,
+            deltas: &deltas,
+        };
+        net.gradient(0..steps, pass, Layers::All, &mut gradient);
         let expected = differences(&parameters, |p| {
             (0..steps).map(|t| loss(p, t, x.at(t))).sum()
         });
         assert_close("parameters", &gradient, &expected, 1e-7);
         prop_assert!(gradient[..start].iter().all(|&g| g == 0.0));
+    }
+}
+
+/// The gradient of wide layers, of several passes at once, has the bits of one gradient for each pass and a sum of these.
+#[test]
+fn wide_layers_have_the_bits_of_a_sum_of_gradients() {
+    let (inputs, steps) = (5, 11);
+    let net = Network::new(3, inputs, &[170, 200, 7, 180, 190, 2], Output::Linear);
+    let wide: Vec<Range<usize>> = net.wide().collect();
+    assert_eq!(wide.len(), 2);
+    let mut stream = stream(1);
+    let parameters: Vec<f32> = vector(&mut stream, net.end(), 0.2);
+    let shards: Vec<_> = (0..3)
+        .map(|_| {
+            let mut x = Track::<f32>::new(steps, inputs);
+            let mut activations = Track::new(steps, net.activations());
+            let mut deltas = Track::new(steps, net.activations());
+            for t in 0..steps {
+                x.at_mut(t).copy_from_slice(&lanes(&mut stream, inputs));
+                let d_y = lanes(&mut stream, net.output().len());
+                deltas.at_mut(t)[net.output()].copy_from_slice(&d_y);
+            }
+            net.forward_steps(&parameters, x.all(), &mut activations, 0..steps);
+            net.backward_steps(&parameters, &activations, &mut deltas, None, 0..steps);
+            (x, activations, deltas)
+        })
+        .collect();
+    let passes: Vec<_> = shards
+        .iter()
+        .map(|(x, activations, deltas)| Pass {
+            x: x.all(),
+            activations,
+            deltas,
+        })
+        .collect();
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    // One stretch of a sum, and two.
+    for range in [2..7, 0..steps] {
+        let add = |layers| {
+            let mut sum: Vec<f32> = Vec::new();
+            for &pass in &passes {
+                let mut own = vec![0.0; net.end()];
+                net.gradient(range.clone(), pass, layers, &mut own);
+                if sum.is_empty() {
+                    sum = own;
+                } else {
+                    sum.iter_mut().zip(own).for_each(|(sum, g)| *sum += g);
+                }
+            }
+            sum
+        };
+        let expected = add(Layers::All);
+        let mut found = add(Layers::Narrow);
+        for weights in &wide {
+            assert!(found[weights.clone()].iter().all(|&g| g == 0.0));
+            // What is there is forgotten.
+            found[weights.clone()].fill(f32::NAN);
+        }
+        for threads in [1, 2, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let mut found = found.clone();
+            pool.expect("threads")
+                .install(|| net.wide_gradient(range.clone(), &passes, &mut found));
+            assert_eq!(bits(&found), bits(&expected), "{threads} threads");
+        }
     }
 }

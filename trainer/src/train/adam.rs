@@ -62,7 +62,6 @@ impl Adam {
             let Some(steps) = self.steps[range.clone()].first().map(|steps| steps + 1) else {
                 continue;
             };
-            self.steps[range.clone()].fill(steps);
             let correction1 = 1.0 - libm::powf(BETA1, steps as f32);
             let correction2 = 1.0 - libm::powf(BETA2, steps as f32);
             let shared = Rule {
@@ -70,7 +69,8 @@ impl Adam {
                 correction1,
                 correction2,
             };
-            let move_chunk = |((parameters, gradient), (first, second))| {
+            let move_chunk = |((parameters, gradient), ((first, second), count))| {
+                <[u32]>::fill(count, steps);
                 arch().dispatch(Move {
                     shared,
                     parameters,
@@ -80,13 +80,18 @@ impl Adam {
                 });
             };
             let (parameters, gradient) = (&mut parameters[range.clone()], &gradient[range.clone()]);
-            let (first, second) = (&mut self.first[range.clone()], &mut self.second[range]);
+            let (first, second) = (
+                &mut self.first[range.clone()],
+                &mut self.second[range.clone()],
+            );
+            let count = &mut self.steps[range];
             if parameters.len() < 2 * CHUNK {
-                move_chunk(((parameters, gradient), (first, second)));
+                move_chunk(((parameters, gradient), ((first, second), count)));
             } else {
                 let moments = first
                     .par_chunks_mut(CHUNK)
-                    .zip(second.par_chunks_mut(CHUNK));
+                    .zip(second.par_chunks_mut(CHUNK))
+                    .zip(count.par_chunks_mut(CHUNK));
                 parameters
                     .par_chunks_mut(CHUNK)
                     .zip(gradient.par_chunks(CHUNK))

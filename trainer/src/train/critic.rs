@@ -1,7 +1,7 @@
 //! The critic: an estimate of the cost-to-go from a state, used in training only.
 
 use crate::numeric::{LANES, Lanes, Real};
-use crate::policy::network::{Network, Output};
+use crate::policy::network::{Layers, Network, Output, Pass};
 use crate::policy::tape::Choices;
 use crate::policy::{InputKind, PolicyShape, Tape, Track, input};
 use crate::train::settings::CriticSettings;
@@ -258,6 +258,7 @@ impl Critic {
         tape: &Tape<T>,
         steps: std::ops::Range<usize>,
         memory: &mut CriticMemory<T>,
+        layers: Layers,
         gradient: &mut [T],
     ) -> T {
         self.relative_values(parameters, tape, steps.clone(), memory);
@@ -285,38 +286,64 @@ impl Critic {
         }
         let monomials = tape.monomials.all();
         if self.has_forms {
-            self.quadratic.gradient(
-                steps.clone(),
-                monomials,
-                &memory.forms,
-                &memory.forms,
-                gradient,
-            );
+            // A linear layer's activations are not read.
+            let pass = Pass {
+                x: monomials,
+                activations: &memory.forms,
+                deltas: &memory.forms,
+            };
+            self.quadratic
+                .gradient(steps.clone(), pass, Layers::All, gradient);
         }
         if let Some(linear) = &self.linear {
-            linear.gradient(
-                steps.clone(),
-                tape.direction.all(),
-                &memory.error,
-                &memory.error,
-                gradient,
-            );
+            let pass = Pass {
+                x: tape.direction.all(),
+                activations: &memory.error,
+                deltas: &memory.error,
+            };
+            linear.gradient(steps.clone(), pass, Layers::All, gradient);
         }
         if let Some(network) = &self.network {
-            let features = if self.homogeneous {
-                monomials
-            } else {
-                tape.direction.all()
-            };
-            network.gradient(
-                steps,
-                features,
-                &memory.activations,
-                &memory.deltas,
-                gradient,
-            );
+            network.gradient(steps, self.pass(tape, memory), layers, gradient);
         }
         loss.sum() * T::from_f64(0.5)
+    }
+
+    /// What the network's gradient is made of after [`Critic::gradient`].
+    #[inline(always)]
+    fn pass<'a, T: Real>(&self, tape: &'a Tape<T>, memory: &'a CriticMemory<T>) -> Pass<'a, T> {
+        Pass {
+            x: if self.homogeneous {
+                tape.monomials.all()
+            } else {
+                tape.direction.all()
+            },
+            activations: &memory.activations,
+            deltas: &memory.deltas,
+        }
+    }
+
+    /// Where weights of wide layers stand in the parameter vector.
+    #[must_use]
+    pub fn wide(&self) -> Vec<std::ops::Range<usize>> {
+        self.network.iter().flat_map(Network::wide).collect()
+    }
+
+    /// Overwrites what [`Critic::wide`] names in `gradient` with what [`Critic::gradient`] with [`Layers::Narrow`] left over, of
+    /// all `shards` (tape and memory), summed in their order.
+    pub fn wide_gradient<T: Real>(
+        &self,
+        shards: &[(&Tape<T>, &CriticMemory<T>)],
+        steps: std::ops::Range<usize>,
+        gradient: &mut [T],
+    ) {
+        if let Some(network) = &self.network {
+            let passes: Vec<_> = shards
+                .iter()
+                .map(|(tape, memory)| self.pass(tape, memory))
+                .collect();
+            network.wide_gradient(steps, &passes, gradient);
+        }
     }
 }
 

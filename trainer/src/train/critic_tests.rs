@@ -48,7 +48,7 @@ proptest! {
         }
         let steps = from..sizes.steps;
         let mut loss = |p: &[f64], gradient: &mut [f64]| {
-            critic.gradient(p, &case.worker.tape, steps.clone(), &mut memory, gradient)
+            critic.gradient(p, &case.worker.tape, steps.clone(), &mut memory, Layers::All, gradient)
         };
         let mut gradient = vec![0.0; parameters.len()];
         let value = loss(&parameters, &mut gradient);

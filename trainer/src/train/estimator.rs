@@ -6,6 +6,7 @@
 use crate::numeric::dense::splat;
 use crate::numeric::{LANES, Lanes, Real};
 use crate::policy::Tape;
+use crate::policy::network::Layers;
 use crate::train::advantage::{self, Advantages, power};
 use crate::train::rollout::Objective;
 use crate::train::settings::{Advantage, CrossTerm, TrainSettings, Variant};
@@ -91,6 +92,7 @@ pub fn objective<T: Real>(train: &TrainSettings, discount: T, share: f64) -> Obj
             CrossTerm::On | CrossTerm::Auto => T::from_f64(1.0),
             CrossTerm::Off => T::default(),
         },
+        layers: Layers::All,
     }
 }
 

@@ -16,6 +16,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::numeric::{LANES, Lanes, Real, Scalar};
 use crate::plant::Plant;
+use crate::policy::network::Layers;
 use crate::policy::tape::Choices;
 use crate::policy::{InputKind, Model, Tape, Track};
 use crate::train::advantage::{self, sample_weight};
@@ -311,8 +312,7 @@ pub fn surrogate<T: Real>(
     }
     worker.detached_selector_adjoint(model, parameters, 0..steps);
     worker.detached_law_adjoint(model, parameters, 0..steps);
-    model.selector_gradient(&worker.tape, 0..steps, gradient);
-    worker.law_gradient(model, gradient);
+    worker.gradient(model, Layers::All, gradient);
     SurrogateFigures {
         clipped,
         divergence: divergence.sum(),

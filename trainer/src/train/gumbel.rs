@@ -12,6 +12,7 @@ use pulp::{Simd, WithSimd};
 use crate::numeric::{LANES, Lanes, Real};
 use crate::plant::Plant;
 use crate::policy::model::softmax;
+use crate::policy::network::Layers;
 use crate::policy::{Model, Track};
 use crate::train::advantage;
 use crate::train::learner::{Batch, EpochMetrics, State};
@@ -46,7 +47,7 @@ pub(super) fn update<P: Plant<f32>>(
     });
     state.env_steps += batch.calls();
     let all = 0..batch.shards.len();
-    let gradients = batch.step(all, state, schedule.step, true);
+    let gradients = batch.step(all, state, schedule.step, true, Layers::All);
     batch.metrics(0.0, gradients)
 }
 
@@ -87,6 +88,7 @@ impl<P: Plant<f32>> WithSimd for Relaxed<'_, P> {
                     cost_weight: Lanes([self.share; LANES]),
                     discount: self.context.discount,
                     cross_term: 1.0,
+                    layers: Layers::All,
                 },
                 temperature: self.temperature,
                 entropy: self.entropy * self.share,

@@ -104,6 +104,7 @@ proptest! {
                     cost_weight: Lanes([1.0; LANES]),
                     discount: case.discount,
                     cross_term: 1.0,
+                    layers: Layers::All,
                 },
                 temperature: TEMPERATURE,
                 entropy: 0.0,

@@ -2,6 +2,7 @@
 //! roll out, differentiate, step; then further passes on detached data and the critic's regression.
 
 use crate::plant::Plant;
+use crate::policy::network::Layers;
 use crate::train::estimator::ChoiceLoss;
 use crate::train::learner::{Batch, EpochMetrics, State};
 use crate::train::phases::Phase;
@@ -28,10 +29,10 @@ pub(super) fn update<P: Plant<f32>>(
     }
     let loss = choice_loss(batch, schedule.entropy);
     let first = index.is_multiple_of(train.batches_per_epoch);
-    differentiate(batch, state, loss, first);
+    let layers = differentiate(batch, state, loss, first);
     batch.lap(Phase::Attached);
     let all = 0..batch.shards.len();
-    let gradients = batch.step(all, state, schedule.step, true);
+    let gradients = batch.step(all, state, schedule.step, true, layers);
     for _ in 1..train.passes {
         detached_pass(batch, state, schedule.step, loss);
     }
@@ -65,20 +66,21 @@ fn choice_loss<P: Plant<f32>>(batch: &Batch<'_, P>, entropy: f64) -> ChoiceLoss<
 }
 
 /// The pass with gradients attached; `first` says whether it is the first update of an epoch, in which
-/// `cross_term = auto` measures.
+/// `cross_term = auto` measures. Returns the layers whose gradients the shards still have to sum.
 fn differentiate<P: Plant<f32>>(
     batch: &mut Batch<'_, P>,
     state: &mut State,
     loss: ChoiceLoss<f32>,
     first: bool,
-) {
-    let sweep = |batch: &mut Batch<'_, P>, state: &State, cross_term: f32| {
+) -> Layers {
+    let sweep = |batch: &mut Batch<'_, P>, state: &State, cross_term: f32, layers: Layers| {
         batch.for_each(state, |shard, context, arch| {
             arch.dispatch(Differentiate {
                 shard,
                 context,
                 loss,
                 cross_term,
+                layers,
             });
         });
     };
@@ -89,13 +91,15 @@ fn differentiate<P: Plant<f32>>(
     };
     let measured = batch.settings.train.cross_term == CrossTerm::Auto && first;
     if !measured {
-        return sweep(batch, state, factor);
+        sweep(batch, state, factor, Layers::Narrow);
+        batch.wide_gradient(0..batch.description.horizon(), true);
+        return Layers::Narrow;
     }
     // The sweep is linear in the cross term: with the gradient without it and the one with it, the one
     // with any share of it is known too.
-    sweep(batch, state, 0.0);
+    sweep(batch, state, 0.0, Layers::All);
     let without: Vec<Vec<f32>> = batch.shards.iter().map(|s| s.gradient.clone()).collect();
-    sweep(batch, state, 1.0);
+    sweep(batch, state, 1.0, Layers::All);
     for (shard, without) in batch.shards.iter_mut().zip(&without) {
         for (with, &without) in shard.gradient.iter_mut().zip(without) {
             *with -= without;
@@ -108,6 +112,7 @@ fn differentiate<P: Plant<f32>>(
             *cross = factor.mul_add(*cross, without);
         }
     }
+    Layers::All
 }
 
 /// A later pass: the selector alone, in minibatches that are stretches of time of every trajectory.
@@ -131,9 +136,10 @@ fn detached_pass<P: Plant<f32>>(
                 range: range.clone(),
             });
         });
+        batch.wide_gradient(range, false);
         batch.lap(Phase::Detached);
         let all = 0..batch.shards.len();
-        batch.step(all, state, factor, false);
+        batch.step(all, state, factor, false, Layers::Narrow);
     }
 }
 

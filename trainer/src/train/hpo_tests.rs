@@ -3,7 +3,7 @@
 use crate::train::testing::trained;
 use pulp::Arch;
 
-const KINDS: [&[(&str, &str)]; 4] = [
+const KINDS: [&[(&str, &str)]; 5] = [
     &[],
     &[
         ("train.advantage", "gae"),
@@ -17,6 +17,15 @@ const KINDS: [&[(&str, &str)]; 4] = [
     &[
         ("train.variant", "exact"),
         ("train.advantage", "monte-carlo"),
+    ],
+    // Wide layers, whose gradients are taken of all shards at once.
+    &[
+        ("train.advantage", "gae"),
+        ("train.passes", "2"),
+        ("train.cross_term", "auto"),
+        ("policy.selector_hidden", "[150,220]"),
+        ("policy.control_hidden", "[192,192]"),
+        ("critic.hidden", "[182,182]"),
     ],
 ];
 

@@ -13,12 +13,13 @@ use crate::numeric::{LANES, arch};
 use crate::plant::{Plant, PlantModel};
 use crate::policy::Model;
 use crate::policy::model::Group;
+use crate::policy::network::Layers;
 use crate::train::adam::{Adam, CHUNK, clip_norm};
 use crate::train::critic::Critic;
 use crate::train::cross_term::CrossTermFactor;
 use crate::train::phases::{Phase, PhaseClock};
 use crate::train::settings::{Algorithm, Settings, Variant};
-use crate::train::shard::{Context, Regress, Shard};
+use crate::train::shard::{Context, Regress, Shard, between};
 use crate::train::{gumbel, hpo, initial, ppo, reinforce};
 
 /// What training knows between two epochs: all that a checkpoint needs to continue with the same bytes.
@@ -291,14 +292,25 @@ impl<P: Plant<f32>> Batch<'_, P> {
         self.shards.iter().map(|s| s.calls).sum()
     }
 
+    /// Gradients of wide layers over `steps` of all shards at once, to the first shard's vector: of the selector, and with `laws` of
+    /// the laws.
+    pub fn wide_gradient(&mut self, steps: Range<usize>, laws: bool) {
+        let mut gradient = std::mem::take(&mut self.shards[0].gradient);
+        let tapes: Vec<_> = self.shards.iter().map(|s| &s.worker.tape).collect();
+        self.model.wide_gradient(&tapes, steps, laws, &mut gradient);
+        self.shards[0].gradient = gradient;
+    }
+
     /// Sums the gradients of the shards in `range` in order, clips selector and laws apart, takes an Adam step.
-    /// Returns the two norms before clipping. Without `laws` only the selector moves.
+    /// Returns the two norms before clipping. Without `laws` only the selector moves. With [`Layers::Narrow`] the first shard has the
+    /// sum of wide layers already ([`Batch::wide_gradient`]).
     pub fn step(
         &mut self,
         range: Range<usize>,
         state: &mut State,
         factor: f32,
         laws: bool,
+        layers: Layers,
     ) -> (f64, f64) {
         let train = &self.settings.train;
         let first = range.start;
@@ -309,9 +321,13 @@ impl<P: Plant<f32>> Batch<'_, P> {
         } else {
             selector_end
         };
+        let summed_before = match layers {
+            Layers::Narrow => self.model.wide(laws),
+            Layers::All => Vec::new(),
+        };
         let mut gradient = sum_in_order(
             &mut self.shards[range],
-            summed,
+            &between(summed, &summed_before),
             |s| &mut s.gradient,
             |s| &s.gradient,
         );
@@ -354,10 +370,18 @@ impl<P: Plant<f32>> Batch<'_, P> {
                 if pass == 0 {
                     first += self.shards.iter().map(|s| s.critic_loss).sum::<f32>();
                 }
+                let mut gradient = std::mem::take(&mut self.shards[0].critic_gradient);
+                let memories: Vec<_> = self
+                    .shards
+                    .iter()
+                    .map(|s| (&s.worker.tape, &s.regression))
+                    .collect();
+                self.critic.wide_gradient(&memories, range, &mut gradient);
+                self.shards[0].critic_gradient = gradient;
                 self.lap(Phase::Critic);
                 let gradient = sum_in_order(
                     &mut self.shards,
-                    state.critic.len(),
+                    &between(state.critic.len(), &self.critic.wide()),
                     |s| &mut s.critic_gradient,
                     |s| &s.critic_gradient,
                 );
@@ -410,26 +434,29 @@ fn parts(total: usize, parts: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Takes the first shard's vector and adds the first `len` entries of the others' to it, in order.
+/// Takes the first shard's vector and adds the entries of the others' in `ranges` to it, in order.
 pub(super) fn sum_in_order(
     shards: &mut [Shard],
-    len: usize,
+    ranges: &[Range<usize>],
     take: impl Fn(&mut Shard) -> &mut Vec<f32>,
     read: impl Fn(&Shard) -> &Vec<f32> + Sync,
 ) -> Vec<f32> {
     let mut sum = std::mem::take(take(&mut shards[0]));
-    let others: Vec<&[f32]> = shards[1..].iter().map(|s| &read(s)[..len]).collect();
-    let add = |(index, sum): (usize, &mut [f32])| {
-        arch().dispatch(Sum {
-            others: &others,
-            from: index * CHUNK,
-            sum,
-        });
-    };
-    if len < 2 * CHUNK {
-        sum[..len].chunks_mut(CHUNK).enumerate().for_each(add);
-    } else {
-        sum[..len].par_chunks_mut(CHUNK).enumerate().for_each(add);
+    let others: Vec<&[f32]> = shards[1..].iter().map(|s| read(s).as_slice()).collect();
+    for range in ranges {
+        let add = |(index, sum): (usize, &mut [f32])| {
+            arch().dispatch(Sum {
+                others: &others,
+                from: range.start + index * CHUNK,
+                sum,
+            });
+        };
+        let sum = &mut sum[range.clone()];
+        if sum.len() < 2 * CHUNK {
+            sum.chunks_mut(CHUNK).enumerate().for_each(add);
+        } else {
+            sum.par_chunks_mut(CHUNK).enumerate().for_each(add);
+        }
     }
     sum
 }

@@ -9,6 +9,7 @@
 //! section 3.2), learned or fixed.
 
 use crate::plant::Plant;
+use crate::policy::network::Layers;
 use crate::train::gaussian::{Explore, Surrogate, SurrogateWeights, normalisation};
 use crate::train::learner::{Batch, EpochMetrics, State, sum_in_order};
 
@@ -48,7 +49,7 @@ pub(super) fn update<P: Plant<f32>>(
                 .iter()
                 .map(|s| f64::from(s.divergence))
                 .sum::<f64>();
-            let norms = batch.step(range.clone(), state, schedule.step, true);
+            let norms = batch.step(range.clone(), state, schedule.step, true, Layers::All);
             gradients.get_or_insert(norms);
             move_noise(batch, range, state, schedule.step);
         }
@@ -89,7 +90,7 @@ pub(super) fn move_noise<P: Plant<f32>>(
     let first = range.start;
     let gradient = sum_in_order(
         &mut batch.shards[range],
-        state.log_std.len(),
+        &[0..state.log_std.len()],
         |s| &mut s.gaussian.d_log_std,
         |s| &s.gaussian.d_log_std,
     );

@@ -6,6 +6,7 @@
 //! the norm clip are as for the other algorithms; those bias the gradient.
 
 use crate::plant::Plant;
+use crate::policy::network::Layers;
 use crate::train::gaussian::{Surrogate, SurrogateWeights};
 use crate::train::learner::{Batch, EpochMetrics, State};
 use crate::train::ppo::{explore, move_noise};
@@ -39,7 +40,7 @@ pub(super) fn update<P: Plant<f32>>(
         });
     });
     let all = 0..batch.shards.len();
-    let gradients = batch.step(all.clone(), state, schedule.step, true);
+    let gradients = batch.step(all.clone(), state, schedule.step, true, Layers::All);
     move_noise(batch, all, state, schedule.step);
 
     batch.finish(state, schedule, gradients)

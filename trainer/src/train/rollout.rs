@@ -5,6 +5,7 @@ use crate::numeric::{LANES, Lanes, Real};
 use crate::plant::Plant;
 use crate::policy::Model;
 use crate::policy::model::{AdjointScratch, LawScratch};
+use crate::policy::network::Layers;
 use crate::policy::tape::{Choices, Tape, Track, blend, mask};
 use crate::train::advantage::power;
 use crate::train::critic::{Critic, CriticScratch};
@@ -290,8 +291,15 @@ impl<T: Real> Worker<T> {
                 &mut self.adjoint,
             );
         }
-        model.selector_gradient(&self.tape, 0..steps, gradient);
-        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+        self.gradient(model, objective.layers, gradient);
+    }
+
+    /// Adds the parameter gradient over all steps from the tape's deltas to `gradient`.
+    #[inline(always)]
+    pub fn gradient(&mut self, model: &Model, layers: Layers, gradient: &mut [T]) {
+        let steps = 0..self.tape.steps();
+        model.selector_gradient(&self.tape, steps, layers, gradient);
+        model.law_gradient(&self.tape, layers, gradient, &mut self.masked_steps);
     }
 
     /// What each choice at step `t` of a sweep is worth to first order: `d_cost l_c + lambda_{t+1} . f_c` (with rate limits
@@ -346,7 +354,7 @@ impl<T: Real> Worker<T> {
                 &mut self.adjoint,
             );
         }
-        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
+        model.law_gradient(&self.tape, Layers::All, gradient, &mut self.masked_steps);
     }
 
     /// Deltas of the selector at every step of `steps` from `tape.d_logits`, without the state's derivative.
@@ -381,12 +389,6 @@ impl<T: Real> Worker<T> {
         steps: std::ops::Range<usize>,
     ) {
         model.law_adjoint(parameters, &mut self.tape, steps, &mut self.adjoint);
-    }
-
-    /// Adds the laws' parameter gradient from the tape's deltas to `gradient`.
-    #[inline(always)]
-    pub fn law_gradient(&mut self, model: &Model, gradient: &mut [T]) {
-        model.law_gradient(&self.tape, gradient, &mut self.masked_steps);
     }
 
     /// Fills `d_state` and `d_control` from `d_next`; each lane through its own mode.
@@ -431,6 +433,8 @@ pub struct Objective<T> {
     pub discount: T,
     /// 1: the score function's total derivative; 0: without the cross term.
     pub cross_term: T,
+    /// Layers whose gradients are taken.
+    pub layers: Layers,
 }
 
 /// Writes what `choice` is worth to the entries that it stands for: in a lane, that of factor f where the choice differs from the

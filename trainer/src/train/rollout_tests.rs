@@ -45,6 +45,7 @@ impl Weights {
             cost_weight: self.cost,
             discount: case.discount,
             cross_term,
+            layers: Layers::All,
         };
         worker.sweep(
             &case.plant,

@@ -11,6 +11,7 @@ use pulp::{Simd, WithSimd};
 use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
 use crate::plant::{Plant, PlantModel};
+use crate::policy::network::Layers;
 use crate::policy::{Model, Track};
 use crate::train::advantage::{self, Advantages};
 use crate::train::critic::{Critic, CriticMemory};
@@ -211,6 +212,8 @@ pub(super) struct Differentiate<'a, P> {
     pub loss: ChoiceLoss<f32>,
     /// Share of the cross term.
     pub cross_term: f32,
+    /// Layers whose gradients are taken shard by shard.
+    pub layers: Layers,
 }
 
 impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
@@ -223,6 +226,7 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
             context,
             loss,
             cross_term,
+            layers,
         } = self;
         let train = context.train;
         let tape = &mut shard.worker.tape;
@@ -237,9 +241,10 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
                 t,
             );
         }
-        shard.gradient.fill(0.0);
+        clear(&mut shard.gradient, layers, &context.model.wide(true));
         let mut objective = estimator::objective(train, context.discount, 1.0 / train.batch as f64);
         objective.cross_term = cross_term;
+        objective.layers = layers;
         shard.worker.sweep(
             context.plant,
             context.model,
@@ -250,7 +255,26 @@ impl<P: Plant<f32>> WithSimd for Differentiate<'_, P> {
     }
 }
 
-/// Selector gradient of one shard on detached data: a stretch of time of a later pass.
+/// Zeros, except in the weights of `wide` layers where their gradients are not taken here.
+fn clear(gradient: &mut [f32], layers: Layers, wide: &[Range<usize>]) {
+    match layers {
+        Layers::All => gradient.fill(0.0),
+        Layers::Narrow => {
+            for range in between(gradient.len(), wide) {
+                gradient[range].fill(0.0);
+            }
+        }
+    }
+}
+
+/// What is left of `0..len` between `ranges`, which ascend.
+pub(super) fn between(len: usize, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
+    let ends = ranges.iter().map(|range| range.start).chain([len]);
+    starts.zip(ends).map(|(start, end)| start..end).collect()
+}
+
+/// Selector gradient of one shard on detached data, but for the weights of wide layers: a stretch of time of a later pass.
 pub(super) struct Detached<'a, P> {
     pub shard: &'a mut Shard,
     pub context: Context<'a, P>,
@@ -272,7 +296,8 @@ impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
         let (model, train, parameters) = (context.model, context.train, &context.state.parameters);
         // The laws' part is not touched and not summed.
         let selector_end = model.groups()[1].1.end;
-        shard.gradient[..selector_end].fill(0.0);
+        let wide = model.wide(false);
+        clear(&mut shard.gradient[..selector_end], Layers::Narrow, &wide);
         shard.clipped = 0;
         let tape = &mut shard.worker.tape;
         model.select_steps(parameters, tape, range.clone());
@@ -292,11 +317,16 @@ impl<P: Plant<f32>> WithSimd for Detached<'_, P> {
         shard
             .worker
             .detached_selector_adjoint(model, parameters, range.clone());
-        model.selector_gradient(&shard.worker.tape, range, &mut shard.gradient);
+        model.selector_gradient(
+            &shard.worker.tape,
+            range,
+            Layers::Narrow,
+            &mut shard.gradient,
+        );
     }
 }
 
-/// One minibatch of the critic's regression on one shard.
+/// One minibatch of the critic's regression on one shard, but for the weights of wide layers.
 pub(super) struct Regress<'a> {
     pub shard: &'a mut Shard,
     pub critic: &'a Critic,
@@ -310,12 +340,17 @@ impl WithSimd for Regress<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         let shard = self.shard;
-        shard.critic_gradient.fill(0.0);
+        clear(
+            &mut shard.critic_gradient,
+            Layers::Narrow,
+            &self.critic.wide(),
+        );
         shard.critic_loss = self.critic.gradient(
             self.parameters,
             &shard.worker.tape,
             self.range,
             &mut shard.regression,
+            Layers::Narrow,
             &mut shard.critic_gradient,
         );
     }

@@ -70,6 +70,7 @@ fn first_detached_pass_is_the_attached_one() {
                     context,
                     loss: LOSS,
                     cross_term: f32::from(u8::from(cross_term == "on")),
+                    layers: Layers::All,
                 });
                 let attached = shard.gradient.clone();
                 Arch::Scalar.dispatch(Detached {
@@ -137,6 +138,7 @@ fn single_precision_follows_double() {
                 context,
                 loss: LOSS,
                 cross_term: 1.0,
+                layers: Layers::All,
             });
             let (model, critic, train) = (context.model, context.critic, context.train);
             let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();

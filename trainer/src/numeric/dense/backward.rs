@@ -4,10 +4,10 @@ use core::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Source, Steps, Target, count, parts};
+use super::{Source, Steps, Target, columns_next, count, parts};
 use crate::numeric::{Lanes, Real, arch};
 
-/// Inputs of one visit of the backward tile, which also writes them.
+/// Outputs summed in one visit of a tile: the weights that two neighbouring tiles read stay in the first-level cache.
 const DEPTH_BACK: usize = 128;
 
 /// `dx_i += sum_o w_oi dy_o`, outputs ascending, for one step.
@@ -68,12 +68,11 @@ impl<T: Real> WithSimd for Backward<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let single = self.steps.len() * parts::<S, T>() == 1;
-        if single {
-            self.blocks::<S, 16, 1>(simd);
-        } else if S::REGISTER_COUNT >= 32 {
-            self.blocks::<S, 8, 2>(simd);
-        } else {
-            self.blocks::<S, 4, 2>(simd);
+        match (S::REGISTER_COUNT >= 32, single) {
+            (true, true) => self.blocks::<S, 16, 1>(simd),
+            (true, false) => self.blocks::<S, 8, 3>(simd),
+            (false, true) => self.blocks::<S, 8, 1>(simd),
+            (false, false) => self.blocks::<S, 4, 2>(simd),
         }
     }
 }
@@ -82,21 +81,17 @@ impl<T: Real> Backward<'_, T> {
     #[inline(always)]
     fn blocks<S: Simd, const R: usize, const C: usize>(mut self, simd: S) {
         let columns = self.steps.len() * parts::<S, T>();
-        for from in (0..self.inputs).step_by(DEPTH_BACK) {
-            let depth = from..self.inputs.min(from + DEPTH_BACK);
+        for from in (0..self.out).step_by(DEPTH_BACK) {
+            let depth = from..self.out.min(from + DEPTH_BACK);
             let mut column = 0;
-            while column + C <= columns {
-                if C == 2 && column + 3 == columns {
-                    self.rows::<S, R, 3>(simd, depth.clone(), column);
-                    column += 1;
-                } else {
-                    self.rows::<S, R, C>(simd, depth.clone(), column);
-                }
-                column += C;
-            }
             while column < columns {
-                self.rows::<S, R, 1>(simd, depth.clone(), column);
-                column += 1;
+                let width = columns_next(columns - column, C);
+                match width {
+                    3 => self.rows::<S, R, 3>(simd, depth.clone(), column),
+                    2 => self.rows::<S, R, 2>(simd, depth.clone(), column),
+                    _ => self.rows::<S, R, 1>(simd, depth.clone(), column),
+                }
+                column += width;
             }
         }
     }
@@ -108,30 +103,30 @@ impl<T: Real> Backward<'_, T> {
         depth: Range<usize>,
         column: usize,
     ) {
-        let mut row = 0;
-        while row + R <= self.out {
-            self.tile::<S, R, C>(simd, depth.clone(), column, row);
-            row += R;
+        let mut input = 0;
+        while input + R <= self.inputs {
+            self.tile::<S, R, C>(simd, depth.clone(), column, input);
+            input += R;
         }
-        while row + 4 <= self.out {
-            self.tile::<S, 4, C>(simd, depth.clone(), column, row);
-            row += 4;
+        while input + 4 <= self.inputs {
+            self.tile::<S, 4, C>(simd, depth.clone(), column, input);
+            input += 4;
         }
-        while row < self.out {
-            self.tile::<S, 1, C>(simd, depth.clone(), column, row);
-            row += 1;
+        while input < self.inputs {
+            self.tile::<S, 1, C>(simd, depth.clone(), column, input);
+            input += 1;
         }
     }
 
-    /// Adds the products of `R` outputs to a stretch of inputs of `C` columns. The outputs stand in
-    /// registers and the sums in the cache, so that weights are read along their rows.
+    /// Adds the products of a stretch of outputs to `R` inputs of `C` columns. The sums stand in registers; of a row of
+    /// weights `R` neighbours are read at one address.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const C: usize>(
         &mut self,
         simd: S,
         depth: Range<usize>,
         column: usize,
-        row: usize,
+        input: usize,
     ) {
         let parts = parts::<S, T>();
         let mut place = [(0, 0); C];
@@ -139,54 +134,40 @@ impl<T: Real> Backward<'_, T> {
             let column = column + c;
             place[c] = (self.steps.start + column / parts, column % parts);
         }
-        let len = depth.len();
-        let mut weights: [&[T]; R] = [&[]; R];
-        for r in 0..R {
-            weights[r] = &self.w[(row + r) * self.inputs..][depth.clone()][..len];
-        }
         let zero = T::register_splat(simd, T::default());
-        let mut d = [[zero; C]; R];
-        let dy = self.dx.read(self.dy, self.out);
+        let mut sums = [[zero; C]; R];
         for c in 0..C {
             let (t, part) = place[c];
-            let dy = &dy.at(t)[row..row + R];
+            let dx = &self.dx.at_mut(t, self.inputs)[input..input + R];
             for r in 0..R {
-                d[r][c] = T::registers::<S>(&dy[r].0)[part % parts];
+                sums[r][c] = T::registers::<S>(&dx[r].0)[part % parts];
             }
         }
-        if C == 1 || parts > 1 {
-            // Columns one after the other: registers of one step cannot be borrowed side by side.
+        let dy = self.dx.read(self.dy, self.out);
+        let mut columns: [&[Lanes<T>]; C] = [&[]; C];
+        for c in 0..C {
+            columns[c] = &dy.at(place[c].0)[depth.clone()][..depth.len()];
+        }
+        let weights = &self.w[depth.start * self.inputs..depth.end * self.inputs];
+        let rows = weights.chunks_exact(self.inputs);
+        for (o, weights) in rows.enumerate().take(depth.len()) {
+            let weights = &weights[input..input + R];
+            let mut d = [zero; C];
             for c in 0..C {
-                let (t, part) = place[c];
-                let dx = &mut self.dx.at_mut(t, self.inputs)[depth.clone()][..len];
-                for i in 0..len {
-                    let slot = &mut T::registers_mut::<S>(&mut dx[i].0)[part % parts];
-                    let mut sum = *slot;
-                    for r in 0..R {
-                        let w = T::register_splat(simd, weights[r][i]);
-                        sum = T::register_mul_add(simd, w, d[r][c], sum);
-                    }
-                    *slot = sum;
+                d[c] = T::registers::<S>(&columns[c][o].0)[place[c].1 % parts];
+            }
+            for r in 0..R {
+                let w = T::register_splat(simd, weights[r]);
+                for c in 0..C {
+                    sums[r][c] = T::register_mul_add(simd, w, d[c], sums[r][c]);
                 }
             }
-        } else {
-            let stride = self.dx.stride;
-            let first = place[0].0 * stride + self.dx.offset + depth.start;
-            let window = &mut self.dx.data[first..][..(C - 1) * stride + len];
-            for i in 0..len {
-                let mut sums = [zero; C];
-                for c in 0..C {
-                    sums[c] = T::registers::<S>(&window[c * stride + i].0)[0];
-                }
-                for r in 0..R {
-                    let w = T::register_splat(simd, weights[r][i]);
-                    for c in 0..C {
-                        sums[c] = T::register_mul_add(simd, w, d[r][c], sums[c]);
-                    }
-                }
-                for c in 0..C {
-                    T::registers_mut::<S>(&mut window[c * stride + i].0)[0] = sums[c];
-                }
+        }
+        for c in 0..C {
+            let (t, part) = place[c];
+            let dx = &mut self.dx.at_mut(t, self.inputs)[input..input + R];
+            for r in 0..R {
+                T::registers_mut::<S>(&mut dx[r].0)[part % parts] = sums[r][c];
             }
         }
     }

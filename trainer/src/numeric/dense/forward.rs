@@ -4,11 +4,14 @@ use core::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Source, Steps, Target, count, parts};
+use super::{Source, Steps, Target, columns_next, count, parts};
 use crate::numeric::{Lanes, Real, arch};
 
-/// Inputs summed in one visit of a tile: what three columns read stays in a first-level cache of 48 KiB.
-pub(super) const DEPTH: usize = 192;
+/// Inputs summed in one visit of a tile: what three columns read, 24 KiB, stays in the first-level cache.
+pub(super) const DEPTH: usize = 128;
+/// Inputs of one turn of the innermost loop: the addresses of a tile's rows are worked out once a turn, by units that
+/// would multiply.
+const UNROLL: usize = 4;
 
 /// `y_o = b_o + sum_i w_oi x_i`, inputs ascending, for one step.
 ///
@@ -94,7 +97,7 @@ impl<T: Real> WithSimd for Forward<'_, T> {
             } else if steps.len() * parts::<S, T>() == 1 {
                 rows::<S, T, 16, 1>(simd, &layer, &mut y, steps.clone());
             } else if S::REGISTER_COUNT >= 32 {
-                rows::<S, T, 8, 2>(simd, &layer, &mut y, steps.clone());
+                rows::<S, T, 8, 3>(simd, &layer, &mut y, steps.clone());
             } else {
                 rows::<S, T, 4, 2>(simd, &layer, &mut y, steps.clone());
             }
@@ -128,18 +131,16 @@ fn rows<S: Simd, T: Real, const R: usize, const C: usize>(
 ) {
     let columns = steps.len() * parts::<S, T>();
     let mut column = 0;
-    while column + C <= columns {
-        // Three at the end rather than two and one: a lone column waits for loads.
-        if C == 2 && column + 3 == columns {
-            row_blocks::<S, T, R, 3>(simd, layer, y, steps.start, column);
-            return;
-        }
-        row_blocks::<S, T, R, C>(simd, layer, y, steps.start, column);
-        column += C;
-    }
     while column < columns {
-        row_blocks::<S, T, R, 1>(simd, layer, y, steps.start, column);
-        column += 1;
+        let width = columns_next(columns - column, C);
+        match width {
+            8 => row_blocks::<S, T, R, 8>(simd, layer, y, steps.start, column),
+            4 => row_blocks::<S, T, R, 4>(simd, layer, y, steps.start, column),
+            3 => row_blocks::<S, T, R, 3>(simd, layer, y, steps.start, column),
+            2 => row_blocks::<S, T, R, 2>(simd, layer, y, steps.start, column),
+            _ => row_blocks::<S, T, R, 1>(simd, layer, y, steps.start, column),
+        }
+        column += width;
     }
 }
 
@@ -208,7 +209,29 @@ fn forward_tile<S: Simd, T: Real, const R: usize, const C: usize>(
         for c in 0..C {
             columns[c] = &source.at(place[c].0)[depth.clone()][..len];
         }
-        for i in 0..len {
+        let mut bundled_weights: [&[[T; UNROLL]]; R] = [&[]; R];
+        for r in 0..R {
+            bundled_weights[r] = &weights[r].as_chunks().0[..len / UNROLL];
+        }
+        let mut bundles: [&[[Lanes<T>; UNROLL]]; C] = [&[]; C];
+        for c in 0..C {
+            bundles[c] = &columns[c].as_chunks().0[..len / UNROLL];
+        }
+        for k in 0..len / UNROLL {
+            for j in 0..UNROLL {
+                let mut x = [zero; C];
+                for c in 0..C {
+                    x[c] = T::registers::<S>(&bundles[c][k][j].0)[place[c].1 % parts];
+                }
+                for r in 0..R {
+                    let w = T::register_splat(simd, bundled_weights[r][k][j]);
+                    for c in 0..C {
+                        sums[r][c] = T::register_mul_add(simd, w, x[c], sums[r][c]);
+                    }
+                }
+            }
+        }
+        for i in len / UNROLL * UNROLL..len {
             let mut x = [zero; C];
             for c in 0..C {
                 x[c] = T::registers::<S>(&columns[c][i].0)[place[c].1 % parts];

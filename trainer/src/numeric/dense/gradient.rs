@@ -7,17 +7,16 @@ use pulp::{Simd, WithSimd};
 use super::{Steps, count, parts};
 use crate::numeric::{LANES, Lanes, Real, arch};
 
-/// Inputs of one block of the weight gradient, a multiple of [`LANES`].
-const WIDTH: usize = 2 * LANES;
+/// Inputs of one block of the weight gradient where there are 32 registers, a multiple of [`LANES`]; elsewhere half of it.
+const WIDTH: usize = 4 * LANES;
 /// Steps whose samples the weight gradient sums before it adds to what is there.
 pub const GRADIENT_STEPS: usize = 8;
 
 /// Gradient of a layer over steps and lanes:
-/// `dw_oi += sum_t sum_lane dy_o(t) x_i(t)`, `db_o += sum_t sum_lane dy_o(t)`.
+/// `dw_oi += sum_t sum_lane dy_o(t) x_i(t)`, and that of its bias ([`bias_gradient`]) where `db` is given.
 ///
 /// A weight's sum runs over the samples of up to [`GRADIENT_STEPS`] steps, steps ascending and lanes
-/// ascending within a step, and is added to what is there; then over the next steps. A bias's sum runs
-/// over all steps first, then over lanes in the fixed tree of [`Lanes::sum`].
+/// ascending within a step, and is added to what is there; then over the next steps.
 pub fn gradient<T: Real>(
     steps: Range<usize>,
     dy: Steps<'_, T>,
@@ -26,22 +25,54 @@ pub fn gradient<T: Real>(
     db: Option<&mut [T]>,
 ) {
     count(dy.len, x.len, steps.len());
+    let rows = 0..dy.len;
+    arch().dispatch(Gradient {
+        steps: steps.clone(),
+        samples: &[(dy, x)],
+        rows,
+        dw,
+        fresh: false,
+    });
+    if let Some(db) = db {
+        bias_gradient(steps, dy, db);
+    }
+}
+
+/// `db_o += sum_t sum_lane dy_o(t)`: over all steps first, then over lanes in the fixed tree of [`Lanes::sum`].
+pub fn bias_gradient<T: Real>(steps: Range<usize>, dy: Steps<'_, T>, db: &mut [T]) {
+    arch().dispatch(Bias { steps, dy, db });
+}
+
+/// Rows `rows` of the gradient of a layer over several arrays of samples, `(dy, x)` each: `dw` `[rows x in]` becomes what
+/// [`gradient`] makes of each array, from zeros, added in the order of the arrays. The bits are those, without a matrix for each array.
+pub fn gradient_rows<T: Real>(
+    steps: Range<usize>,
+    samples: &[(Steps<'_, T>, Steps<'_, T>)],
+    rows: Range<usize>,
+    dw: &mut [T],
+) {
+    for (_, x) in samples {
+        count(rows.len(), x.len, steps.len());
+    }
     arch().dispatch(Gradient {
         steps,
-        dy,
-        x,
+        samples,
+        rows,
         dw,
-        db,
+        fresh: true,
     });
 }
 
-/// The work of [`gradient`].
+/// The work of [`gradient`] and [`gradient_rows`].
 pub(super) struct Gradient<'a, T> {
     pub steps: Range<usize>,
-    pub dy: Steps<'a, T>,
-    pub x: Steps<'a, T>,
+    /// Arrays of samples: `dy` and `x` of each.
+    pub samples: &'a [(Steps<'a, T>, Steps<'a, T>)],
+    /// Outputs whose weights `dw` holds.
+    pub rows: Range<usize>,
     pub dw: &'a mut [T],
-    pub db: Option<&'a mut [T]>,
+    /// Whether `dw` is to begin as zeros, and what is there to be forgotten.
+    pub fresh: bool,
 }
 
 /// Samples of a stretch of steps, each with [`WIDTH`] inputs side by side.
@@ -54,45 +85,85 @@ impl<T: Real> WithSimd for Gradient<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             steps,
-            dy,
-            x,
+            samples,
+            rows,
             dw,
-            db,
+            fresh,
         } = self;
-        let mut samples: Samples<T> = [[[Lanes::default(); WIDTH / LANES]; LANES]; GRADIENT_STEPS];
-        for start in steps.clone().step_by(GRADIENT_STEPS) {
-            let stretch = start..steps.end.min(start + GRADIENT_STEPS);
-            for from in (0..x.len).step_by(WIDTH) {
-                let width = WIDTH.min(x.len - from);
-                for (t, sample) in stretch.clone().zip(&mut samples) {
-                    for (block, from) in (from..from + width).step_by(LANES).enumerate() {
-                        let to = (from + width).min(from + LANES).min(x.len);
-                        transpose(&x.at(t)[from..to], sample, block);
+        let Some(&(_, Steps { len: inputs, .. })) = samples.first() else {
+            return;
+        };
+        let most = if S::REGISTER_COUNT >= 32 {
+            WIDTH
+        } else {
+            WIDTH / 2
+        };
+        let mut side_by_side: Samples<T> =
+            [[[Lanes::default(); WIDTH / LANES]; LANES]; GRADIENT_STEPS];
+        // An array's own sum over several stretches has to be complete before it is added to the others'.
+        let apart = fresh && steps.len() > GRADIENT_STEPS && samples.len() > 1;
+        let mut own = vec![T::default(); if apart { rows.len() * WIDTH } else { 0 }];
+        for from in (0..inputs).step_by(most) {
+            let width = most.min(inputs - from);
+            if fresh {
+                for dw in dw.chunks_exact_mut(inputs) {
+                    dw[from..from + width].fill(T::default());
+                }
+            }
+            for &(dy, x) in samples {
+                own.fill(T::default());
+                for start in steps.clone().step_by(GRADIENT_STEPS) {
+                    let stretch = start..steps.end.min(start + GRADIENT_STEPS);
+                    for (t, sample) in stretch.clone().zip(&mut side_by_side) {
+                        for (block, from) in (from..from + width).step_by(LANES).enumerate() {
+                            let to = (from + width).min(from + LANES).min(inputs);
+                            transpose(&x.at(t)[from..to], sample, block);
+                        }
+                    }
+                    let block = Block {
+                        dy,
+                        stretch,
+                        samples: &side_by_side,
+                        rows: rows.clone(),
+                        width,
+                    };
+                    if apart {
+                        block.columns(simd, &mut own, WIDTH, 0);
+                    } else {
+                        block.columns(simd, dw, inputs, from);
                     }
                 }
-                let block = Block {
-                    dy,
-                    stretch: stretch.clone(),
-                    samples: &samples,
-                    inputs: x.len,
-                    from,
-                    width,
-                };
-                if S::REGISTER_COUNT >= 32 {
-                    block.rows::<S, 8>(simd, dw);
-                } else {
-                    block.rows::<S, 4>(simd, dw);
+                if apart {
+                    let own = own.chunks_exact(WIDTH);
+                    for (dw, own) in dw.chunks_exact_mut(inputs).zip(own) {
+                        for (dw, &own) in dw[from..from + width].iter_mut().zip(own) {
+                            *dw += own;
+                        }
+                    }
                 }
             }
         }
-        if let Some(db) = db {
-            for (o, db) in db.iter_mut().enumerate().take(dy.len) {
-                let mut sum = Lanes::default();
-                for t in steps.clone() {
-                    sum = sum + dy.at(t)[o];
-                }
-                *db += sum.sum();
+    }
+}
+
+/// The work of [`bias_gradient`].
+struct Bias<'a, T> {
+    steps: Range<usize>,
+    dy: Steps<'a, T>,
+    db: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Bias<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (o, db) in self.db.iter_mut().enumerate().take(self.dy.len) {
+            let mut sum = Lanes::default();
+            for t in self.steps.clone() {
+                sum = sum + self.dy.at(t)[o];
             }
+            *db += sum.sum();
         }
     }
 }
@@ -145,40 +216,59 @@ struct Block<'a, T> {
     dy: Steps<'a, T>,
     stretch: Range<usize>,
     samples: &'a Samples<T>,
-    inputs: usize,
-    from: usize,
+    /// Outputs.
+    rows: Range<usize>,
     width: usize,
 }
 
 impl<T: Real> Block<'_, T> {
+    /// Adds the block's sums to `dw`, whose rows are `stride` long and have the block's inputs from `from` on.
     #[inline(always)]
-    fn rows<S: Simd, const R: usize>(&self, simd: S, dw: &mut [T]) {
-        let mut row = 0;
-        while row + R <= self.dy.len {
-            self.columns::<S, R>(simd, row, dw);
-            row += R;
+    fn columns<S: Simd>(&self, simd: S, dw: &mut [T], stride: usize, from: usize) {
+        let registers = self.width.div_ceil(LANES / parts::<S, T>());
+        let mut register = 0;
+        let target = &mut Rows { dw, stride, from };
+        if S::REGISTER_COUNT >= 32 {
+            while register + 4 <= registers {
+                self.rows::<S, 6, 4>(simd, register, target);
+                register += 4;
+            }
+            while register + 2 <= registers {
+                self.rows::<S, 8, 2>(simd, register, target);
+                register += 2;
+            }
+        } else {
+            while register + 2 <= registers {
+                self.rows::<S, 4, 2>(simd, register, target);
+                register += 2;
+            }
         }
-        while row + 4 <= self.dy.len {
-            self.columns::<S, 4>(simd, row, dw);
-            row += 4;
-        }
-        while row < self.dy.len {
-            self.columns::<S, 1>(simd, row, dw);
-            row += 1;
+        if register < registers {
+            self.rows::<S, 8, 1>(simd, register, target);
         }
     }
 
     #[inline(always)]
-    fn columns<S: Simd, const R: usize>(&self, simd: S, row: usize, dw: &mut [T]) {
-        let parts = parts::<S, T>();
-        let registers = self.width.div_ceil(LANES / parts);
-        let mut register = 0;
-        while register + 2 <= registers {
-            self.tile::<S, R, 2>(simd, row, register, dw);
-            register += 2;
+    fn rows<S: Simd, const R: usize, const C: usize>(
+        &self,
+        simd: S,
+        register: usize,
+        target: &mut Rows<'_, T>,
+    ) {
+        let rows = self.rows.len();
+        let mut row = 0;
+        // Eight rows are twice four rather than six and two ones.
+        while row + R <= rows && (R != 6 || rows - row != 8) {
+            self.tile::<S, R, C>(simd, row, register, target);
+            row += R;
         }
-        if register < registers {
-            self.tile::<S, R, 1>(simd, row, register, dw);
+        while row + 4 <= rows {
+            self.tile::<S, 4, C>(simd, row, register, target);
+            row += 4;
+        }
+        while row < rows {
+            self.tile::<S, 1, C>(simd, row, register, target);
+            row += 1;
         }
     }
 
@@ -188,13 +278,13 @@ impl<T: Real> Block<'_, T> {
         simd: S,
         row: usize,
         register: usize,
-        dw: &mut [T],
+        target: &mut Rows<'_, T>,
     ) {
         let parts = parts::<S, T>();
         let zero = T::register_splat(simd, T::default());
         let mut sums = [[zero; C]; R];
         for (t, samples) in self.stretch.clone().zip(self.samples) {
-            let dy = &self.dy.at(t)[row..row + R];
+            let dy = &self.dy.at(t)[self.rows.start + row..][..R];
             for (lane, sample) in samples.iter().enumerate() {
                 let mut x = [zero; C];
                 for c in 0..C {
@@ -210,11 +300,11 @@ impl<T: Real> Block<'_, T> {
             }
         }
         let size = LANES / parts;
-        for c in 0..C {
-            let from = self.from + (register + c) * size;
-            let to = (from + size).min(self.from + self.width);
-            for r in 0..R {
-                let dw = &mut dw[(row + r) * self.inputs..][from..to];
+        for r in 0..R {
+            for c in 0..C {
+                let from = target.from + (register + c) * size;
+                let to = (from + size).min(target.from + self.width);
+                let dw = &mut target.dw[(row + r) * target.stride..][from..to];
                 match T::registers_mut::<S>(dw) {
                     [dw] => *dw = T::register_add(simd, *dw, sums[r][c]),
                     _ => {
@@ -228,4 +318,11 @@ impl<T: Real> Block<'_, T> {
             }
         }
     }
+}
+
+/// Where a block's sums go.
+struct Rows<'a, T> {
+    dw: &'a mut [T],
+    stride: usize,
+    from: usize,
 }

@@ -7,9 +7,10 @@
 //!
 //! How it is fast: a tile of sums is held in registers, and one loaded number serves a whole row or
 //! column of the tile, so that multiply-adds and not loads are the limit. Blocks keep what a tile reads again
-//! and again in the first-level cache. Each kernel is compiled for every instruction set and picks one at
-//! run time, once per call. No function here allocates; all panic if a slice is shorter than its
-//! stated length.
+//! and again in the first-level cache. The gradient of a large layer over several arrays of samples is a kernel of its own, which sums
+//! them where a copy of the weights for each would go through memory. Each kernel is compiled for every instruction set and picks one at
+//! run time, once per call. Only [`gradient_rows`] allocates, where an array's own sum has to be
+//! complete before it is added; all panic if a slice is shorter than its stated length.
 
 mod backward;
 mod forward;
@@ -17,7 +18,7 @@ mod gradient;
 
 pub use backward::{backward_input, backward_input_steps};
 pub use forward::{forward, forward_steps};
-pub use gradient::{GRADIENT_STEPS, gradient};
+pub use gradient::{GRADIENT_STEPS, bias_gradient, gradient, gradient_rows};
 
 use pulp::Simd;
 
@@ -107,6 +108,19 @@ impl<T: Real> Target<'_, T> {
 #[inline(always)]
 fn parts<S: Simd, T: Real>() -> usize {
     T::registers::<S>(&[T::default(); LANES]).len()
+}
+
+/// How many of the `left` columns a kernel whose tiles have at most `most` columns takes next: no lone column at the
+/// end where there can be two, for a lone one waits for loads.
+#[inline(always)]
+fn columns_next(left: usize, most: usize) -> usize {
+    match (left, most) {
+        (4, 3) => 2,
+        (3, 2) => 3,
+        (4..8, 8) => 4,
+        (2..4, 8) => 2,
+        _ => left.min(most),
+    }
 }
 
 /// `value` in every lane.

@@ -192,19 +192,58 @@ proptest! {
         let part = |data, len| Steps { data, stride: len, offset: 0, len };
         let mut results = Vec::new();
         for (_, arch) in crate::numeric::arch::available() {
-            let mut all = vec![0.5_f32; out * inputs + out];
-            let (dw, db) = all.split_at_mut(out * inputs);
+            let mut dw = vec![0.5_f32; out * inputs];
             arch.dispatch(Gradient {
                 steps: 0..steps,
-                dy: part(&dy, out),
-                x: part(&x, inputs),
-                dw,
-                db: Some(db),
+                samples: &[(part(&dy, out), part(&x, inputs))],
+                rows: 0..out,
+                dw: &mut dw,
+                fresh: false,
             });
-            results.push(all.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+            results.push(dw.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         }
         for result in &results {
             prop_assert_eq!(result, &results[0]);
+        }
+    }
+
+    /// Rows of several arrays' gradient are what one gradient each, from zeros, gives when it is added in order; what was there is
+    /// forgotten. On every instruction set of this machine.
+    #[test]
+    fn rows_of_several_arrays_are_gradients_added(
+        out in 1_usize..20,
+        inputs in 1_usize..150,
+        steps in 1_usize..20,
+        arrays in 1_usize..4,
+        from in 0_usize..9,
+        seed: u64,
+    ) {
+        let mut stream = stream(seed);
+        let part = |data, len| Steps { data, stride: len, offset: 0, len };
+        let own: Vec<_> = (0..arrays)
+            .map(|_| (lanes::<f32>(&mut stream, steps * out), lanes::<f32>(&mut stream, steps * inputs)))
+            .collect();
+        let mut expected = vec![0.0_f32; out * inputs];
+        for (index, (dy, x)) in own.iter().enumerate() {
+            let mut dw = vec![0.0; out * inputs];
+            gradient(0..steps, part(dy, out), part(x, inputs), &mut dw, None);
+            for (sum, dw) in expected.iter_mut().zip(dw) {
+                *sum = if index == 0 { dw } else { *sum + dw };
+            }
+        }
+        let rows = from.min(out - 1)..out;
+        let samples: Vec<_> = own.iter().map(|(dy, x)| (part(dy, out), part(x, inputs))).collect();
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        for (name, arch) in crate::numeric::arch::available() {
+            let mut dw = vec![f32::NAN; rows.len() * inputs];
+            arch.dispatch(Gradient {
+                steps: 0..steps,
+                samples: &samples,
+                rows: rows.clone(),
+                dw: &mut dw,
+                fresh: true,
+            });
+            prop_assert_eq!(bits(&dw), bits(&expected[rows.start * inputs..]), "{}", name);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::numeric::random::{Purpose, Stream};
 use crate::numeric::{LANES, Lanes};
 use crate::plant::{BuiltPlant, PlantModel};
 use crate::policy::Model;
+use crate::policy::network::Layers;
 use crate::train::advantage::{add_sampled, taken};
 use crate::train::critic::Critic;
 use crate::train::learner::{Learner, State};
@@ -229,6 +230,7 @@ impl SetUp {
                 cost_weight: probability,
                 discount: self.discount,
                 cross_term,
+                layers: Layers::All,
             };
             let (dynamics, model) = (&self.dynamics, &self.model);
             worker.sweep(dynamics, model, parameters, objective, &mut gradient);
