@@ -62,7 +62,21 @@ impl<'k> Trust<'k> {
     }
 }
 
-/// The anti-rollback counter of a policy file; 0 without a signature. It is worth what the signature is worth: whoever
+impl Trust<'_> {
+    /// The anti-rollback counter by which a policy is held against the floor: that of its signature, which [`Trust::check`] has
+    /// verified; 0 where anyone is trusted, because a counter that nobody signed could bar every later policy. Never panics.
+    ///
+    /// # Errors
+    /// The fault of a bad container or signature section.
+    pub fn counter(&self, file: &[u8]) -> Result<u32, Fault> {
+        match self.keys {
+            Some(_) => security_counter(file),
+            None => Ok(0),
+        }
+    }
+}
+
+/// The anti-rollback counter that a policy file states; 0 without a signature. It is worth what the signature is worth: whoever
 /// relies on it calls [`Trust::check`] first. Never panics.
 ///
 /// # Errors

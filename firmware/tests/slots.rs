@@ -13,7 +13,7 @@ mod slots_support;
 
 use embedded_storage::nor_flash::{NorFlash as _, ReadNorFlash as _};
 use firmware::slots::nor::{NRF52840, Nor, Part, RP2350, STM32F4, Torn};
-use firmware::slots::{Activity, Layout, Other, Slot, SlotFlash as _, Slots};
+use firmware::slots::{Activity, Identity, Layout, Other, Slot, SlotFlash as _, Slots};
 use firmware::{Fault, Trust};
 use slots_support::{Allowed, CLASS, Image, Step, World, id, key, policy, public, signed};
 
@@ -163,6 +163,67 @@ fn the_counter_rises_with_confirmation_and_not_before() {
     let mut slots = Slots::new(image.nor::<4, 4096>(world.part)).unwrap();
     let fault = slots.start(|f, r| world.arm(f, r)).unwrap_err();
     assert_eq!(fault.name(), "Checksum");
+}
+
+#[test]
+fn an_installation_that_was_begun_disarmed_ends_armed_however_many_were_before() {
+    let files = [policy(0, CLASS), policy(1, CLASS), policy(2, CLASS)];
+    let world = World {
+        files: &files,
+        trust: Trust::ANYONE,
+        part: STM32F4,
+    };
+    // 16 records to a sector.
+    type Small<'m> = Nor<'m, 4, 512>;
+    let mut image = Image::new(2 * 512 + 2 * 4 * 512, Some(&files[0]));
+    let nor: Small<'_> = image.nor(world.part);
+    let mut slots = Slots::new(nor).unwrap();
+    slots.start(|f, r| world.arm(f, r)).unwrap();
+    for round in 0..200_u32 {
+        // A host may prepare, and may begin with one policy and then take another one.
+        for _ in 0..round % 4 {
+            slots.prepare(Activity::Disarmed).unwrap();
+        }
+        let file = &files[1 + round as usize % 2];
+        let identity = Identity {
+            length: file.len() as u32,
+            digest: u64::from(round),
+        };
+        let mut install = slots.resume(identity, Activity::Disarmed).unwrap();
+        slots.write(&mut install, file).unwrap();
+        let ended = slots.finish_while(Activity::Armed, install, |flash, region| {
+            world.arm(flash, region).map(|(_, counter)| counter)
+        });
+        assert_eq!(ended, Ok(()), "{round}");
+    }
+    assert_eq!(slots.flash().mistakes(), 0);
+    let started = slots.start(|f, r| world.arm(f, r)).unwrap();
+    assert_eq!((started.armed, started.on_trial), (id(&files[2]), true));
+}
+
+#[test]
+fn a_counter_that_nobody_verified_bars_no_policy() {
+    let files = [
+        policy(0, CLASS),
+        signed(&policy(1, CLASS), &key(1), u32::MAX),
+        policy(2, CLASS),
+    ];
+    let world = World {
+        files: &files,
+        trust: Trust::ANYONE,
+        part: NRF52840,
+    };
+    let mut image = Image::new(4 * 4096, Some(&files[0]));
+    let nor: Flash<'_> = image.nor(world.part);
+    let mut slots = Slots::new(nor).unwrap();
+    slots.start(|f, r| world.arm(f, r)).unwrap();
+    for next in [1, 2] {
+        install(&world, &mut slots, &files[next]).unwrap();
+        let started = slots.start(|f, r| world.arm(f, r)).unwrap();
+        assert_eq!((started.armed, started.on_trial), (id(&files[next]), true));
+        slots.confirm().unwrap();
+        assert_eq!(slots.state().floor, 0);
+    }
 }
 
 #[test]

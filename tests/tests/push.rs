@@ -404,6 +404,17 @@ fn a_loop_that_was_left_disarmed_is_armed_by_the_next_push() {
         (telemetry.flags, telemetry.missed),
         (TelemetryFlags::ARMED, 0)
     );
+    // Nor one that has nothing to send: the policy runs, or waits, or is refused.
+    for (file, there) in [
+        (policy(1), true),
+        (policy(2), true),
+        (policy_for(3, class() + 1), false),
+    ] {
+        slots(&mut session.0, SlotRequest::Disarm).unwrap();
+        let report = push(&mut session.0, &file, DISARM, &mut |_, _| {});
+        assert_eq!(report.is_ok_and(|report| report.already), there);
+        assert!(slots(&mut session.0, SlotRequest::Status).unwrap().armed);
+    }
 }
 
 #[test]

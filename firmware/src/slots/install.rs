@@ -128,6 +128,9 @@ impl<F: SlotFlash> Slots<F> {
 
     /// Records what the other slot is worth from now on. Written even if the newest record says so already: that one may have
     /// been torn, and read well by chance.
+    ///
+    /// While a sector may be erased, room is made for the records that follow while none may be: the end of an installation into an
+    /// armed device, a confirmation, a reversion.
     fn note(&mut self, other: Other, activity: Activity) -> Result<(), Fault> {
         let state = State {
             other,
@@ -140,6 +143,7 @@ impl<F: SlotFlash> Slots<F> {
             }
             return self.record(state, Erase::Never);
         }
+        self.log.reserve(&mut self.flash, self.state)?;
         self.record(state, Erase::Allowed)
     }
 

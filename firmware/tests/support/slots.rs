@@ -140,7 +140,7 @@ impl World<'_> {
             self.files.iter().any(|known| known == file),
             "an unknown policy boots"
         );
-        Ok((armed.policy().crc32(), signature::security_counter(file)?))
+        Ok((armed.policy().crc32(), self.trust.counter(file)?))
     }
 
     /// Does the steps until the last or until the power goes. `allowed` is kept up with them.

@@ -99,9 +99,17 @@ pub fn run_hil(
         ));
     }
     let installs = config.faults.as_ref().is_some_and(FaultSpec::installs);
+    let own = Variant::for_policy(policy);
+    // Policies that come during the run may need more of the firmware.
+    let regions = config.faults.iter().flat_map(FaultSpec::files).any(|file| {
+        // One that cannot be read is told where it is needed.
+        let bytes = std::fs::read(file).unwrap_or_default();
+        Variant::for_policy(PolicyBuffer::new(&bytes).bytes()).regions
+    });
     let variant = Variant {
         slots: installs,
-        ..Variant::for_policy(policy)
+        regions: own.regions || regions,
+        ..own
     };
     let elf = match &config.elf {
         Some(elf) => elf.clone(),

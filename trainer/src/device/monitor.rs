@@ -11,6 +11,9 @@ use super::session::Session;
 use super::transport::Transport;
 use crate::{Error, Result};
 
+/// Longest sleep without a look at the end and at Ctrl-C.
+const PIECE: Duration = Duration::from_millis(50);
+
 /// How to watch.
 #[derive(Clone, Copy, Debug)]
 pub struct MonitorConfig {
@@ -112,13 +115,20 @@ pub fn monitor<D: Transport>(
                 restarted,
             })?;
         }
-        let over = config
-            .duration
-            .is_some_and(|limit| start.elapsed() >= limit);
-        if over || stop.load(Ordering::Relaxed) {
-            return Ok(report);
+        // In short pieces, so that neither the end nor Ctrl-C waits for the next question.
+        loop {
+            let over = config
+                .duration
+                .is_some_and(|limit| start.elapsed() >= limit);
+            if over || stop.load(Ordering::Relaxed) {
+                return Ok(report);
+            }
+            let rest = config.every.saturating_sub(asked.elapsed());
+            if rest.is_zero() {
+                break;
+            }
+            std::thread::sleep(rest.min(PIECE));
         }
-        std::thread::sleep(config.every.saturating_sub(asked.elapsed()));
     }
 }
 
@@ -221,6 +231,34 @@ mod tests {
             (report.last_period, report.missed, report.faults),
             (1, 0, 1)
         );
+    }
+
+    #[test]
+    fn a_long_time_between_questions_does_not_put_off_the_end() {
+        let mut session = Session::over(Prepared {
+            periods: vec![(1, 10)],
+            reader: FrameReader::new(),
+            output: Vec::new(),
+        });
+        let config = MonitorConfig {
+            every: Duration::from_secs(3_600),
+            ..CONFIG
+        };
+        let stop = AtomicBool::new(false);
+        let report = monitor(&mut session, &config, &stop, &mut |_| Ok(())).unwrap();
+        assert_eq!(report.rows, 1);
+        // Without a limit, told to stop from outside.
+        let config = MonitorConfig {
+            duration: None,
+            ..config
+        };
+        let told = std::thread::scope(|scope| {
+            let watching = scope.spawn(|| monitor(&mut session, &config, &stop, &mut |_| Ok(())));
+            std::thread::sleep(Duration::from_millis(100));
+            stop.store(true, Ordering::Relaxed);
+            watching.join().unwrap()
+        });
+        told.unwrap();
     }
 
     #[test]

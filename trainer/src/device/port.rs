@@ -48,7 +48,10 @@ impl Port {
             Err(Errno::WOULDBLOCK) => return Err(busy(path)),
             Err(error) => return Err(bad(path, &format!("cannot be locked: {error}"))),
         }
-        ioctl_tiocexcl(&terminal).map_err(|e| cannot_open(path, e))?;
+        // Not a pseudo-terminal, which would keep this beyond the last close if this program is killed.
+        if !is_pseudo(path) {
+            ioctl_tiocexcl(&terminal).map_err(|e| cannot_open(path, e))?;
+        }
         let port = Self {
             path: path.to_path_buf(),
             link: link(path, &terminal)?,
@@ -148,9 +151,15 @@ impl Transport for Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        // A pseudo-terminal keeps this beyond the last close.
+        // Whoever else holds it open may go on.
         let _ = ioctl_tiocnxcl(&self.terminal);
     }
+}
+
+/// Whether this is the slave of a pseudo-terminal, by its place.
+fn is_pseudo(path: &Path) -> bool {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    whole.starts_with("/dev/pts")
 }
 
 fn link(path: &Path, terminal: &OwnedFd) -> Result<HostLink> {

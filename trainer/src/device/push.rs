@@ -73,13 +73,14 @@ pub fn push<D: Transport>(
     let signed = raw.section(SectionId::SIGNATURE).is_some();
     let mut host = Host { session, options };
     let status = host.ask(&SlotRequest::Status)?;
+    let armed = host.arm_again(&status)?;
     let mut report = PushReport {
         bytes,
         resumed_at: 0,
         sent: 0,
         policy_crc32: crc32,
         already: false,
-        disarmed: false,
+        disarmed: armed,
         restarted: false,
     };
     let waits = status.other == 1 && status.other_crc32 == crc32;
@@ -130,6 +131,12 @@ pub fn push<D: Transport>(
         };
         match host.try_ask(&write)? {
             Ok(next) => {
+                if next.in_place <= status.in_place || next.in_place > bytes {
+                    return Err(Error::Environment(format!(
+                        "the device says that {} of {bytes} bytes are in place, behind {} and {length} more",
+                        next.in_place, status.in_place
+                    )));
+                }
                 report.sent += length as u32;
                 status = next;
             }
@@ -174,15 +181,18 @@ impl<D: Transport> Host<'_, D> {
         self.try_ask(request)?.map_err(|fault| refused(fault, ""))
     }
 
-    /// Begins or goes on; where the loop must not be armed for that, and may be disarmed, it is armed again afterwards. So is one that
-    /// a push left standing which was killed at that moment.
+    /// Arms a loop that an earlier push left standing, broken off before it could, whatever comes of this one. Whether it did.
+    fn arm_again(&mut self, status: &SlotStatus) -> Result<bool> {
+        let stands = self.options.disarm && !status.armed && status.running != 0;
+        if stands {
+            self.ask(&SlotRequest::Arm)?;
+        }
+        Ok(stands)
+    }
+
+    /// Begins or goes on; where the loop must not be armed for that, and may be disarmed, it is armed again afterwards.
     fn begin(&mut self, begin: &SlotRequest, report: &mut PushReport) -> Result<SlotStatus> {
         match self.try_ask(begin)? {
-            // Disarmed before this push: an earlier one was broken off before it could arm the loop again.
-            Ok(status) if self.options.disarm && !status.armed && status.running != 0 => {
-                report.disarmed = true;
-                self.ask(&SlotRequest::Arm)
-            }
             Ok(status) => Ok(status),
             Err(Fault::ARMED) if self.options.disarm => {
                 report.disarmed = true;
@@ -217,6 +227,8 @@ impl<D: Transport> Host<'_, D> {
 /// As [`push`].
 pub fn prepare<D: Transport>(session: &mut Session<D>, options: PushOptions) -> Result<()> {
     let mut host = Host { session, options };
+    let status = host.ask(&SlotRequest::Status)?;
+    host.arm_again(&status)?;
     let mut report = PushReport {
         bytes: 0,
         resumed_at: 0,

@@ -406,7 +406,12 @@ fn unexpected(wanted: &str, reply: &Reply) -> Error {
     if let Reply::Error { fault } = reply
         && let Some(fault) = Fault::from_code(*fault)
     {
-        return Error::Negative(format!("the device answered with {fault}"));
+        let hint = if fault == Fault::UNSUPPORTED {
+            "; firmware that runs a loop of its own takes no steps from a host: hpo monitor watches it"
+        } else {
+            ""
+        };
+        return Error::Negative(format!("the device answered with {fault}{hint}"));
     }
     Error::Environment(format!("the device sent {reply:?} in place of {wanted}"))
 }

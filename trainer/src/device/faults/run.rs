@@ -71,7 +71,12 @@ pub(super) struct Loop<'a, 's, D> {
     number: u16,
     /// Faults that the device named to an installation in this period.
     beside: Vec<u16>,
+    /// No more faults: what is under way is brought to its end.
+    quiet: bool,
 }
+
+/// Most periods behind the last episode in which an installation under way is brought to its end.
+const LONGEST_END: u64 = 4_000;
 
 /// Whether the run can go on.
 type Alive = bool;
@@ -94,6 +99,7 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
             installation: None,
             number: 0x8000,
             beside: Vec::new(),
+            quiet: false,
             twin,
             counts: Counts::default(),
             reader: FrameReader::new(),
@@ -108,7 +114,8 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         }
     }
 
-    /// Runs the episodes, then one step more of a fresh one, without faults, in which the policy must act.
+    /// Runs the episodes, brings an installation that is under way to its end, then takes one step more of a fresh episode, without
+    /// faults, in which the policy must act.
     pub fn run(
         mut self,
         observe: &mut dyn FnMut(&StepRecord<'_>),
@@ -123,6 +130,15 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                     break;
                 }
                 alive = self.step(self.at(episode, step), last, observe)?;
+            }
+            if episode + 1 == self.course.episodes {
+                self.quiet = true;
+                for step in (steps..).take(LONGEST_END as usize) {
+                    if !alive || self.installation.is_none() {
+                        break;
+                    }
+                    alive = self.step(self.at(episode, step), false, observe)?;
+                }
             }
         }
         let at = self.at(self.course.episodes, 0);
@@ -173,17 +189,19 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         last: bool,
         observe: &mut dyn FnMut(&StepRecord<'_>),
     ) -> Result<Alive> {
-        if !last {
+        // Without faults from here on.
+        let clear = last || self.quiet;
+        if !clear {
             self.pause(at);
             if !self.change(at)? {
                 return Ok(false);
             }
-            if !self.install(at)? {
-                return Ok(false);
-            }
+        }
+        if !last && !self.install(at)? {
+            return Ok(false);
         }
         self.now_us += self.period_us;
-        let measured = self.measure(at, last);
+        let measured = self.measure(at, clear);
         self.seq = self.seq.wrapping_add(1);
         let seq = self.seq;
         let narrow = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
@@ -201,14 +219,14 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         })?;
         // With a number, so that a frame that comes twice is acted on once.
         let frame = framed(Some(seq as u16), &request)?;
-        let arriving = if last {
+        let arriving = if clear {
             vec![frame]
         } else {
             self.faults.carry(at, Way::Requests, &frame)
         };
         let answers = self.twin.deliver_all(&arriving)?;
         let mut period = self.take(at, &answers);
-        let action = self.receive(at, last, seq, &answers, &mut period);
+        let action = self.receive(at, clear, seq, &answers, &mut period);
         // The device named what it was asked beside the step, too.
         period.faults.append(&mut self.beside);
         let hits = std::mem::take(&mut self.faults.hits);
@@ -226,7 +244,10 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         }
         self.ledger.period(at, &period);
         self.period += 1;
-        if !last {
+        if clear && !last {
+            self.plant.step(self.mode, &self.control);
+        }
+        if !clear {
             let cost = self.plant.step(self.mode, &self.control);
             self.counts.cost += cost;
             self.counts.steps += 1;
@@ -245,7 +266,6 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
         Ok(answers.difference.is_none() || !answers.replies.is_empty())
     }
 
-    /// The plant goes on with the last command while the host does nothing.
     /// What the sensor gives.
     fn measure(&mut self, at: At, last: bool) -> Measurement {
         let state = self.plant.state().iter().map(|&x| x as f32).collect();
@@ -269,7 +289,10 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                     format!("all coordinates are {value}")
                 }
                 Kind::Freeze(coordinate) => {
-                    let before = self.history.back().unwrap_or(&true_one);
+                    // Nothing was given yet.
+                    let Some(before) = self.history.back() else {
+                        continue;
+                    };
                     match coordinate {
                         Some(at) => measured.state[at] = before.state[at],
                         None => measured.state.clone_from(&before.state),
@@ -280,11 +303,12 @@ impl<'a, 's, D: Transport> Loop<'a, 's, D> {
                     }
                 }
                 Kind::Stale(periods) => {
-                    let back = self.history.len().saturating_sub(periods as usize);
-                    if let Some(old) = self.history.get(back) {
-                        measured = old.clone();
-                    }
-                    format!("measured {periods} periods ago")
+                    let age = self.history.len().min(periods as usize);
+                    let Some(old) = self.history.get(self.history.len() - age) else {
+                        continue;
+                    };
+                    measured = old.clone();
+                    format!("measured {age} periods ago")
                 }
                 _ => continue,
             };

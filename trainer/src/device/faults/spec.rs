@@ -10,7 +10,7 @@
 //! `docs/faults.md` lists the kinds.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{Error, Result};
@@ -143,6 +143,14 @@ impl FaultSpec {
         rules.any(|rule| matches!(rule.kind, Kind::Install(_)))
     }
 
+    /// The policy files that rules name.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.rules.iter().filter_map(|rule| match &rule.kind {
+            Kind::Swap(path) | Kind::Tear(path) | Kind::Install(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
     /// Whether every rule can act in a run of `episodes` times `steps` with `state_dim` coordinates.
     ///
     /// # Errors
@@ -152,6 +160,12 @@ impl FaultSpec {
             let text = &rule.text;
             if rule.steps.start >= steps {
                 return Err(found(text, &format!("a step from 0 to {}", steps - 1)));
+            }
+            if rule.steps.end != u64::MAX && rule.steps.end > steps {
+                return Err(found(
+                    text,
+                    &format!("steps up to {steps}, or without an end"),
+                ));
             }
             if rule.episode.is_some_and(|episode| episode >= episodes) {
                 return Err(found(
@@ -481,6 +495,7 @@ mod tests {
     fn a_rule_that_cannot_act_is_an_error() {
         for (text, allowed) in [
             ("drop@20", "a step from 0 to 19"),
+            ("drop@0..21", "steps up to 20"),
             ("drop@4/3", "an episode from 0 to 3"),
             ("nan:8@3", "a coordinate from 0 to 7"),
             ("install:x@3,flip@4", "beside install"),

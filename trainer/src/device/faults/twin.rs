@@ -233,6 +233,10 @@ impl<'s, D: Transport> Twin<'s, D> {
     /// # Errors
     /// [`Error::Environment`] if the stub fails or the device does not start again.
     pub fn reset(&mut self, slot: Option<Vec<u8>>) -> Result<Answers> {
+        let before = self.read_to_the_end()?;
+        if before.difference.is_some() {
+            return Ok(before);
+        }
         let mut gdb = match &slot {
             Some(slot) => self.write(slot)?,
             None => {
@@ -247,7 +251,24 @@ impl<'s, D: Transport> Twin<'s, D> {
         gdb.detach()?;
         // The model's flash is free again once its thread has ended.
         self.model.finish()?;
-        self.start_anew()
+        let mut answers = self.start_anew()?;
+        answers.replies.extend(before.replies);
+        answers.frames.extend(before.frames);
+        Ok(answers)
+    }
+
+    /// Waits until the device has read all that was sent to it: bytes that are due no reply may still be on their way, and would meet the
+    /// fresh boot. What it names of them, without the answer to the question that this asks.
+    fn read_to_the_end(&mut self) -> Result<Answers> {
+        // A lone zero ends what a corrupted frame began.
+        let mut bytes = vec![0];
+        bytes.extend(framed(None, &Request::Hello { protocol: PROTOCOL })?);
+        let mut answers = self.deliver(&bytes)?;
+        answers
+            .replies
+            .retain(|reply| !matches!(reply, Reply::Hello(_)));
+        answers.frames.clear();
+        Ok(answers)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::device::transport::Transport;
 
 impl<D: Transport> Loop<'_, '_, D> {
+    /// The plant goes on with the last command while the host does nothing.
     pub(super) fn pause(&mut self, at: At) {
         for rule in self
             .faults
@@ -72,7 +73,8 @@ impl<D: Transport> Loop<'_, '_, D> {
     }
 
     pub(super) fn reset(&mut self, at: At, slot: Option<Vec<u8>>) -> Result<Alive> {
-        let changed = slot.is_some();
+        // What rotted is booted, too.
+        let changed = slot.is_some() || self.twin.is_rotten();
         let hits = std::mem::take(&mut self.faults.hits);
         self.ledger.inject(at, hits, self.course.spec);
         self.ledger.report.resets += 1;
@@ -108,9 +110,12 @@ impl<D: Transport> Loop<'_, '_, D> {
 
     /// An installation begins or goes on, between two steps.
     pub(super) fn install(&mut self, at: At) -> Result<Alive> {
-        let begun = self
-            .faults
-            .of_step(at, |kind| matches!(kind, Kind::Install(_)));
+        let begun = if self.quiet {
+            Vec::new()
+        } else {
+            self.faults
+                .of_step(at, |kind| matches!(kind, Kind::Install(_)))
+        };
         for rule in begun {
             let Kind::Install(path) = self.faults.rule(rule).kind.clone() else {
                 continue;
@@ -129,6 +134,7 @@ impl<D: Transport> Loop<'_, '_, D> {
         let mut alive = true;
         for _ in 0..PER_PERIOD {
             let (number, request, disturbed) = installation.next();
+            let disturbed = disturbed && !self.quiet;
             let frame = framed(Some(number), &request)?;
             let arriving = match disturbed {
                 true => self.faults.carry(at, Way::Requests, &frame),
