@@ -101,7 +101,7 @@ impl LocalConfig {
         let file = PolicyBuffer::new(file_in(flash, region)?);
         self.boot(file.bytes(), scratch)?;
         // As the firmware that stands beside it, which runs unsigned policies.
-        Trust::BUILT.counter(file.bytes())
+        firmware::Trust::BUILT.counter(file.bytes())
     }
 }
 
