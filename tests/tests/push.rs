@@ -408,7 +408,7 @@ fn a_loop_that_was_left_disarmed_is_armed_by_the_next_push() {
     for (file, there) in [
         (policy(1), true),
         (policy(2), true),
-        (policy_for(3, class() + 1), false),
+        (policy_for(3, hil_support::class() + 1), false),
     ] {
         slots(&mut session.0, SlotRequest::Disarm).unwrap();
         let report = push(&mut session.0, &file, DISARM, &mut |_, _| {});
