@@ -90,7 +90,7 @@ pub(super) fn move_noise<P: Plant<f32>>(
     let first = range.start;
     let gradient = sum_in_order(
         &mut batch.shards[range],
-        &[0..state.log_std.len()],
+        std::slice::from_ref(&(0..state.log_std.len())),
         |s| &mut s.gaussian.d_log_std,
         |s| &s.gaussian.d_log_std,
     );
