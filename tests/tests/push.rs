@@ -64,11 +64,11 @@ fn a_push_of_40_kib_beside_the_running_loop_misses_no_deadline_while_armed() {
             after.late_us
         );
         assert_eq!((after.missed, after.fault), (0, 0));
-        // A period waits for the rest of the stall in which it falls due, so the greatest of some hundred comes near to a whole
-        // one; behind it there is what the loop itself takes of the time.
+        // A period waits for the rest of the stall in which it falls due, so the greatest of those that fall into one is beyond half
+        // of it; behind it there is what the loop itself takes of the time.
         let late = after.late_us;
         assert!(
-            (stall - stall / 5..stall + 300).contains(&late),
+            (stall / 2..stall + 300).contains(&late),
             "{part}: {late} us late"
         );
         assert_eq!(session.0.hello().policy_crc32, id(&policy(1)));
