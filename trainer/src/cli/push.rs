@@ -106,7 +106,7 @@ fn print(report: &PushReport) {
         println!("checked    by the device as at a boot");
     }
     if report.disarmed {
-        println!("disarmed   while the slot was erased");
+        println!("disarmed   for a while, and armed again");
     }
     if report.restarted {
         println!("restarted  the policy is on trial if it was not confirmed before");

@@ -14,6 +14,7 @@ use policy_format::{RawPolicy, SectionId};
 use serde::Serialize;
 
 use super::board::Board;
+use super::flash::identity::MOST_KEYS;
 use super::setup::{CrossToolchain, lock_exclusively, set_up};
 use crate::train::run::hex;
 use crate::{Error, Result};
@@ -125,6 +126,12 @@ pub fn build_variant(
     variant: &Variant,
     progress: &dyn Fn(&str),
 ) -> Result<Firmware> {
+    if variant.keys.len() > MOST_KEYS {
+        return Err(Error::Usage(format!(
+            "--keys: found {} keys; allowed: at most {MOST_KEYS}, as many as the record in front of the slot holds",
+            variant.keys.len()
+        )));
+    }
     if variant.slots && board.emulator.is_some() && !WITH_SLOTS.contains(&board.name) {
         return Err(Error::Usage(format!(
             "--slots: found {}; allowed: a real board, {}",

@@ -42,7 +42,7 @@ pub struct PushReport {
     pub policy_crc32: u32,
     /// The policy was there: it runs, or waits for the next start.
     pub already: bool,
-    /// The loop was disarmed while the slot was erased.
+    /// The loop was disarmed while the slot was erased, or was found disarmed, and was armed again.
     pub disarmed: bool,
     /// The device starts anew.
     pub restarted: bool,

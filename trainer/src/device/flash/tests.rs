@@ -187,6 +187,18 @@ fn a_signature_is_held_against_the_keys_of_the_firmware_on_the_board() {
 }
 
 #[test]
+fn more_keys_than_the_record_holds_are_refused_before_anything_is_built() {
+    let variant = Variant {
+        keys: vec![PublicKey([1; 32]); identity::MOST_KEYS + 1],
+        ..Variant::default()
+    };
+    let board = find("mps2-an386").unwrap();
+    let error = build_variant(board, 0, &variant, &|_| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("at most 4"), "{error}");
+}
+
+#[test]
 fn every_difference_is_found() {
     compare(0x100, b"abc", b"abc").unwrap();
     for (found, at) in [
