@@ -135,7 +135,9 @@ impl Mixture {
 /// What the page on safety says should happen, in its own words.
 struct Oracle {
     supervision: Supervision,
-    times: Option<(u64, u64)>,
+    /// Of the last state that was measured, and of the last step.
+    measured: Option<u64>,
+    now: Option<u64>,
     last: Vec<u32>,
     same: u32,
     healthy: Option<u32>,
@@ -150,7 +152,8 @@ impl Oracle {
         measured: u64,
         now: u64,
     ) -> Option<Fault> {
-        let last = self.times.replace((measured, now));
+        let last_measured = self.measured.replace(measured);
+        let last_now = self.now.replace(now);
         if state.len() != policy.state_dim() {
             return Some(Fault::WRONG_LENGTH);
         }
@@ -160,16 +163,16 @@ impl Oracle {
         if measured > now {
             return Some(Fault::FUTURE_MEASUREMENT);
         }
-        if let Some((last_measured, last_now)) = last {
-            if now < last_now || measured < last_measured {
-                return Some(Fault::TIME_BACKWARDS);
-            }
-            if measured == last_measured {
-                return Some(Fault::SENSOR_STOPPED);
-            }
-            if now > last_now + u64::from(self.supervision.deadline_us) {
-                return Some(Fault::MISSED_DEADLINE);
-            }
+        if last_now.is_some_and(|last| now < last)
+            || last_measured.is_some_and(|last| measured < last)
+        {
+            return Some(Fault::TIME_BACKWARDS);
+        }
+        if last_measured == Some(measured) {
+            return Some(Fault::SENSOR_STOPPED);
+        }
+        if last_now.is_some_and(|last| now > last + u64::from(self.supervision.deadline_us)) {
+            return Some(Fault::MISSED_DEADLINE);
         }
         if now > measured + u64::from(self.supervision.max_age_us) {
             return Some(Fault::STALE_MEASUREMENT);
@@ -182,6 +185,12 @@ impl Oracle {
         self.same = if bits == self.last { self.same + 1 } else { 1 };
         self.last = bits;
         (self.same >= self.supervision.frozen_after).then_some(Fault::SENSOR_FROZEN)
+    }
+
+    /// A period in which the sensor gave nothing: its clock counts all the same, unless it ran back.
+    fn nothing(&mut self, now: u64) -> Option<Fault> {
+        self.now = self.now.max(Some(now));
+        Some(Fault::SENSOR_FAILED)
     }
 
     /// Whether the policy may act after a measurement with or without fault.
@@ -253,7 +262,8 @@ fn run(
     let mut state = SupervisorState::new();
     let mut oracle = Oracle {
         supervision: safety.supervision,
-        times: None,
+        measured: None,
+        now: None,
         last: Vec::new(),
         same: 0,
         healthy: None,
@@ -290,11 +300,20 @@ fn run(
             x.len()
         };
         let history = state.history();
-        let observation = Observation::new(&x[..length], measured, now);
+        let nothing = mixture.below(64) == 0;
+        let observation = if nothing {
+            Observation::missing(Fault::SENSOR_FAILED, now)
+        } else {
+            Observation::new(&x[..length], measured, now)
+        };
         let command = step(&controller, &mut state, &observation, &mut scratch);
         assert_admissible(policy, &command, &previous, history);
 
-        let bad = oracle.measurement(policy, &x[..length], measured, now);
+        let bad = if nothing {
+            oracle.nothing(now)
+        } else {
+            oracle.measurement(policy, &x[..length], measured, now)
+        };
         let mut expected = bad;
         if oracle.may_act(bad) {
             reached += 1;
@@ -359,6 +378,7 @@ fn every_command_is_admissible_and_no_fault_is_missed() {
         Fault::SENSOR_STOPPED,
         Fault::SENSOR_FROZEN,
         Fault::FUTURE_MEASUREMENT,
+        Fault::SENSOR_FAILED,
     ] {
         assert!(seen.contains(&fault), "{fault} never came up");
     }

@@ -154,11 +154,11 @@ impl<const W: usize, const E: usize> Story<'_, W, E> {
         };
         let mut cuts = 0;
         for seed in [3, 0x1234_5677, 0xDEAD_BEEF] {
-            let (_, Some((ran, operations))) = begin(seed, None) else {
+            let (_, Some((ran, erased_from, operations))) = begin(seed, None) else {
                 continue;
             };
             // Before the slot is erased nothing is lost, and what the torn record reads as decides.
-            let erased_from = operations - self.world.files[2].len() as u64 / 4 - 1;
+            assert!((1..operations).contains(&erased_from), "{what}");
             let either = [&self.world.files[0], &self.world.files[1]].map(|file| Some(id(file)));
             for (at, torn) in
                 (0..operations).zip([Torn::Half, Torn::Unreadable].into_iter().cycle())

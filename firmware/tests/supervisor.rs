@@ -5,8 +5,9 @@ mod support;
 use firmware::supervisor::{FaultRecord, Observation, Phase, RECORD_WORDS, SupervisorState, step};
 use firmware::{Controller, Fault, SCRATCH_LEN, boot};
 use policy_format::FallbackKind;
+use policy_format::constraint::limit_rate;
 use proptest::prelude::*;
-use support::common::Aligned;
+use support::common::{Aligned, Structure};
 use support::{OwnedSafety, policy_of, slot, structure};
 
 const CLASS: u32 = 5;
@@ -165,6 +166,130 @@ fn the_first_period_is_limited_against_the_start() {
     let commands = run(&controller, &mut SupervisorState::new(), &[WELL]);
     for i in 0..8 {
         assert!((commands[0].0[i] - start[i]).abs() <= 1.001e-3);
+    }
+}
+
+/// Whoever acts first: the fallback law begins within a step of the start as well.
+#[test]
+fn the_first_period_of_the_fallback_law_is_limited_against_the_start() {
+    let loaded = Loaded::new(|s| s.rate.fill(1e-3));
+    let controller = loaded.controller();
+    let policy = controller.as_ref().unwrap().policy();
+    let limits = policy.safety().limits.unwrap();
+    assert!(limits.start.iter().all(|&u| u != 0.0));
+    for (mut state, x) in [
+        (SupervisorState::new(), [f32::NAN; 8]),
+        (SupervisorState::after_reset(Fault::WATCHDOG_RESET), WELL),
+    ] {
+        let commands = run(&controller, &mut state, &[x]);
+        assert!(commands[0].2.is_some());
+        let mut law = [0.0; 8];
+        policy.fallback(&x, &mut law);
+        for i in 0..8 {
+            let expected = limit_rate(law[i], limits.start[i], limits.rate[i]);
+            assert_eq!(commands[0].0[i].to_bits(), expected.to_bits(), "{i}");
+        }
+    }
+}
+
+/// Steps one observation after another, each fault acknowledged before the next: the faults.
+fn faults_at(controller: &Controller<'_>, observations: &[Observation<'_>]) -> Vec<Option<Fault>> {
+    let mut state = SupervisorState::new();
+    let mut scratch = [0.0; SCRATCH_LEN];
+    let mut fault_of = |observation| {
+        let fault = step(controller, &mut state, observation, &mut scratch).fault();
+        state.acknowledge();
+        fault
+    };
+    observations.iter().map(&mut fault_of).collect()
+}
+
+#[test]
+fn a_period_without_a_state_hides_no_fault_of_time() {
+    let loaded = Loaded::new(|s| s.supervision.recover_after = 1);
+    let controller = loaded.controller();
+    let states = moving(4);
+    let missing = |now| Observation::missing(Fault::SENSOR_FAILED, now);
+    let seen = |k: usize, now| Observation::new(&states[k], now - 1, now);
+    let failed = Some(Fault::SENSOR_FAILED);
+    // The first period of all; the deadline is 15 ms.
+    for (now, fault) in [
+        (1_015_000, None),
+        (1_015_001, Some(Fault::MISSED_DEADLINE)),
+        (999_999, Some(Fault::TIME_BACKWARDS)),
+    ] {
+        let faults = faults_at(&controller, &[missing(1_000_000), seen(0, now)]);
+        assert_eq!(faults, [failed, fault], "{now}");
+    }
+    // Behind a state; a clock that runs back meanwhile is noticed, and one that goes on is not.
+    for (between, now, fault) in [
+        (1_010_000, 1_020_000, None),
+        (1_010_000, 1_025_001, Some(Fault::MISSED_DEADLINE)),
+        (1_010_000, 1_009_999, Some(Fault::TIME_BACKWARDS)),
+        (500_000, 999_999, Some(Fault::TIME_BACKWARDS)),
+        (500_000, 1_015_000, None),
+    ] {
+        let faults = faults_at(
+            &controller,
+            &[seen(0, 1_000_000), missing(between), seen(1, now)],
+        );
+        assert_eq!(faults, [None, failed, fault], "{between}, {now}");
+    }
+    // The state before the gap is still the one that a sensor which stopped repeats.
+    let again = Observation::new(&states[1], 999_999, 1_004_000);
+    let faults = faults_at(
+        &controller,
+        &[seen(0, 1_000_000), missing(1_002_000), again],
+    );
+    assert_eq!(faults, [None, failed, Some(Fault::SENSOR_STOPPED)]);
+}
+
+/// The policy's own arithmetic is looked at while the fallback law acts, too: what the policy would refuse is no step towards its return.
+#[test]
+fn a_state_that_the_policy_would_refuse_is_no_period_without_a_fault() {
+    for (unit_norm, huge) in [(false, f32::MAX), (true, 2e38)] {
+        let owned = policy_of(
+            &Structure {
+                unit_norm,
+                ..structure()
+            },
+            CLASS,
+        );
+        let mut safety = OwnedSafety::of(&owned);
+        safety.envelope = Default::default();
+        safety.supervision.recover_after = 3;
+        safety.supervision.frozen_after = 0;
+        let slot = slot(&safety.file(&owned));
+        let controller = boot(slot.bytes(), CLASS, &mut [0.0; SCRATCH_LEN]);
+        let mut states = moving(8);
+        for state in &mut states[1..4] {
+            *state = [huge; 8];
+        }
+        let mut state = SupervisorState::new();
+        let commands = run(&controller, &mut state, &states);
+        let faults: Vec<_> = commands.iter().map(|c| c.2).collect();
+        let refused = Some(Fault::NON_FINITE_INPUT);
+        let expected = [
+            None, refused, refused, refused, refused, refused, None, None,
+        ];
+        assert_eq!(faults, expected, "unit norm: {unit_norm}");
+    }
+}
+
+/// In the order of the table, whoever acts: what is not finite is named so, however often it comes.
+#[test]
+fn a_value_that_is_not_finite_comes_before_a_sensor_that_stands_still() {
+    let loaded = Loaded::new(|s| {
+        s.envelope = Default::default();
+        s.supervision.frozen_after = 2;
+        s.supervision.recover_after = 0;
+    });
+    let controller = loaded.controller();
+    let mut state = SupervisorState::new();
+    for _ in 0..3 {
+        let commands = run(&controller, &mut state, &[[f32::NAN; 8]]);
+        assert_eq!(commands[0].2, Some(Fault::NON_FINITE_INPUT));
+        state.acknowledge();
     }
 }
 

@@ -147,6 +147,19 @@ impl Policy<'_> {
         packed(self.evaluate(state, control, scratch, rate, take))
     }
 
+    /// Whether a state `[n]` gets past steps 1 to 3 of the evaluation: finite, finite shifted and scaled, and with unit norm a finite norm. What follows
+    /// may still be [`DecideError::NonFiniteValue`]. `false` for another length, or a scratch below [`Policy::scratch_len`].
+    #[must_use]
+    pub fn accepts(&self, state: &[f32], scratch: &mut [f32]) -> bool {
+        let n = self.shift.len();
+        let Some(Working { xi, z, .. }) = Working::of(scratch, n, self.buffer_len) else {
+            return false;
+        };
+        state.len() == n
+            && shift_and_scale(state, self.shift, self.scale, xi)
+            && (self.input_kind() != InputKind::UnitNorm || self::unit_norm(xi, z, &mut 1.0))
+    }
+
     /// `pick` gives `None` for logits that are not finite.
     #[inline(always)]
     fn evaluate(

@@ -321,6 +321,34 @@ fn without_an_fpu_no_state_takes_longer_than_the_bound() {
     }
 }
 
+/// A step in software is logged as one with an FPU is, and weighted with its own core's table: instructions of one cycle, loads of two and branches of three
+/// make more than one a step, and no mix of them three.
+#[test]
+fn without_an_fpu_a_logged_step_lies_within_the_search_and_has_an_estimate() {
+    for board in ["microbit", "mps2-an385"] {
+        let entries =
+            trainer::bench::device::device_bench(board, "d/f32-sections", &mut |_| {}).unwrap();
+        let figure = |what: &str| {
+            let name = format!("d/f32-sections/{what}");
+            entries.iter().find(|e| e.name == name).map(|e| e.figure)
+        };
+        let step = figure("step").unwrap();
+        let found = searched(board, "d/f32-sections");
+        let (_, least, most, _) = &found[0];
+        assert!(
+            0.95 * least < step && step < 1.05 * most,
+            "{board}: {step}, found {least} to {most}"
+        );
+        let cycles = figure("step-cycles").unwrap();
+        assert!(
+            1.2 * step < cycles && cycles < 2.5 * step,
+            "{board}: {step}, {cycles}"
+        );
+        // There is no kernel in assembly.
+        assert_eq!(figure("network"), None);
+    }
+}
+
 /// The limits of issue 5, on the firmware that ships; and no state takes longer than another.
 #[test]
 fn networks_stay_within_their_instructions() {
@@ -343,6 +371,7 @@ fn networks_stay_within_their_instructions() {
                 "{network} {precision}: {found}"
             );
             assert!(of("step") > found && of("network-cycles") > found);
+            assert!(of("step-cycles") > of("step") && of("step-cycles") > of("network-cycles"));
             assert_eq!(of("spread"), 0.0, "{network} {precision}");
         }
     }

@@ -310,8 +310,11 @@ fn the_command_through_a_port() {
     drop(first);
     trainer::cli::push::run(&args(&file, &device.port)).unwrap();
     let port = Port::open(&device.port, BAUD, OPTIONS.patience).unwrap();
-    let session = Session::join(port, OPTIONS.patience).unwrap();
+    let mut session = Session::join(port, OPTIONS.patience).unwrap();
     assert_eq!(session.hello().policy_crc32, id(&policy(2)));
+    // What `hpo hil --port` says of a device that steps itself.
+    let error = session.step(0, &[0.0]).unwrap_err();
+    assert!(error.to_string().contains("hpo monitor"), "{error}");
     drop(session);
     device.unplug();
     refused(&args(&file, &device.port), 3, "port");

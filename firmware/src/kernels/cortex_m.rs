@@ -22,7 +22,7 @@ use policy_format::{
 use super::network::{HEADS, KERNEL, Network, PLACE};
 use super::routines::{
     Bounds, Choices, Interval, Watch, hpo_admit_f32, hpo_decide_f32, hpo_greatest_f32,
-    hpo_observe_f32, hpo_scale_f32,
+    hpo_observe_f32, hpo_scale_f32, hpo_unit_norm_f32,
 };
 use super::{Seen, hash};
 use crate::boot::{CAPACITY, SCRATCH_LEN};
@@ -268,7 +268,8 @@ impl<'p> Plan<'p> {
             let modes = rules.dwell.len();
             // Without scores there is one choice, which its rules may forbid still.
             plan.logits = policy.logits();
-            if modes <= 32 && policy.choices() == plan.logits {
+            // With several factors a choice is no logit, even where there are as many of both.
+            if modes <= 32 && plan.factors.is_empty() {
                 let choices = &mut plan.choices;
                 choices.direct = modes as u32;
                 choices.dwell = rules.dwell.as_ptr();
@@ -368,6 +369,25 @@ impl<'p> Plan<'p> {
         state.len() == self.watch.count
             // SAFETY: both lists have the state's length, which the scratch has room for.
             && unsafe { hpo_scale_f32(from, shift, scale, xi, state.len()) == 0 }
+    }
+
+    /// [`Policy::accepts`]. The state stands shifted and scaled in `scratch` then, as [`Plan::prepare`] leaves it.
+    #[inline(never)]
+    pub(crate) fn accepts(
+        &self,
+        policy: &Policy<'p>,
+        state: &[f32],
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> bool {
+        if !self.prepare(policy, state, scratch) {
+            return false;
+        }
+        if self.rare & UNIT_NORM == 0 {
+            return true;
+        }
+        let xi = scratch.as_mut_ptr();
+        // SAFETY: n floats stand at both places, UNIT apart, and those of the first one are finite; n is at least 1.
+        unsafe { hpo_unit_norm_f32(xi, xi.add(UNIT), self.watch.count) }.is_finite()
     }
 
     /// [`Policy::decide`], and once constrained [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history`

@@ -58,7 +58,7 @@ impl<'p> Plan<'p> {
         policy.safety().supervision.map_or(0, |s| s.frozen_after)
     }
 
-    /// Looks at a state: `None` unless it has the policy's length and lies inside the envelope.
+    /// Looks at a state: `None` unless it has the policy's length, is finite, and lies inside the envelope.
     #[inline(always)]
     pub fn observe(
         &self,
@@ -71,7 +71,8 @@ impl<'p> Plan<'p> {
         }
         let typical = match policy.safety().envelope {
             Some(_) => self.compare(policy, state, scratch)?,
-            None => true,
+            None if all_finite(state) => true,
+            None => return None,
         };
         let hash = if self.frozen_after(policy) > 0 {
             hash(state)
@@ -102,6 +103,16 @@ impl<'p> Plan<'p> {
     #[must_use]
     pub fn prepare(&self, policy: &Policy<'p>, state: &[f32], _: &mut [f32; SCRATCH_LEN]) -> bool {
         state.len() == policy.state_dim()
+    }
+
+    /// [`Policy::accepts`].
+    pub(crate) fn accepts(
+        &self,
+        policy: &Policy<'p>,
+        state: &[f32],
+        scratch: &mut [f32; SCRATCH_LEN],
+    ) -> bool {
+        policy.accepts(state, scratch)
     }
 
     /// [`Policy::decide`], and once constrained [`Policy::decide_constrained`] with the policy's own mode rules and rate limits, `history`

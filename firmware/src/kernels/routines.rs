@@ -104,6 +104,7 @@ unsafe extern "C" {
     ) -> u32;
     pub(super) fn hpo_observe_f32(watch: *const Watch, state: *const f32, xi: *mut f32) -> u64;
     pub(super) fn hpo_greatest_f32(x: *const f32, count: usize) -> u64;
+    pub(super) fn hpo_unit_norm_f32(xi: *const f32, z: *mut f32, count: usize) -> f32;
     pub(super) fn hpo_admit_f32(
         u: *const f32,
         control: *mut f32,

@@ -64,10 +64,28 @@ impl<'a> Observation<'a> {
     }
 }
 
-/// What the monitors remember of the last measurement.
+/// Times of the period before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    /// Of the step.
+    now: u64,
+    /// Of the last state, if there was one.
+    measured: Option<u64>,
+}
+
+impl Last {
+    const fn of(times: Times) -> Self {
+        Self {
+            now: times.now,
+            measured: Some(times.measured),
+        }
+    }
+}
+
+/// What the monitors remember of the last period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Monitor {
-    times: Option<Times>,
+    last: Option<Last>,
     /// Hash of the last state's bits, and how many states in a row had it.
     repeated: (u32, u32),
 }
@@ -75,7 +93,7 @@ pub(super) struct Monitor {
 impl Monitor {
     pub(super) const fn new() -> Self {
         Self {
-            times: None,
+            last: None,
             repeated: (0, 0),
         }
     }
@@ -108,15 +126,14 @@ impl Monitor {
             }
             self.repeated = repeated;
         }
-        if observation.times.is_some() {
-            self.times = observation.times;
+        if let Some(times) = observation.times {
+            self.last = Some(Last::of(times));
         }
         Some(seen.typical)
     }
 
-    /// Checks one observation: length, finite values, timestamps, envelope, frozen sensor, in this order. Gives whether the
-    /// state lies in the training distribution. Where `policy_acts` and there is no envelope, finite values are left to the policy,
-    /// which checks them with the same fault.
+    /// Checks one observation: length, finite values, timestamps, envelope, frozen sensor, in this order, and unless the `policy_acts`, which
+    /// checks it itself then, whether its arithmetic takes the state. Gives whether the state lies in the training distribution.
     pub(super) fn check(
         &mut self,
         armed: &Armed<'_>,
@@ -127,16 +144,25 @@ impl Monitor {
         let (policy, state) = (armed.policy(), observation.state);
         let supervision = policy.safety().supervision.as_ref();
         if let Some(fault) = observation.fault {
-            // The step was in time; the next measurement is compared with the last one there was.
-            if let (Some(last), Some(times)) = (&mut self.times, observation.times) {
-                last.now = times.now;
+            // The next measurement is compared with the last one there was, the next period with this one: a clock that ran back here is seen there.
+            if let Some(Times { now, .. }) = observation.times {
+                self.last = Some(match self.last {
+                    Some(last) => Last {
+                        now: last.now.max(now),
+                        ..last
+                    },
+                    None => Last {
+                        now,
+                        measured: None,
+                    },
+                });
             }
             return Err(fault);
         }
         let timely = match observation.times {
             Some(times) => {
                 let timely = self.timely(supervision.unwrap_or(&Supervision::NONE), times);
-                self.times = Some(times);
+                self.last = Some(Last::of(times));
                 timely
             }
             None => Ok(()),
@@ -151,7 +177,7 @@ impl Monitor {
             // NaN and infinities are outside any envelope.
             let typical = armed.plan().compare(policy, state, scratch);
             typical.ok_or_else(|| first_of(state, Fault::OUT_OF_ENVELOPE))?
-        } else if policy_acts || all_finite(state) {
+        } else if all_finite(state) {
             true
         } else {
             return Err(Fault::NON_FINITE_INPUT);
@@ -161,21 +187,26 @@ impl Monitor {
         {
             self.moving(supervision.frozen_after, state)?;
         }
+        // Else a state that the policy would refuse counted as a period without a fault.
+        if !policy_acts && !armed.plan().accepts(policy, state, scratch) {
+            return Err(Fault::NON_FINITE_INPUT);
+        }
         Ok(typical)
     }
 
-    /// Times against those of the last observation.
+    /// Times against those of the last period.
     #[inline(never)]
     fn timely(&self, supervision: &Supervision, times: Times) -> Result<(), Fault> {
-        let last = self.times;
         if times.measured > times.now {
             return Err(Fault::FUTURE_MEASUREMENT);
         }
-        if let Some(last) = last {
-            if times.now < last.now || times.measured < last.measured {
+        if let Some(last) = self.last {
+            // Nothing was measured before the first state.
+            let before = last.measured.unwrap_or(0);
+            if times.now < last.now || times.measured < before {
                 return Err(Fault::TIME_BACKWARDS);
             }
-            if times.measured == last.measured {
+            if last.measured == Some(times.measured) {
                 return Err(Fault::SENSOR_STOPPED);
             }
             let deadline = u64::from(supervision.deadline_us);

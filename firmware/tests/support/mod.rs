@@ -195,7 +195,7 @@ pub struct OwnedSafety {
     pub hysteresis: f32,
     pub dwell: Vec<u32>,
     pub follow: Vec<u32>,
-    /// lower, upper, typical lower, typical upper.
+    /// lower, upper, typical lower, typical upper; empty: none.
     pub envelope: [Vec<f32>; 4],
     pub supervision: policy_format::Supervision,
 }
@@ -247,7 +247,7 @@ impl OwnedSafety {
                 dwell: &self.dwell,
                 follow: &self.follow,
             }),
-            envelope: Some(policy_format::Envelope {
+            envelope: (!lower.is_empty()).then_some(policy_format::Envelope {
                 lower,
                 upper,
                 typical_lower,

@@ -245,29 +245,32 @@ impl World<'_> {
     }
 
     /// Starts, and if a confirmed policy runs, installs another one up to the last byte, without finishing. `cut` counts from the
-    /// power-on. Gives what ran and the operations of start and installation.
+    /// power-on. Gives what ran, and the operations of start and installation: until the slot begins to be erased, and all.
     pub fn begin_another<const W: usize, const E: usize>(
         &self,
         mut nor: Nor<'_, W, E>,
         index: usize,
         cut: Option<(u64, Torn)>,
-    ) -> Option<(u32, u64)> {
+    ) -> Option<(u32, u64, u64)> {
         if let Some((at, torn)) = cut {
             nor.cut_power_at(at, torn);
         }
         let mut slots = Slots::new(nor).unwrap();
+        let mut untouched = 0;
         let started = slots
             .start(|flash, region| self.arm(flash, region))
             .ok()
             .filter(|started| !started.on_trial)?;
         let file = &self.files[index];
         if let Ok(mut install) = slots.begin(file.len() as u32, Activity::Disarmed) {
+            // Its last operations erase a sector each.
+            untouched = slots.flash().operations() - file.len().div_ceil(E) as u64;
             // Fails only by the power, which ends it.
             let _ = slots.write(&mut install, file);
         }
         let nor = slots.into_flash();
         assert_eq!(nor.mistakes(), 0);
-        Some((started.armed, nor.operations()))
+        Some((started.armed, untouched, nor.operations()))
     }
 
     fn install<const W: usize, const E: usize>(

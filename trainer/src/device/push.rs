@@ -14,6 +14,9 @@ use super::transport::Transport;
 use crate::export::PolicyBuffer;
 use crate::{Error, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// Times that the installation is begun again because the device expects other bytes.
 const RESYNCS: u32 = 8;
 
@@ -115,7 +118,7 @@ pub fn push<D: Transport>(
         digest: (half(0), half(4)),
         target_class: class,
     };
-    let mut status = host.begin(&begin, &mut report)?;
+    let mut status = host.begin_file(&begin, &mut report)?;
     report.resumed_at = status.in_place;
     let mut resyncs = 0;
     loop {
@@ -131,6 +134,7 @@ pub fn push<D: Transport>(
         };
         match host.try_ask(&write)? {
             Ok(next) => {
+                // Else the loop would not end, or end with a file that is not there.
                 if next.in_place <= status.in_place || next.in_place > bytes {
                     return Err(Error::Environment(format!(
                         "the device says that {} of {bytes} bytes are in place, behind {} and {length} more",
@@ -143,7 +147,7 @@ pub fn push<D: Transport>(
             // The device started anew, or another host was there.
             Err(Fault::INCOMPLETE | Fault::FLASH_FAILED) if resyncs < RESYNCS => {
                 resyncs += 1;
-                status = host.begin(&begin, &mut report)?;
+                status = host.begin_file(&begin, &mut report)?;
             }
             Err(fault) => return Err(refused(fault, "while it was written")),
         }
@@ -209,6 +213,18 @@ impl<D: Transport> Host<'_, D> {
             )),
             Err(fault) => Err(refused(fault, "")),
         }
+    }
+
+    /// As [`Host::begin`], for the file of `report`: what the device says is in place of it cannot be more than all of it.
+    fn begin_file(&mut self, begin: &SlotRequest, report: &mut PushReport) -> Result<SlotStatus> {
+        let status = self.begin(begin, report)?;
+        if status.in_place > report.bytes {
+            return Err(Error::Environment(format!(
+                "the device says that {} of {} bytes are in place before any was sent",
+                status.in_place, report.bytes
+            )));
+        }
+        Ok(status)
     }
 
     fn restart(&mut self, wanted: bool) -> Result<()> {

@@ -1,8 +1,48 @@
-//! Instructions of a Cortex-M4 weighted with its published cycle table: an estimate, not a measurement.
+//! Instructions weighted with the cycle tables that Arm publishes: an estimate, not a measurement.
 //!
-//! Source: Arm, Cortex-M4 Technical Reference Manual (DDI 0439), tables of the instruction set and of the FPU's
-//! instruction set. Not counted: waiting for flash, a stall where a result of the FPU is used by the very next instruction (the
-//! kernels avoid it), and what an interrupt takes. A branch taken refills the pipeline in 1 to 3 cycles.
+//! Sources: the tables of the instruction sets in Arm's Technical Reference Manuals of Cortex-M0 (DDI 0432, with the multiplier of one
+//! cycle that the nRF51 has), Cortex-M3 (DDI 0337) and Cortex-M4 (DDI 0439, and its FPU's). Not counted: waiting for flash, a
+//! stall where a result of the FPU is used by the very next instruction (the kernels avoid it), loads that follow one another and overlap, and what an
+//! interrupt takes. Where a table has a range, the greatest value counts (division, M3's long products), but for a
+//! branch taken, which refills the pipeline in 1 to 3 cycles.
+
+use crate::device::board::Core;
+
+/// A published table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Cortex-M0.
+    M0,
+    /// Cortex-M3.
+    M3,
+    /// Cortex-M4 with its FPU.
+    M4,
+}
+
+impl Table {
+    /// The table of a core; for M7, M33 and M55, of which Arm publishes none, that of the M4.
+    pub const fn of(core: Core) -> Self {
+        match core {
+            Core::M0 => Table::M0,
+            Core::M3 => Table::M3,
+            Core::M4F | Core::M7 | Core::M33 | Core::M55 => Table::M4,
+        }
+    }
+
+    /// Cycles of one executed instruction; `taken` tells whether the next one executed is not the next one in memory.
+    pub fn cycles(self, first: u16, second: u16, taken: bool) -> u64 {
+        let refill = if taken { REFILL } else { 0 };
+        let narrow = size(first) == 2;
+        refill
+            + match self {
+                Table::M0 if narrow => narrow_m0(first),
+                Table::M0 => wide_m0(second),
+                Table::M3 | Table::M4 if narrow => self::narrow(first),
+                Table::M3 => long_product(first, second).unwrap_or_else(|| wide(first, second)),
+                Table::M4 => wide(first, second),
+            }
+    }
+}
 
 /// Cycles of a pipeline refill, the middle of the table's 1 to 3.
 const REFILL: u64 = 2;
@@ -10,15 +50,6 @@ const REFILL: u64 = 2;
 /// Bytes of the instruction that begins with `first`.
 pub fn size(first: u16) -> u32 {
     if first >> 11 >= 0b11101 { 4 } else { 2 }
-}
-
-/// Cycles of one executed instruction; `taken` tells whether the next one executed is not the next one in memory.
-pub fn cycles(first: u16, second: u16, taken: bool) -> u64 {
-    let refill = if taken { REFILL } else { 0 };
-    if size(first) == 2 {
-        return refill + narrow(first);
-    }
-    refill + wide(first, second)
 }
 
 fn narrow(code: u16) -> u64 {
@@ -32,6 +63,26 @@ fn narrow(code: u16) -> u64 {
         // Loads and stores of one register.
         0x48..=0x9f => 2,
         _ => 1,
+    }
+}
+
+/// As the others, but POP with PC: 4 and one for each register, of which a refill is 2.
+fn narrow_m0(code: u16) -> u64 {
+    narrow(code) + if code >> 8 == 0xbd { 1 } else { 0 }
+}
+
+/// BL takes 4, 2 of them the refill; MRS, MSR and barriers take 4.
+fn wide_m0(second: u16) -> u64 {
+    if second & 0xd000 == 0xd000 { 2 } else { 4 }
+}
+
+/// What the M3 multiplies in more than the M4's one cycle: MLA and MLS, long products, and long ones with a sum.
+fn long_product(first: u16, second: u16) -> Option<u64> {
+    match first & 0xfff0 {
+        0xfb00 if second >> 12 != 0xf => Some(2),
+        0xfb80 | 0xfba0 => Some(5),
+        0xfbc0 | 0xfbe0 => Some(7),
+        _ => None,
     }
 }
 
@@ -100,10 +151,40 @@ mod tests {
             (0xd1fe, 0x0000, false, 1),  // bne, not taken
         ] {
             assert_eq!(
-                cycles(first, second, taken),
+                Table::M4.cycles(first, second, taken),
                 expected,
                 "{first:#06x} {second:#06x}"
             );
+        }
+    }
+
+    #[test]
+    fn cores_without_an_fpu_have_their_own_weights() {
+        for (first, second, taken, m0, m3) in [
+            (0x4359, 0x0000, false, Some(1), 1), // muls r1, r3, r1
+            (0x6808, 0x0000, false, Some(2), 2), // ldr r0, [r1]
+            (0xc907, 0x0000, false, Some(4), 4), // ldm r1, {r0-r2}
+            (0xb510, 0x0000, false, Some(3), 3), // push {r4, lr}
+            (0xbd10, 0x0000, true, Some(6), 5),  // pop {r4, pc}
+            (0xd1fe, 0x0000, true, Some(3), 3),  // bne, taken
+            (0xd1fe, 0x0000, false, Some(1), 1), // bne, not taken
+            (0x4770, 0x0000, true, Some(3), 3),  // bx lr
+            (0xf000, 0xf800, true, Some(4), 3),  // bl
+            (0xf3ef, 0x8010, false, Some(4), 1), // mrs r0, primask
+            (0xf3bf, 0x8f5f, false, Some(4), 1), // dmb sy
+            (0xfb00, 0xf001, false, None, 1),    // mul r0, r0, r1
+            (0xfb00, 0x2001, false, None, 2),    // mla r0, r0, r1, r2
+            (0xfb00, 0x2011, false, None, 2),    // mls r0, r0, r1, r2
+            (0xfba0, 0x0101, false, None, 5),    // umull r0, r1, r0, r1
+            (0xfbe0, 0x2301, false, None, 7),    // umlal r2, r3, r0, r1
+            (0xfbb0, 0xf0f1, false, None, 12),   // udiv r0, r0, r1
+            (0xe92d, 0x4ff0, false, None, 10),   // push {r4-r11, lr}
+        ] {
+            let what = format!("{first:#06x} {second:#06x}");
+            assert_eq!(Table::M3.cycles(first, second, taken), m3, "{what}");
+            if let Some(m0) = m0 {
+                assert_eq!(Table::M0.cycles(first, second, taken), m0, "{what}");
+            }
         }
     }
 }

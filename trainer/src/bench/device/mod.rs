@@ -6,41 +6,36 @@
 mod bound;
 mod cycles;
 pub mod networks;
+mod run;
 pub mod search;
 pub mod trace;
 mod verification;
 
-use std::time::Duration;
-
 use self::networks::{NETWORKS, NetworkShape};
+use self::run::{Frames, run};
 use self::trace::{Code, Count, Step};
 use super::{Entry, entry};
 use crate::device::board;
 use crate::device::build::build_firmware;
-use crate::device::qemu::{LinkKind, Qemu, QemuConfig};
-use crate::device::session::Session;
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::export::int8::int8_policy;
-use policy_format::message::{Action, MAX_FRAME, Reply, Request, encode_frame};
-
-/// Longest wait for an answer of a device that logs every instruction.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Instructions of networks a to d on `board`, in binary32 and in 8 bits, of a policy of the demo's shape, and of a to c as the
 /// policies of switched plants; each without the
-/// sections that constrain and supervise, and with all of them (`a/f32-sections`): `network` (its kernels, from the first
-/// instruction of each to its return), `step` (the whole control step, supervisor included, from decoded observation to checked
-/// action), `overhead` (the step without all kernels), `limit` (issue 5's for the overhead), `spread` and `step-spread`
+/// sections that constrain and supervise, and with all of them (`a/f32-sections`): `step` (the whole control step, supervisor included,
+/// from decoded observation to checked action), `first-step`, and `step-cycles`, an estimate. With an FPU also `network` (its kernels, from the first
+/// instruction of each to its return), `overhead` (the step without all kernels), `limit` (issue 5's for the overhead), `spread` and `step-spread`
 /// (greatest less least network and step over states that meet every path, the episode's first step left out of the latter),
-/// `first-step`, and `network-cycles`, an estimate. Then `received` and `sent`: instructions of the link, per byte of the frames
+/// and `network-cycles`; without one a step takes as many as its values make it take, and the longest of the first three such states
+/// is given. Then `received` and `sent`: instructions of the link, per byte of the frames
 /// (COBS, CRC-32, the message itself, the calls of the semihosting link), of all steps together.
 ///
-/// Only what has `filter` in its name (`a/f32`, ..) is run. With the filter `verification`, and on any emulated board, it is the instructions of
+/// Only what has `filter` in its name (`a/f32`, ..) is run. With the filter `verification` it is the instructions of
 /// verifying a signature at a boot. `progress` is told the name before.
 ///
 /// # Errors
-/// [`Error::Usage`] for an unknown board, one without assembly kernels, or a filter that nothing has in its name;
+/// [`Error::Usage`] for an unknown or real board, or a filter that nothing has in its name;
 /// [`Error::Environment`] if tools are missing or the emulator fails.
 pub fn device_bench(
     board_name: &str,
@@ -62,12 +57,12 @@ pub fn device_bench(
     let mut entries = Vec::new();
     progress("firmware");
     let elf = build_firmware(board, 0, &|_| {})?.elf;
-    let code = Code::read(&elf)?;
+    let code = Code::read(&elf, board.core)?;
     for case in cases {
         let name = case.name();
         progress(&name);
         let (steps, frames) = run(board, &elf, &code, &case.policy()?, &case.shape)?;
-        entries.extend(figures(&name, &case, &steps)?);
+        entries.extend(figures(&name, &case, board.core.has_fpu(), &steps)?);
         entries.extend(link_figures(&name, &steps, &frames));
     }
     Ok(entries)
@@ -129,23 +124,6 @@ impl Case {
     }
 }
 
-/// Bytes of a step's two frames.
-#[derive(Clone, Copy, Debug)]
-struct Frames {
-    request: usize,
-    reply: usize,
-}
-
-impl Frames {
-    fn of(seq: u32, state: &[f32], action: &Action) -> Option<Self> {
-        let mut frame = [0; MAX_FRAME];
-        Some(Self {
-            request: encode_frame(&Request::step(seq, state)?, &mut frame).ok()?,
-            reply: encode_frame(&Reply::Action(action.clone()), &mut frame).ok()?,
-        })
-    }
-}
-
 /// Instructions of the link per byte; the first request, before which there is no other, and the last reply are left out.
 fn link_figures(name: &str, steps: &[Step], frames: &[Frames]) -> Vec<Entry> {
     let pairs = || steps.iter().zip(frames);
@@ -167,67 +145,9 @@ fn link_figures(name: &str, steps: &[Step], frames: &[Frames]) -> Vec<Entry> {
     ]
 }
 
-/// Runs a step on each of the shape's states, logging every instruction; the steps, and the bytes of their frames.
-fn run(
-    board: &'static board::Board,
-    elf: &std::path::Path,
-    code: &Code,
-    policy: &PolicyBuffer,
-    shape: &NetworkShape,
-) -> Result<(Vec<Step>, Vec<Frames>)> {
-    let folder = tempfile::Builder::new()
-        .prefix("hpo-trace-")
-        .tempdir()
-        .map_err(|e| Error::io(std::env::temp_dir(), "cannot make a folder in", e))?;
-    let log = folder.path().join("log");
-    let arguments = [
-        "-singlestep".into(),
-        "-d".into(),
-        "exec,nochain".into(),
-        "-D".into(),
-        log.clone().into_os_string(),
-    ];
-    let device = Qemu::start_with(
-        QemuConfig {
-            board,
-            elf,
-            policy: policy.bytes(),
-            link: LinkKind::Semihosting,
-            timeout: PATIENCE,
-        },
-        &arguments,
-    )?;
-    let mut session = Session::greet(device)?;
-    if let Some(fault) = session.boot_fault() {
-        return Err(Error::Negative(format!(
-            "network {}: the device did not arm the policy: {fault}",
-            shape.name
-        )));
-    }
-    let states = shape.states();
-    let mut frames = Vec::new();
-    for (seq, state) in states.iter().enumerate() {
-        let seq = seq as u32;
-        let action = session.step(seq, state)?;
-        frames.extend(Frames::of(seq, state, &action));
-    }
-    session.shut_down()?;
-    let file = std::fs::File::open(&log).map_err(|e| Error::io(&log, "cannot read", e))?;
-    let steps = code.steps(std::io::BufReader::new(file))?;
-    if steps.len() == states.len() && frames.len() == states.len() {
-        Ok((steps, frames))
-    } else {
-        Err(Error::Environment(format!(
-            "the emulator's log has {} control steps of {}",
-            steps.len(),
-            states.len()
-        )))
-    }
-}
-
 /// The figures of one case; the first kernel calls of a step are the network.
-fn figures(name: &str, case: &Case, steps: &[Step]) -> Result<Vec<Entry>> {
-    let calls = case.shape.calls();
+fn figures(name: &str, case: &Case, kernels: bool, steps: &[Step]) -> Result<Vec<Entry>> {
+    let calls = if kernels { case.shape.calls() } else { 0 };
     let sum = |counts: &[Count], of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     let wholes = steps.iter().map(|step| step.whole.instructions);
     let greatest = wholes.max().unwrap_or_default();
@@ -243,21 +163,27 @@ fn figures(name: &str, case: &Case, steps: &[Step]) -> Result<Vec<Entry>> {
             "{name}: the longest step did not run the network"
         )));
     };
-    let network = &step.kernels[..calls];
-    let kernels = sum(&step.kernels, |c| c.instructions);
     let first = steps.first().map_or(0, |step| step.whole.instructions);
-    let later = || steps.iter().skip(1).map(|step| step.whole.instructions);
-    let step_spread = later().max().unwrap_or_default() - later().min().unwrap_or_default();
     let figure = |what: &str, figure: u64, unit| entry(name, what, figure as f64, unit);
-    let cycles = sum(network, |c| c.cycles);
-    Ok(vec![
-        figure("network", sum(network, |c| c.instructions), "instructions"),
+    let estimate = |what: &str, cycles| figure(what, cycles, "cycles (estimate)");
+    let mut entries = vec![
         figure("step", greatest, "instructions"),
         figure("first-step", first, "instructions"),
-        figure("overhead", greatest - kernels, "instructions"),
-        figure("limit", case.shape.limit() as u64, "instructions"),
-        figure("spread", most - least, "instructions"),
-        figure("step-spread", step_spread, "instructions"),
-        figure("network-cycles", cycles, "cycles (estimate)"),
-    ])
+        estimate("step-cycles", step.whole.cycles),
+    ];
+    if kernels {
+        let network = &step.kernels[..calls];
+        let all = sum(&step.kernels, |c| c.instructions);
+        let later = || steps.iter().skip(1).map(|step| step.whole.instructions);
+        let step_spread = later().max().unwrap_or_default() - later().min().unwrap_or_default();
+        entries.extend([
+            figure("network", sum(network, |c| c.instructions), "instructions"),
+            figure("overhead", greatest - all, "instructions"),
+            figure("limit", case.shape.limit() as u64, "instructions"),
+            figure("spread", most - least, "instructions"),
+            figure("step-spread", step_spread, "instructions"),
+            estimate("network-cycles", sum(network, |c| c.cycles)),
+        ]);
+    }
+    Ok(entries)
 }

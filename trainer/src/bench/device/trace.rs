@@ -6,7 +6,8 @@ use std::path::Path;
 
 use object::{Object, ObjectSection, ObjectSymbol};
 
-use super::cycles::{cycles, size};
+use super::cycles::{Table, size};
+use crate::device::board::Core;
 use crate::error::{Error, Result};
 
 /// A number of executed instructions, and their weighted cycles.
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 pub struct Count {
     /// Instructions.
     pub instructions: u64,
-    /// Cycles by the table of `cycles.rs`.
+    /// Cycles by the core's table of `cycles.rs`.
     pub cycles: u64,
 }
 
@@ -43,16 +44,18 @@ pub struct Code {
     sections: Vec<(u32, Vec<u8>)>,
     step: u32,
     receive: u32,
+    /// Where the core has an FPU.
     kernels: Vec<u32>,
+    table: Table,
 }
 
 impl Code {
-    /// Reads a firmware.
+    /// Reads a firmware for a core.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Input`] for a file that is no ELF; [`Error::Usage`] if it has no control step or no kernel
-    /// in assembly, as on cores without an FPU.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// [`Error::Io`] and [`Error::Input`] for a file that is no ELF; [`Error::Usage`] if it has not one control step and one receiver, or no
+    /// kernel in assembly on a core with an FPU.
+    pub fn read(path: &Path, core: Core) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
         let file = object::File::parse(bytes.as_slice())
             .map_err(|e| Error::input(path, "ELF", e, "an ELF file"))?;
@@ -73,16 +76,17 @@ impl Code {
                 .iter()
                 .any(|kernel| name.starts_with(kernel))
         });
-        match (steps.as_slice(), receivers.as_slice(), kernels.is_empty()) {
-            (&[step], &[receive], false) => Ok(Self {
+        match (steps.as_slice(), receivers.as_slice()) {
+            (&[step], &[receive]) if core.has_fpu() != kernels.is_empty() => Ok(Self {
                 sections,
                 step,
                 receive,
                 kernels,
+                table: Table::of(core),
             }),
             _ => Err(Error::Usage(format!(
-                "--device: found a firmware with {} control steps, {} receivers and {} kernels in assembly; allowed: a \
-                 board with an FPU",
+                "--device: found a firmware with {} control steps, {} receivers and {} kernels in assembly; allowed: one \
+                 of each, and kernels where the core has an FPU",
                 steps.len(),
                 receivers.len(),
                 kernels.len()
@@ -123,7 +127,8 @@ impl Code {
             }
             if let Some(before) = previous {
                 let (first, second) = known[&before];
-                let cycles = cycles(first, second, pc != before + size(first));
+                let taken = pc != before + size(first);
+                let cycles = self.table.cycles(first, second, taken);
                 match (steps.last_mut(), &mut received) {
                     (Some(step), _) if step_end.is_some() => {
                         add(step, cycles, kernel_end.is_some());

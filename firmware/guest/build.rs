@@ -1,4 +1,5 @@
-//! Hands cortex-m-rt's linker script the memory map of the board that the feature names.
+//! Hands cortex-m-rt's linker script the memory map of the board that a feature names, without one that of mps2-an386. The manifest of
+//! every guest names this file.
 
 use std::path::Path;
 
@@ -21,5 +22,5 @@ fn main() {
     println!("cargo:rustc-link-search={}", map.display());
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rerun-if-changed={}", map.join("memory.x").display());
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../build.rs");
 }
