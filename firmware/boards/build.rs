@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 fn main() {
     println!("cargo:rerun-if-changed=budget.toml");
     let budget = std::fs::read_to_string("budget.toml").expect("the board's budget.toml");
-    let instructions: u32 = budget
+    let instructions = budget
         .lines()
-        .filter_map(|line| line.split_once('='))
+        .filter_map(|line| line.split('#').next()?.split_once('='))
         .find(|(key, _)| key.trim() == "instructions")
-        .and_then(|(_, value)| value.trim().replace('_', "").parse().ok())
-        .expect("budget.toml: instructions = a number below 2^32");
+        .and_then(|(_, value)| number(value.trim()))
+        .expect("budget.toml: instructions = a number from 1 to 4294967295");
     println!("cargo:rustc-link-arg-bins=--defsym=_budget_instructions={instructions}");
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     println!("cargo:rustc-link-search={here}");
@@ -20,6 +20,18 @@ fn main() {
     println!("cargo:rerun-if-changed=../build.rs");
     // Behind link.x, whose regions it needs.
     identify();
+}
+
+/// A whole number of TOML that fits a word: with digits of ten, or of 16, 8 or 2 behind their mark, and places parted by underscores.
+fn number(text: &str) -> Option<u32> {
+    let text = text.replace('_', "");
+    let (digits, radix) = match text.get(..2) {
+        Some("0x") => (&text[2..], 16),
+        Some("0o") => (&text[2..], 8),
+        Some("0b") => (&text[2..], 2),
+        _ => (text.as_str(), 10),
+    };
+    u32::from_str_radix(digits, radix).ok()
 }
 
 /// Most keys that the record has room for; `trainer::device::flash::identity` reads as many.

@@ -1,9 +1,15 @@
 //! What the examples for RTIC and embassy share: the policy in the slot, sensors, one line of output per period, and the end.
 
-#![expect(unsafe_code, reason = "the slot is reached through its address")]
+#![expect(
+    unsafe_code,
+    reason = "the slot is reached through its address, the record by no start-up code"
+)]
+
+use core::mem::MaybeUninit;
 
 use cortex_m_semihosting::{debug, hprintln};
 use firmware::Command;
+use firmware::supervisor::RECORD_WORDS;
 use policy_format::RawPolicy;
 
 /// Periods until the example ends.
@@ -28,6 +34,32 @@ pub fn slot() -> (&'static [u8], u32) {
     };
     let class = RawPolicy::parse(slot).map_or(0, |raw| raw.target_class());
     (slot, class)
+}
+
+/// The fault record, which start-up code leaves alone: a latched fault outlives a reset.
+#[unsafe(link_section = ".uninit.record")]
+static mut RECORD: MaybeUninit<[u32; RECORD_WORDS]> = MaybeUninit::uninit();
+
+/// The record as the time before the reset left it; at power-on it is anything, which its CRC-32 shows.
+pub fn retained() -> [u32; RECORD_WORDS] {
+    // SAFETY: any bits are words, volatile since the compiler knows of no writer; nobody else is in here before the first period.
+    unsafe {
+        (&raw const RECORD)
+            .cast::<[u32; RECORD_WORDS]>()
+            .read_volatile()
+    }
+}
+
+/// Keeps what changed, if something did.
+pub fn save(unsaved: Option<[u32; RECORD_WORDS]>) {
+    if let Some(words) = unsaved {
+        // SAFETY: the one task of the loop writes, and nothing reads before the next reset.
+        unsafe {
+            (&raw mut RECORD)
+                .cast::<[u32; RECORD_WORDS]>()
+                .write_volatile(words)
+        }
+    }
 }
 
 /// The state in period `k` and its time in microseconds: small multiples of 1/64, exact everywhere.

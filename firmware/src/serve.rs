@@ -182,6 +182,17 @@ impl<'a, 'p> Session<'a, 'p> {
     }
 }
 
+impl Session<'_, '_> {
+    /// As after a reset that `fault` caused: the fallback law acts, with this fault, until the host begins an episode.
+    #[must_use]
+    pub fn after_reset(mut self, fault: Option<Fault>) -> Self {
+        if let Some(fault) = fault {
+            self.state = ControllerState::after_reset(fault);
+        }
+        self
+    }
+}
+
 impl<B: Instruments> Answer<B> for Session<'_, '_> {
     fn answer(
         &mut self,
@@ -213,10 +224,9 @@ impl<B: Instruments> Answer<B> for Session<'_, '_> {
                 ..self.stats
             }),
             Request::Shutdown => Reply::Bye,
-            // This loop is the host's: there is no other one to watch, and who has slots answers before.
-            #[cfg(feature = "slots")]
-            Request::Slots(_) | Request::Monitor => UNSUPPORTED,
-            Request::Unsupported => UNSUPPORTED,
+            // This loop is the host's: there is no other one to watch, and who has slots answers before. Without that feature here the
+            // messages may know of slots all the same, if another crate of the build asks for it.
+            _ => UNSUPPORTED,
         }
     }
 

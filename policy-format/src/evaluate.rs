@@ -155,9 +155,20 @@ impl Policy<'_> {
         let Some(Working { xi, z, .. }) = Working::of(scratch, n, self.buffer_len) else {
             return false;
         };
-        state.len() == n
-            && shift_and_scale(state, self.shift, self.scale, xi)
-            && (self.input_kind() != InputKind::UnitNorm || self::unit_norm(xi, z, &mut 1.0))
+        state.len() == n && self.input(state, xi, z, &mut 1.0)
+    }
+
+    /// Steps 1 to 3: the state shifted and scaled to `xi`, with unit norm its direction to `z` and its norm to `rho`. Whether all of it is finite.
+    #[inline(never)]
+    fn input(&self, state: &[f32], xi: &mut [f32], z: &mut [f32], rho: &mut f32) -> bool {
+        // What is not finite stays so: the scale is positive, shift and scale are finite.
+        if !shift_and_scale(state, self.shift, self.scale, xi) {
+            return false;
+        }
+        if self.input_kind() == InputKind::UnitNorm {
+            *rho = normalise(xi, z);
+        }
+        rho.is_finite()
     }
 
     /// `pick` gives `None` for logits that are not finite.
@@ -181,20 +192,12 @@ impl Policy<'_> {
             return Err(WrongLength);
         };
 
-        // What is not finite stays so: the scale is positive, shift and scale are finite.
-        if !shift_and_scale(state, self.shift, self.scale, xi) {
+        let mut rho = 1.0;
+        if !self.input(state, xi, z, &mut rho) {
             return Err(NonFiniteInput);
         }
         let (xi, unit_norm) = (&*xi, self.input_kind() == InputKind::UnitNorm);
-        let mut rho = 1.0;
-        let z = if unit_norm {
-            if !self::unit_norm(xi, z, &mut rho) {
-                return Err(NonFiniteInput);
-            }
-            &*z
-        } else {
-            xi
-        };
+        let z = if unit_norm { &*z } else { xi };
 
         let Some(logits) = self.logit_values(z, buffers) else {
             return Err(WrongLength);
@@ -350,13 +353,6 @@ fn unpacked(packed: u64) -> Result<Decision, DecideError> {
         2 => Err(DecideError::NonFiniteValue),
         _ => Err(DecideError::WrongLength),
     }
-}
-
-/// Unit norm of `xi` to `z`, its length to `rho`; whether that is finite. Away from the step of policies without.
-#[inline(never)]
-fn unit_norm(xi: &[f32], z: &mut [f32], rho: &mut f32) -> bool {
-    *rho = normalise(xi, z);
-    rho.is_finite()
 }
 
 /// Scales the outputs of a network back.

@@ -148,6 +148,11 @@ fn the_command_judges_and_logs() {
         log: Some(log.clone()),
         json: true,
     };
+    // A few states do not show the longest step.
+    let error = trainer::cli::hil::run(&arguments).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--stamp"), "{error}");
+    arguments.hostile = 1000;
     trainer::cli::hil::run(&arguments).unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     let lines: Vec<&str> = text.lines().collect();

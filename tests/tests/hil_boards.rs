@@ -86,6 +86,40 @@ fn every_board_gives_the_hosts_bits() {
     }
 }
 
+/// A choice of several factors is a sum of logits, also where there are as many choices as logits: 2 + 2 = 2 * 2 and 1 + 2 + 3 = 1 * 2 * 3.
+#[test]
+fn factors_of_any_sizes_under_mode_rules_give_the_hosts_bits() {
+    for factors in [
+        vec![2, 2],
+        vec![1, 2, 3],
+        vec![1, 1, 2, 4],
+        vec![2, 3],
+        vec![6],
+    ] {
+        let owned = policy_of(
+            &Structure {
+                factors: factors.clone(),
+                selector: Some(vec![12]),
+                ..structure()
+            },
+            class(),
+        );
+        let mut safety = OwnedSafety::of(&owned);
+        // Where the policy always acts, its choices are all that is compared.
+        safety.envelope = Default::default();
+        safety.supervision.recover_after = 1;
+        let policy = safety.file(&owned);
+        for (board, firmware) in boards() {
+            let mut config = semihosting(board, &firmware);
+            config.hostile = if board.core.has_fpu() { 1_000 } else { 100 };
+            let report = hil(&config, &policy).unwrap();
+            let name = format!("{}, {factors:?}", board.name);
+            report.verdict().unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!((report.steps, report.mismatches), (80, 0), "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_board_serves_its_uart() {
     for (board, firmware) in boards() {

@@ -66,6 +66,13 @@ where
             restart: false,
         }
     }
+
+    /// As [`Session::after_reset`].
+    #[must_use]
+    pub fn after_reset(mut self, fault: Option<Fault>) -> Self {
+        self.session = self.session.after_reset(fault);
+        self
+    }
 }
 
 impl<F, C> SlotSession<'_, '_, F, C>

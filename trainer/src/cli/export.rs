@@ -35,9 +35,9 @@ pub enum Precision {
 pub struct ExportArgs {
     /// A run directory, or a policy file.
     pub run: PathBuf,
-    /// Arithmetic of the networks; int8 reports what it costs.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub precision: Precision,
+    /// Arithmetic of the networks; int8 reports what it costs [default: as it is].
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
     /// The plant the report of int8 runs on [default: the run's].
     #[arg(long)]
     pub plant: Option<String>,
@@ -108,12 +108,25 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     // Before anything is measured: a key that cannot be used is found out at once.
     let key = args.sign.as_deref().map(read_private).transpose()?;
     let policy = super::train::read_policy(&args.run)?;
-    RawPolicy::parse(policy.bytes())
+    let found = RawPolicy::parse(policy.bytes())
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
+        .map(|checked| match checked.precision() {
+            policy_format::Precision::F32 => Precision::F32,
+            policy_format::Precision::Int8 => Precision::Int8,
+        })
         .map_err(|error| Error::input(&args.run, error.name(), error, "a valid policy"))?;
-    let (policy, int8): (PolicyBuffer, _) = match args.precision {
-        Precision::F32 => (policy, None),
-        Precision::Int8 => {
+    let precision = args.precision.unwrap_or(found);
+    let (policy, int8): (PolicyBuffer, _) = match (found, precision) {
+        (Precision::Int8, Precision::F32) => {
+            return Err(Error::input(
+                &args.run,
+                "precision",
+                "networks in 8 bits, whose weights in 32 bits are not in the file",
+                "with --precision f32: a policy in f32",
+            ));
+        }
+        (found, wanted) if found == wanted => (policy, None),
+        (_, _) => {
             let plant = plant(args)?;
             let states = super::eval::states(&plant, None, args.seed)?;
             let (policy, report) = int8_with_report(&plant, &policy, &states, args.seed)?;
@@ -136,7 +149,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     write_atomically(&output, &file)?;
     let report = ExportReport {
         output: output.display().to_string(),
-        precision: args.precision,
+        precision,
         bytes: policy.bytes().len(),
         key_id: key.map(|key| hex(&key_id(&public_of(&key)))),
         image,

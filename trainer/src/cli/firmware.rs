@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use policy_format::{Capacity, RawPolicy};
 use serde::Serialize;
 
 use crate::device::board::{self, BOARDS, Board};
 use crate::device::budget::{self, Budget, Over};
 use crate::device::build::{Firmware, Sizes, Variant, build_variant};
 use crate::device::measure::{Measured, measure, standard_policy};
+use crate::export::PolicyBuffer;
 use crate::export::signing::read_public;
 use crate::{Error, Result};
 
@@ -61,6 +63,43 @@ struct All {
     boards: Vec<Report>,
 }
 
+/// What `--measure` asks for.
+struct Measurement {
+    inputs: u64,
+    policy: PolicyBuffer,
+}
+
+impl Measurement {
+    /// Looked at before anything is built.
+    fn of(args: &FirmwareArgs) -> Result<Option<Self>> {
+        let Some(inputs) = args.measure else {
+            return Ok(None);
+        };
+        if inputs == 0 {
+            return Err(Error::Usage(
+                "--measure: found 0; allowed: 1 or more".into(),
+            ));
+        }
+        let policy = match &args.policy {
+            Some(path) => {
+                let policy = super::train::read_policy(path)?;
+                RawPolicy::parse(policy.bytes())
+                    .and_then(|raw| raw.validate(&Capacity::FORMAT))
+                    .map_err(|error| Error::input(path, error.name(), error, "a valid policy"))?;
+                policy
+            }
+            None if args.target_class != 0 => {
+                return Err(Error::Usage(format!(
+                    "--measure: found class {}, which the standard policy is not for; allowed: with --policy",
+                    args.target_class
+                )));
+            }
+            None => standard_policy()?,
+        };
+        Ok(Some(Self { inputs, policy }))
+    }
+}
+
 impl Report {
     fn build(board: &Board, target_class: u32, variant: &Variant) -> Result<Self> {
         let budget = Budget::of_variant(board, variant)?;
@@ -91,32 +130,14 @@ impl Report {
         })
     }
 
-    /// Measures the firmware as `args` ask, where QEMU runs the board.
-    fn measure(&mut self, board: &'static Board, args: &FirmwareArgs) -> Result<()> {
-        let Some(inputs) = args.measure else {
+    /// Measures the firmware, if it is asked for, where QEMU runs the board.
+    fn measure(&mut self, board: &'static Board, measurement: Option<&Measurement>) -> Result<()> {
+        let Some(Measurement { inputs, policy }) = measurement else {
             return Ok(());
-        };
-        if inputs == 0 {
-            return Err(Error::Usage(
-                "--measure: found 0; allowed: 1 or more".into(),
-            ));
-        }
-        let policy = match &args.policy {
-            Some(path) => {
-                let bytes = std::fs::read(path);
-                bytes.map_err(|e| Error::io(path, "cannot read", e))?
-            }
-            None if args.target_class != 0 => {
-                return Err(Error::Usage(format!(
-                    "--measure: found class {}, which the standard policy is not for; allowed: with --policy",
-                    args.target_class
-                )));
-            }
-            None => standard_policy()?.bytes().to_vec(),
         };
         let (elf, class) = (&self.firmware.elf, self.firmware.target_class);
         let progress = &super::output::show_progress;
-        let measured = measure(board, elf, class, &policy, inputs, progress)?;
+        let measured = measure(board, elf, class, policy.bytes(), *inputs, progress)?;
         self.over_budget
             .extend(measured.over_budget.iter().cloned());
         self.measured = Some(measured);
@@ -143,12 +164,13 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
         slots: args.slots,
         regions: args.regions,
     };
+    let measurement = Measurement::of(args)?;
     if args.board == "all" {
-        return all(args, &variant);
+        return all(args, &variant, measurement.as_ref());
     }
     let board = board::find(&args.board)?;
     let mut report = Report::build(board, args.target_class, &variant)?;
-    report.measure(board, args)?;
+    report.measure(board, measurement.as_ref())?;
     if args.json {
         super::output::print_json(&report)?;
         return report.verdict();
@@ -185,11 +207,11 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
 }
 
 /// Builds every board of the table.
-fn all(args: &FirmwareArgs, variant: &Variant) -> Result<()> {
+fn all(args: &FirmwareArgs, variant: &Variant, measurement: Option<&Measurement>) -> Result<()> {
     let build = |board: &'static Board| {
         let mut report = Report::build(board, args.target_class, variant)?;
         if board.emulator.is_some() {
-            report.measure(board, args)?;
+            report.measure(board, measurement)?;
         }
         Ok(report)
     };

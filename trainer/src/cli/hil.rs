@@ -17,6 +17,7 @@ use crate::device::port::{BAUD, Port};
 use crate::device::qemu::LinkKind;
 use crate::export::PolicyBuffer;
 use crate::plant::load_plant;
+use crate::train::checkpoint::write_atomically;
 use crate::{Error, Result};
 
 /// Run a policy on a board in QEMU or behind a serial port, in closed loop with the plant, and compare every action with the host's.
@@ -68,6 +69,9 @@ pub struct HilArgs {
     pub json: bool,
 }
 
+/// Hostile inputs behind a figure that is to hold for all.
+const LEAST_TO_STAMP: u64 = 1000;
+
 /// Runs `hpo hil`.
 ///
 /// # Errors
@@ -78,6 +82,13 @@ pub fn run(args: &HilArgs) -> Result<()> {
     let model = load_plant(&args.plant, &[])?;
     let policy = super::train::read_policy(&args.policy)?;
     let timeout = seconds(args.timeout)?;
+    // The states of a few episodes take fewer instructions than others: a budget made of them would be passed.
+    if args.stamp.is_some() && args.hostile < LEAST_TO_STAMP {
+        return Err(Error::Usage(format!(
+            "--stamp: found --hostile {}; allowed: {LEAST_TO_STAMP} hostile inputs or more, which find the longest step",
+            args.hostile
+        )));
+    }
     let faults = args.faults.as_deref().map(str::parse::<FaultSpec>);
     let faults = faults.transpose()?;
     let stub = faults.as_ref().is_some_and(FaultSpec::needs_stub);
@@ -182,7 +193,7 @@ fn stamp(path: &Path, policy: &[u8], board: &Board, report: &HilReport) -> Resul
     };
     let mut stamped = PolicyBuffer::zeroed(needed);
     let length = with_budget(policy, &needs, stamped.bytes_mut()).map_err(bad)?;
-    std::fs::write(path, &stamped.bytes()[..length]).map_err(|e| Error::io(path, "cannot write", e))
+    write_atomically(path, &stamped.bytes()[..length])
 }
 
 fn print(report: &HilReport) {

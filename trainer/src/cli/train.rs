@@ -297,7 +297,9 @@ fn print(report: &TrainReport, summary: &TrainSummary) {
         summary.start,
         percent(summary.gap_percent_start)
     );
-    if let Some(last) = report.last_cost.filter(|&last| last > report.start_cost) {
+    // A start that is nearly the optimum is left by noise alone.
+    let above = |&last: &f64| last > report.start_cost * (1.0 + NOTICEABLE);
+    if let Some(last) = report.last_cost.filter(above) {
         println!(
             "warning    the last epoch's validated cost, {last:.4}, is above the start's, {:.4}: steps too great for this plant? \
              Kept is the policy of epoch {}, {:.4}",
@@ -309,6 +311,9 @@ fn print(report: &TrainReport, summary: &TrainSummary) {
         report.seconds, report.env_steps, summary.env_steps_per_second
     );
 }
+
+/// Share of the start's validated cost from which on a rise is worth a warning.
+const NOTICEABLE: f64 = 1e-3;
 
 /// Reads a policy file or the policy of a run directory.
 ///

@@ -103,6 +103,15 @@ impl Budget {
                 ),
             )),
         };
+        // The firmware tells it to a policy as a word of 32 bits; a step takes some.
+        if !(1..=u64::from(u32::MAX)).contains(&file.instructions) {
+            return Err(Error::input(
+                path,
+                "instructions",
+                file.instructions,
+                "1 to 4294967295",
+            ));
+        }
         let slots = more("slots", variant.slots, file.slots)?;
         let signed = more("signed", !variant.keys.is_empty(), file.signed)?;
         let regions = if variant.regions {
@@ -232,6 +241,36 @@ mod tests {
             assert!(
                 text.contains("budget.toml") && text.contains("ram_bytes"),
                 "{text}"
+            );
+        }
+    }
+
+    /// What the file may hold, the board's build script reads as well.
+    #[test]
+    fn instructions_are_a_word_that_is_not_zero() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.toml");
+        let read = |instructions: &str| {
+            let text = format!(
+                "flash_bytes = 100\nram_bytes = 10\nstack_bytes = 20\ninstructions = {instructions}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            Budget::read(&path, &Variant::default())
+        };
+        for text in [
+            "1_000",
+            "1000 # a period of 10 ms",
+            "0x3E8",
+            "0o1750",
+            "0b1111101000",
+        ] {
+            assert_eq!(read(text).unwrap(), BUDGET, "{text}");
+        }
+        for text in ["0", "4294967296"] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(
+                error.contains("instructions") && error.contains(text),
+                "{error}"
             );
         }
     }

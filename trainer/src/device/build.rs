@@ -210,6 +210,11 @@ pub fn check_no_std(progress: &dyn Fn(&str)) -> Result<()> {
         ("policy-format", "regions,slots"),
         ("firmware", "unsigned"),
         ("firmware", "unsigned,regions,slots"),
+        // As it is beside a crate that takes the format with all its features.
+        (
+            "firmware",
+            "unsigned,policy-format/regions,policy-format/slots",
+        ),
     ] {
         progress(&format!("check {library} ({features}) for {TARGET}"));
         let mut command = cargo(&toolchain, TARGET, &target_dir);

@@ -59,7 +59,7 @@ pub fn standard_policy() -> Result<PolicyBuffer> {
 /// Runs `elf`, built for `board` and `target_class`, with `policy` on as many hostile inputs, at least 1.
 ///
 /// # Errors
-/// [`Error::Usage`] for a board that QEMU does not run; [`Error::Negative`] for what is no policy, if the
+/// [`Error::Usage`] for a board that QEMU does not run, and for what is no policy; [`Error::Negative`] if the
 /// device does not arm it, or an action is not the host's or not admissible; else as [`run_hil`].
 pub fn measure(
     board: &'static Board,
@@ -73,7 +73,7 @@ pub fn measure(
     let slot = PolicyBuffer::new(policy);
     let checked = RawPolicy::parse(slot.bytes())
         .and_then(|raw| raw.validate(&Capacity::FORMAT))
-        .map_err(|error| Error::Negative(format!("the policy: {error}")))?;
+        .map_err(|error| Error::Usage(format!("policy: {error}")))?;
     let mut plant = Drawn::new(Dims {
         state: checked.state_dim(),
         control: checked.control_dim(),

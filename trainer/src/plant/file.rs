@@ -468,16 +468,27 @@ fn read_test_states(name: &str, n: usize, origin: &Origin) -> Result<Vec<Vec<f64
 /// Names field, finding and allowed values of what the TOML reader refused.
 fn toml_error(error: &toml::de::Error, text: &str, file: &Path) -> Error {
     let message = error.message().trim().replace('\n', "; ");
-    let line = error.span().map_or(1, |span| {
-        text.get(..span.start)
-            .map_or(1, |before| before.matches('\n').count() + 1)
-    });
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    // Of a value the key that stands in front of it on its line; other errors name what they are about.
+    let is_value = message.starts_with("invalid type") || message.starts_with("invalid value");
+    let key = text
+        .lines()
+        .nth(line - 1)
+        .and_then(|line| line.split_once('='))
+        .filter(|_| is_value);
+    let key = key.map(|(key, _)| format!(" ({})", key.trim()));
+    let place = format!("line {line}{}", key.unwrap_or_default());
     // serde: "unknown field `x`, expected one of `a`, `b`".
     let (found, allowed) = match message.split_once(", expected ") {
+        Some((found, "i64" | "u64" | "u32" | "usize")) => {
+            (found.to_owned(), "a whole number".to_owned())
+        }
+        Some((found, "f64")) => (found.to_owned(), "a number".to_owned()),
         Some((found, allowed)) => (found.to_owned(), allowed.to_owned()),
         None => (message, "a plant file as in plants/*.toml".to_owned()),
     };
-    Error::input(file, format!("line {line}"), found, allowed)
+    Error::input(file, place, found, allowed)
 }
 
 #[cfg(test)]

@@ -127,9 +127,14 @@ fn bad_values_are_named() {
         (
             "horizon = 10",
             "horizon = \"ten\"",
-            "p.toml: line 3: found invalid type: string \"ten\"; allowed: i64",
+            "p.toml: line 3 (horizon): found invalid type: string \"ten\"; allowed: a whole number",
         ),
         ("horizon = 10", "horizon = ", "p.toml: line 3: found "),
+        (
+            "horizon = 10",
+            "horizon = 2.5",
+            "p.toml: line 3 (horizon): found invalid type: floating point 2.5; allowed: a whole number",
+        ),
         ("name = \"two-tanks\"", "", "missing field `name`"),
         (
             "\"two-tanks\"",

@@ -82,13 +82,21 @@ impl Checkpoint {
     }
 }
 
-/// Writes a whole file beside `path` and renames it into place.
+/// Writes a whole file beside `path` and renames it into place. A link is followed; what is no ordinary file, a device or a pipe, is not replaced but
+/// written to.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = |e| Error::io(path, "cannot write", e);
-    let folder = match path.parent() {
+    // Whole once it is there, whatever it leads to; a path to nothing is taken as it is.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let mut device = std::fs::OpenOptions::new();
+        let mut device = device.write(true).open(&target).map_err(cannot)?;
+        return device.write_all(bytes).map_err(cannot);
+    }
+    let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
@@ -102,6 +110,46 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = builder.tempfile_in(folder).map_err(cannot)?;
     file.write_all(bytes).map_err(cannot)?;
     file.as_file().sync_all().map_err(cannot)?;
-    file.persist(path).map_err(|e| cannot(e.error))?;
+    file.persist(&target).map_err(|e| cannot(e.error))?;
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Read as _;
+
+    use super::write_atomically;
+
+    #[test]
+    fn a_file_is_replaced_a_link_followed_and_a_device_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write_atomically(&at("file"), b"one").unwrap();
+        write_atomically(&at("file"), b"two").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        write_atomically(&at("link"), b"three").unwrap();
+        assert_eq!(std::fs::read(at("file")).unwrap(), b"three");
+        assert!(at("link").is_symlink());
+
+        let pipe = at("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = Vec::new();
+                std::fs::File::open(pipe)
+                    .unwrap()
+                    .read_to_end(&mut text)
+                    .map(|_| text)
+            }
+        });
+        write_atomically(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), b"through");
+        // Through a link of ours, so that a program that replaced it harmed nothing.
+        std::os::unix::fs::symlink("/dev/full", at("full")).unwrap();
+        let error = write_atomically(&at("full"), b"x").unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(write_atomically(folder.path(), b"x").is_err());
+    }
 }

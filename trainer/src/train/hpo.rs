@@ -1,5 +1,11 @@
 //! Hybrid Policy Optimization (Alvo, Russo, Kanoria, arXiv 2605.14297), read from top to bottom:
 //! roll out, differentiate, step; then further passes on detached data and the critic's regression.
+//!
+//! Tricks beyond the paper, each a setting: a look-ahead over all choices as advantage, where it is a control variate in the exact
+//! variant (the expected policy gradient of Ciosek and Whiteson 2018, arXiv 1706.05374, over a model's one step), else generalised advantages (Schulman et al. 2016, arXiv
+//! 1506.02438); advantages divided by their spread, norm of the gradient clipped, step sizes and entropy bonus annealed (Huang et al.
+//! 2022, "The 37 implementation details of PPO", details 4, 7, 10, 11); the ratio of further passes clipped (Schulman et al. 2017, arXiv 1707.06347); `cross_term =
+//! auto`, ours (docs/algorithm.md).
 
 use crate::plant::Plant;
 use crate::policy::network::Layers;

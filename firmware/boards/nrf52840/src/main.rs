@@ -7,11 +7,11 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use board_support::real::Hardware;
+use board_support::real::{Hardware, WATCHDOG_US};
 use board_support::{Memory, entry};
 use embassy_nrf::buffered_uarte::{self, BufferedUarte};
 use embassy_nrf::config::{Config, HfclkSource};
-use embassy_nrf::pac::UARTE0 as REGISTERS;
+use embassy_nrf::pac::{POWER, UARTE0 as REGISTERS};
 use embassy_nrf::wdt::{self, Watchdog, WatchdogHandle};
 use embassy_nrf::{bind_interrupts, peripherals, uarte};
 
@@ -19,16 +19,13 @@ bind_interrupts!(struct Interrupts {
     UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
 
-/// The watchdog's period in ticks of 32768 Hz: 0.1 s, far more than boot and a control step take.
-#[cfg(not(feature = "slots"))]
-const WATCHDOG_TICKS: u32 = 3_277;
-/// With slots 0.4 s: more than a page takes to erase, 85 ms, while the core stands still.
-#[cfg(feature = "slots")]
-const WATCHDOG_TICKS: u32 = 13_107;
+/// The watchdog's period in ticks of 32768 Hz.
+const WATCHDOG_TICKS: u32 = (WATCHDOG_US as u64 * 32_768 / 1_000_000) as u32;
 
 struct Nrf52840 {
     uart: BufferedUarte<'static>,
     watchdog: WatchdogHandle,
+    by_watchdog: bool,
 }
 
 impl Hardware for Nrf52840 {
@@ -53,6 +50,10 @@ impl Hardware for Nrf52840 {
 
     fn feed_watchdog(&mut self) {
         self.watchdog.pet();
+    }
+
+    fn reset_by_watchdog(&mut self) -> bool {
+        self.by_watchdog
     }
 }
 
@@ -97,6 +98,9 @@ fn main() -> ! {
     static mut RECEIVED: [u8; 512] = [0; 512];
     static mut TO_SEND: [u8; 512] = [0; 512];
 
+    let by_watchdog = POWER.resetreas().read().dog();
+    // The reasons add up until they are cleared, each by a one.
+    POWER.resetreas().write(|all| all.0 = u32::MAX);
     let mut config = Config::default();
     config.hfclk_source = HfclkSource::ExternalXtal;
     let peripherals = embassy_nrf::init(config);
@@ -119,7 +123,11 @@ fn main() -> ! {
         RECEIVED,
         TO_SEND,
     );
-    let board = Nrf52840 { uart, watchdog };
+    let board = Nrf52840 {
+        uart,
+        watchdog,
+        by_watchdog,
+    };
     #[cfg(feature = "slots")]
     {
         let flash = embassy_nrf::nvmc::Nvmc::new(peripherals.NVMC);

@@ -3,22 +3,18 @@
 #![no_std]
 #![no_main]
 
-use board_support::real::Hardware;
+use board_support::real::{Hardware, WATCHDOG_US};
 use board_support::{Memory, entry};
 use embassy_rp::clocks::ClockConfig;
 use embassy_rp::config::Config;
 use embassy_rp::pac::UART0;
 use embassy_rp::uart::{Blocking, Config as UartConfig, Uart, UartRx, UartTx};
-use embassy_rp::watchdog::Watchdog;
+use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_time::Duration;
 use embedded_hal_nb::serial::Read;
 
-/// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
-#[cfg(not(feature = "slots"))]
-const WATCHDOG: Duration = Duration::from_millis(100);
-/// With slots it is longer than a sector takes to erase, 400 ms at most, while the core stands still.
-#[cfg(feature = "slots")]
-const WATCHDOG: Duration = Duration::from_millis(1_000);
+/// The watchdog's period.
+const WATCHDOG: Duration = Duration::from_micros(WATCHDOG_US as u64);
 /// Bytes of the board's flash.
 #[cfg(feature = "slots")]
 const FLASH_SIZE: usize = 4 << 20;
@@ -27,6 +23,7 @@ struct Rp2350 {
     receiver: UartRx<'static, Blocking>,
     transmitter: UartTx<'static, Blocking>,
     watchdog: Watchdog,
+    by_watchdog: bool,
 }
 
 impl Hardware for Rp2350 {
@@ -41,6 +38,10 @@ impl Hardware for Rp2350 {
 
     fn feed_watchdog(&mut self) {
         self.watchdog.feed(WATCHDOG);
+    }
+
+    fn reset_by_watchdog(&mut self) -> bool {
+        self.by_watchdog
     }
 }
 
@@ -67,6 +68,7 @@ fn main() -> ! {
 
     let peripherals = embassy_rp::init(Config::new(ClockConfig::crystal(12_000_000)));
     let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
+    let by_watchdog = watchdog.reset_reason() == Some(ResetReason::TimedOut);
     watchdog.start(WATCHDOG);
     let (transmitter, receiver) = Uart::new_blocking(
         peripherals.UART0,
@@ -79,6 +81,7 @@ fn main() -> ! {
         receiver,
         transmitter,
         watchdog,
+        by_watchdog,
     };
     #[cfg(feature = "slots")]
     {

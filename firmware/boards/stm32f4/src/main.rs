@@ -3,10 +3,10 @@
 #![no_std]
 #![no_main]
 
-use board_support::real::Hardware;
+use board_support::real::{Hardware, WATCHDOG_US};
 use board_support::{Memory, entry};
 use embassy_stm32::mode::Blocking;
-use embassy_stm32::pac::USART2;
+use embassy_stm32::pac::{RCC, USART2};
 use embassy_stm32::peripherals::IWDG;
 use embassy_stm32::time::Hertz;
 use embassy_stm32::usart::{Config as UartConfig, Uart};
@@ -14,16 +14,10 @@ use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{Config, rcc};
 use embedded_hal_nb::serial::Read;
 
-/// The watchdog's period: far more than boot and a control step take, less than an actuator may run away.
-#[cfg(not(feature = "slots"))]
-const WATCHDOG_US: u32 = 100_000;
-/// With slots it is longer than a sector takes to erase, 2 s at most, while the core stands still.
-#[cfg(feature = "slots")]
-const WATCHDOG_US: u32 = 4_000_000;
-
 struct Stm32F4 {
     uart: Uart<'static, Blocking>,
     watchdog: IndependentWatchdog<'static, IWDG>,
+    by_watchdog: bool,
 }
 
 impl Hardware for Stm32F4 {
@@ -38,6 +32,10 @@ impl Hardware for Stm32F4 {
 
     fn feed_watchdog(&mut self) {
         self.watchdog.pet();
+    }
+
+    fn reset_by_watchdog(&mut self) -> bool {
+        self.by_watchdog
     }
 }
 
@@ -84,6 +82,9 @@ fn feed() {
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
 
+    let by_watchdog = RCC.csr().read().wdgrstf();
+    // The flags of all causes add up until they are cleared.
+    RCC.csr().modify(|flags| flags.set_rmvf(true));
     let peripherals = embassy_stm32::init(clocks());
     let mut watchdog = IndependentWatchdog::new(peripherals.IWDG, WATCHDOG_US);
     watchdog.unleash();
@@ -96,7 +97,11 @@ fn main() -> ! {
         // The watchdog ends it; the default configuration is accepted at these clocks.
         loop {}
     };
-    let board = Stm32F4 { uart, watchdog };
+    let board = Stm32F4 {
+        uart,
+        watchdog,
+        by_watchdog,
+    };
     #[cfg(feature = "slots")]
     {
         use embassy_stm32::flash::Flash;

@@ -49,7 +49,7 @@ pub unsafe fn run_on_nvmc<B: Board>(length: u32, memory: &mut Memory) -> ! {
     let flash = unsafe { crate::nvmc::Nvmc::new(from, length) };
     // QEMU has no model of the watchdog.
     let flash = crate::window::Window::new(flash, 0, || {});
-    crate::in_place::serve(&mut device, flash, SHORT_TRIAL, true, memory);
+    crate::in_place::serve(&mut device, flash, SHORT_TRIAL, None, true, memory);
     semihosting::exit(0)
 }
 

@@ -8,11 +8,12 @@ use crate::window::Window;
 use crate::{TARGET_CLASS, budget, slot};
 
 /// Arms the policy that the records decide on, and serves the host: steps, installations, and what becomes of a policy on trial by `rule`.
-/// Comes back when the host said goodbye, if `once`.
+/// Begins locked with `fault`, if there is one. Comes back when the host said goodbye, if `once`.
 pub fn serve<D, F>(
     device: &mut D,
     flash: Window<F>,
     rule: TrialRule,
+    fault: Option<Fault>,
     once: bool,
     memory: &mut Memory,
 ) where
@@ -22,12 +23,19 @@ pub fn serve<D, F>(
     let mut slots = Slots::new(flash);
     let scratch = &mut memory.scratch;
     let started = match &mut slots {
-        Ok(slots) => slots.start(|_, region| Ok((region, check(region, scratch)?))),
+        // A check takes as long as a boot, and each is fed for by itself.
+        Ok(slots) => slots.start(|flash, region| {
+            flash.feed();
+            Ok((region, check(region, scratch)?))
+        }),
         Err(fault) => Err(*fault),
     };
     let on_trial = started.as_ref().is_ok_and(|started| started.on_trial);
     // Armed where it stays: moved about it would take a small stack several times its size.
     let mut controller = Err(Fault::EMPTY_SLOT);
+    if let Ok(slots) = &slots {
+        slots.flash().feed();
+    }
     match started.and_then(|started| file(started.armed)) {
         Ok(file) => {
             let scratch = &mut memory.scratch;
@@ -42,8 +50,12 @@ pub fn serve<D, F>(
         slots,
         rule,
         TARGET_CLASS,
-        |_, region, scratch| check(region, scratch),
-    );
+        |flash, region, scratch| {
+            flash.feed();
+            check(region, scratch)
+        },
+    )
+    .after_reset(fault);
     loop {
         let ended: Result<(), LinkClosed> = converse(device, &mut session, memory);
         // A host that said goodbye may come back.

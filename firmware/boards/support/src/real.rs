@@ -2,10 +2,17 @@
 //!
 //! What is here runs on no machine of the project: the boards are built in CI, not run.
 
-use firmware::{Instruments, Link, LinkClosed, Memory, boot_on, serve};
+use firmware::{Fault, Instruments, Link, LinkClosed, Memory};
+#[cfg(not(feature = "slots"))]
+use firmware::{
+    boot_on,
+    serve::{Session, converse},
+};
 
 use crate::counter::Cycles;
-use crate::{TARGET_CLASS, budget, exceptions, slot, stack};
+#[cfg(not(feature = "slots"))]
+use crate::{TARGET_CLASS, budget, slot};
+use crate::{exceptions, stack};
 
 /// What a board's crate wires up with its HAL.
 pub trait Hardware {
@@ -18,19 +25,29 @@ pub trait Hardware {
     /// Gives the watchdog its next period. Called while the board waits for its host and never
     /// within a control step: a step that hangs ends in a reset.
     fn feed_watchdog(&mut self);
+
+    /// Whether the watchdog caused the last reset; asked once.
+    fn reset_by_watchdog(&mut self) -> bool;
 }
 
-/// Boots the policy in the slot and serves the host for ever.
+/// Period of the watchdog in microseconds: longer than the boot of the longest policy that a slot holds, and than a sector takes to be erased, 2 s on the
+/// STM32F405, while the core stands still. CRC-32, checks and golden vectors take below 100 cycles a byte, a signature below 200 more and 5 million for
+/// its equation (docs/benchmarks.md): at 64 MHz below 0.9 s and 2.7 s for 512 KiB.
+pub const WATCHDOG_US: u32 = if cfg!(feature = "signed") {
+    8_000_000
+} else {
+    4_000_000
+};
+
+/// Boots the policy in the slot and serves the host for ever. After a reset by the watchdog the fallback law acts, with that fault, until the
+/// host begins an episode. (No fault record is kept: the host sees every fault as it comes.)
 ///
 /// `last_words` sends bytes without interrupts, for the exception handlers. Call it once, with the watchdog
-/// running: a boot that hangs ends in a reset too.
+/// running with [`WATCHDOG_US`]: a boot that hangs ends in a reset too.
+#[cfg(not(feature = "slots"))]
 pub fn serve_on<H: Hardware>(hardware: H, last_words: fn(&[u8]), memory: &mut Memory) -> ! {
-    stack::guard();
-    exceptions::report_to(exceptions::Reporter::Port(last_words));
-    let mut device = Device {
-        hardware,
-        cycles: Cycles::start(),
-    };
+    let mut device = Device::start(hardware, last_words);
+    let mut fault = device.reset_fault();
     let controller = boot_on(
         &budget::offer(),
         slot::stored(),
@@ -39,13 +56,15 @@ pub fn serve_on<H: Hardware>(hardware: H, last_words: fn(&[u8]), memory: &mut Me
     );
     loop {
         // A host that said goodbye may come back.
-        serve(&mut device, &controller, TARGET_CLASS, memory);
+        let session = Session::new(&mut device, &controller, TARGET_CLASS);
+        let mut session = session.after_reset(fault.take());
+        let _: Result<(), LinkClosed> = converse(&mut device, &mut session, memory);
     }
 }
 
 /// As [`serve_on`], with two slots in `flash`, whose first byte the core sees at `address`: arms the policy that the records
 /// decide on, takes installations over the link, confirms a policy on trial after its good periods, and reverts it with a reset
-/// otherwise. `feed` feeds the watchdog, which has to wait longer than a sector takes to be erased.
+/// otherwise. `feed` feeds the watchdog.
 #[cfg(feature = "slots")]
 pub fn serve_slots_on<H: Hardware, F: embedded_storage::nor_flash::NorFlash>(
     hardware: H,
@@ -55,15 +74,11 @@ pub fn serve_slots_on<H: Hardware, F: embedded_storage::nor_flash::NorFlash>(
     address: u32,
     feed: fn(),
 ) -> ! {
-    stack::guard();
-    exceptions::report_to(exceptions::Reporter::Port(last_words));
-    let mut device = Device {
-        hardware,
-        cycles: Cycles::start(),
-    };
+    let mut device = Device::start(hardware, last_words);
+    let fault = device.reset_fault();
     let flash = crate::window::Window::new(flash, address, feed);
     let rule = firmware::slots::TrialRule::default();
-    crate::in_place::serve(&mut device, flash, rule, false, memory);
+    crate::in_place::serve(&mut device, flash, rule, fault, false, memory);
     // A link that is never closed does not come here.
     cortex_m::peripheral::SCB::sys_reset()
 }
@@ -71,6 +86,22 @@ pub fn serve_slots_on<H: Hardware, F: embedded_storage::nor_flash::NorFlash>(
 struct Device<H> {
     hardware: H,
     cycles: Cycles,
+}
+
+impl<H: Hardware> Device<H> {
+    fn start(hardware: H, last_words: fn(&[u8])) -> Self {
+        stack::guard();
+        exceptions::report_to(exceptions::Reporter::Port(last_words));
+        Self {
+            hardware,
+            cycles: Cycles::start(),
+        }
+    }
+
+    fn reset_fault(&mut self) -> Option<Fault> {
+        let by_watchdog = self.hardware.reset_by_watchdog();
+        by_watchdog.then_some(Fault::WATCHDOG_RESET)
+    }
 }
 
 impl<H: Hardware> Link for Device<H> {

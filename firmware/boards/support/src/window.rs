@@ -28,6 +28,11 @@ impl<F: NorFlash> Window<F> {
         }
     }
 
+    /// Feeds the watchdog.
+    pub fn feed(&self) {
+        (self.feed)();
+    }
+
     /// Where a place of the region lies in the flash; beyond it every flash refuses.
     fn place(&self, offset: u32, length: usize) -> u32 {
         let end = u32::try_from(length)
@@ -65,7 +70,7 @@ impl<F: NorFlash> NorFlash for Window<F> {
         let length = to.saturating_sub(from);
         let at = self.place(from, length as usize);
         // `firmware::slots` erases one sector at a time.
-        (self.feed)();
+        self.feed();
         let end = at.checked_add(length).unwrap_or(u32::MAX);
         self.flash.erase(at, end).map_err(kind)
     }

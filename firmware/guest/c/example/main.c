@@ -30,7 +30,7 @@ static void print_hex(uint32_t value) {
 }
 
 int main(void) {
-    /* The figures of the board's budget.toml: a policy that needs more is refused. */
+    /* What this program has for a step, in a period of 10 ms: a policy that needs more is refused. */
     static const hpo_offer offer = {HPO_CORE_ARMV7EM_FPU, 100000, 5120};
     uint16_t fault = hpo_control_start_on(&control, &offer, SLOT, LOADED, TARGET_CLASS, 0, retained);
     if (fault != 0) {

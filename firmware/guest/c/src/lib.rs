@@ -134,6 +134,18 @@ const fn cause_of(watchdog_reset: i32) -> ResetCause {
     }
 }
 
+/// What `at` points to, nothing where it points nowhere: C has no other list of length 0.
+///
+/// # Safety
+/// `at` is null or points to `length` values that stay as they are.
+unsafe fn list<'c, T>(at: *const T, length: usize) -> &'c [T] {
+    if at.is_null() {
+        return &[];
+    }
+    // SAFETY: as the caller promises.
+    unsafe { core::slice::from_raw_parts(at, length) }
+}
+
 /// A control loop without a policy in `control`, and the other two pointers as what they point to.
 ///
 /// # Safety
@@ -156,7 +168,7 @@ unsafe fn fresh<'c>(
             .write(ControlLoop::new());
         (
             of(control),
-            core::slice::from_raw_parts(slot, length),
+            list(slot, length),
             &*retained.cast::<[u32; RECORD_WORDS]>(),
         )
     }
@@ -177,7 +189,7 @@ pub unsafe extern "C" fn hpo_control_step(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let state = core::slice::from_raw_parts(state, length);
+        let state = list(state, length);
         let observation = Observation::new(state, measured_us, now_us);
         command.write(HpoCommand::of(&of(control).step(&observation)));
     }
@@ -228,10 +240,13 @@ pub unsafe extern "C" fn hpo_control_unsaved(control: *mut HpoControl, retained:
 /// Writes the name of a fault to `text`, cut to `size` bytes with the final zero.
 ///
 /// # Safety
-/// `text` points to `size` writable bytes, at least one.
+/// `text` points to `size` writable bytes, or nowhere.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hpo_fault_name(fault: u16, text: *mut u8, size: usize) {
     let name = Fault::from_code(fault).map_or("None", Fault::name);
+    if text.is_null() || size == 0 {
+        return;
+    }
     // SAFETY: as the caller promises.
     let text = unsafe { core::slice::from_raw_parts_mut(text, size) };
     let room = size.saturating_sub(1);

@@ -32,6 +32,8 @@ async fn control(control: &'static mut ControlLoop<'static>) {
         // Lines two and three: step, apply.
         let command = control.step(&Observation::new(&state, at, at + 100));
         periodic::apply(period, &command);
+        // What is to outlive a reset.
+        periodic::save(control.unsaved());
     }
 }
 
@@ -39,8 +41,9 @@ async fn control(control: &'static mut ControlLoop<'static>) {
 async fn main(spawner: Spawner) {
     let loop_of_this_task = CONTROL.take();
     let (slot, class) = periodic::slot();
-    // Line one of three: boot the policy. (A board of one's own gives cause and record of the last reset.)
-    let armed = loop_of_this_task.start(slot, class, ResetCause::Other, &[0; 6]);
+    // Line one of three: boot the policy. (A board of one's own asks what caused the reset.) Refused or not, the loop runs.
+    let armed = loop_of_this_task.start(slot, class, ResetCause::Other, &periodic::retained());
+    periodic::save(loop_of_this_task.unsaved());
     let resets = loop_of_this_task.record().resets();
     hprintln!("start Other {:?} resets {}", armed, resets);
     // No board crate takes the core's peripherals before.

@@ -28,8 +28,9 @@ mod app {
     fn init(cx: init::Context) -> (Shared, Local) {
         let control = cx.local.memory;
         let (slot, class) = periodic::slot();
-        // Line one of three: boot the policy. (A board of one's own gives cause and record of the last reset.)
-        let armed = control.start(slot, class, ResetCause::Other, &[0; 6]);
+        // Line one of three: boot the policy. (A board of one's own asks what caused the reset.) Refused or not, the loop runs.
+        let armed = control.start(slot, class, ResetCause::Other, &periodic::retained());
+        periodic::save(control.unsaved());
         hprintln!(
             "start Other {:?} resets {}",
             armed,
@@ -54,5 +55,7 @@ mod app {
             .control
             .step(&Observation::new(&state, at, at + 100));
         periodic::apply(*cx.local.period, &command);
+        // What is to outlive a reset.
+        periodic::save(cx.local.control.unsaved());
     }
 }

@@ -97,7 +97,10 @@ impl Settings {
                 train.cross_term = CrossTerm::On;
                 train.critic_passes = 0;
                 match structure {
-                    Structure::Quadratic => {}
+                    Structure::Quadratic => {
+                        train.step_gains = 0.01;
+                        train.step_scores = 0.01;
+                    }
                     Structure::Plain => train.step_networks = 0.03,
                     Structure::Structured => {
                         train.step_gains = 0.03;

@@ -113,6 +113,13 @@ pub(super) fn switched(
     let policy = SwitchedRiccati::new(plant, &modes, horizon, &states, budget, &|_, _| {});
     let visited = visited_states(plant, &policy, &states, horizon);
     let laws = policy.thinned(&visited, cap);
+    if laws.is_empty() {
+        return Err(Error::Usage(format!(
+            "train.start = \"switched-riccati\": found that {} begins at the origin and stays there, where no law is better than another; allowed: \
+             initial states with a half width, \"averaged-riccati\", \"scratch\" or a policy",
+            plant.name()
+        )));
+    }
     if laws.iter().any(|law| !law.p.iter().all(|v| v.is_finite())) {
         return Err(Error::Usage(format!(
             "train.start = \"switched-riccati\": found a cost that outgrows the range of the computation over the \
@@ -180,6 +187,13 @@ fn point(
         for (weight, &k) in parameters[gain].iter_mut().zip(k.transpose().iter()) {
             *weight = -k as f32;
         }
+    }
+    if parameters.iter().any(|weight| !weight.is_finite()) {
+        return Err(Error::Usage(format!(
+            "train.start = \"{}\": found a cost or a gain of {} beyond the range of 32 bits; allowed: \"scratch\" or a policy",
+            settings.train.start,
+            plant.name()
+        )));
     }
     Ok(StartingPoint {
         shape,

@@ -313,6 +313,26 @@ fn riccati_starts_where_they_make_sense() {
     }
 }
 
+/// No law can be told from another where every state is the origin, and a policy has no room for costs beyond binary32.
+#[test]
+fn a_start_that_no_policy_holds_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plant.toml");
+    for (a, half_width, name, part) in [
+        ("1.1", "0.0", "switched-riccati", "origin"),
+        ("1e25", "1.0", "switched-riccati", "range"),
+        ("1e25", "1.0", "averaged-riccati", "allowed"),
+    ] {
+        let text = format!(
+            "name = \"still\"\nhorizon = 8\n[dynamics]\nA = [[[{a}, 0.0], [0.0, 1.0]]]\nB = [[[1.0], [0.1]], [[0.1], [1.0]]]\n\
+             Q = [[[1.0, 0.0], [0.0, 1.0]]]\nR = [[[0.1]]]\n[initial]\nhalf_width = {half_width}\n"
+        );
+        std::fs::write(&path, text).expect("a plant file");
+        let plant = plant(path.to_str().expect("a path"));
+        refusal(&plant, &[("start", name)], &[name, part, "scratch"]);
+    }
+}
+
 #[test]
 fn a_policy_comes_back_with_all_its_bits() {
     let folder = tempfile::tempdir().expect("a folder");
