@@ -111,6 +111,13 @@ impl<const N: usize, const M: usize, const P: usize> Estimator for Kalman<'_, N,
         }
         sound && state.len() == N
     }
+
+    fn miss(&mut self, applied: Option<&Command<'_>>) {
+        if let Some(command) = applied {
+            // An unknown command leaves the estimate where it is, and the next update says so.
+            let _: bool = self.predict(command);
+        }
+    }
 }
 
 fn dot<const K: usize>(a: &[f32; K], b: &[f32; K]) -> f32 {
@@ -202,7 +209,13 @@ pub struct Cart {
     seed: u32,
     /// Put in place of the next measurement.
     pub broken: Option<f32>,
+    /// Periods in which the sensor gives nothing.
+    pub silent: u32,
 }
+
+/// The sensor gave nothing.
+#[derive(Debug)]
+pub struct Silence;
 
 impl Cart {
     /// One unit away, on its way back.
@@ -212,6 +225,7 @@ impl Cart {
             time_us: 0,
             seed: 1,
             broken: None,
+            silent: 0,
         }
     }
 
@@ -237,9 +251,13 @@ impl Clock for Cart {
 }
 
 impl Sensors for Cart {
-    type Error = core::convert::Infallible;
+    type Error = Silence;
 
-    fn read(&mut self, measured: &mut [f32]) -> Result<u64, Self::Error> {
+    fn read(&mut self, measured: &mut [f32]) -> Result<u64, Silence> {
+        if let Some(rest) = self.silent.checked_sub(1) {
+            self.silent = rest;
+            return Err(Silence);
+        }
         let noise = self.noise(0.02);
         measured[0] = self.broken.take().unwrap_or(self.x[0] + noise);
         Ok(self.time_us)

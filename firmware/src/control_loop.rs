@@ -189,17 +189,20 @@ impl<'p> ControlLoop<'p> {
         let estimate = estimate.get_mut(..length).unwrap_or_default();
         let read = board.read(measured);
         let now = board.now_us();
+        let last = report.state.last(controller);
+        let applied = report.state.history().mode().map(|_| &last);
         let observation = match read {
             Ok(at) => {
-                let last = report.state.last(controller);
-                let applied = report.state.history().mode().map(|_| &last);
                 if estimator.update(measured, applied, estimate) {
                     Observation::new(estimate, at, now)
                 } else {
                     Observation::missing(Fault::ESTIMATOR_FAILED, now)
                 }
             }
-            Err(_) => Observation::missing(Fault::SENSOR_FAILED, now),
+            Err(_) => {
+                estimator.miss(applied);
+                Observation::missing(Fault::SENSOR_FAILED, now)
+            }
         };
         report.step(controller, &observation, scratch);
         self.deliver(board)

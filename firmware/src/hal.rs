@@ -63,4 +63,8 @@ pub trait Estimator {
         applied: Option<&Command<'_>>,
         state: &mut [f32],
     ) -> bool;
+
+    /// A period in which nothing was measured, and the command applied since the one before: the estimate goes on by the model alone. The
+    /// fallback law acts.
+    fn miss(&mut self, applied: Option<&Command<'_>>);
 }

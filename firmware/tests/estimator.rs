@@ -105,3 +105,27 @@ fn a_filter_without_an_estimate_is_a_fault_and_the_fallback_law_acts() {
     assert_eq!((command.fault(), command.mode()), (None, 0));
     assert_eq!(control.record().pending(), None);
 }
+
+/// While the sensor gives nothing the filter goes on by the model, and knows that it knows less.
+#[test]
+fn a_filter_without_a_measurement_predicts() {
+    let mut file = [0; 64];
+    let length = cart_policy(&mut file);
+    let mut control = started(&file, length);
+    let (mut cart, mut filter) = (Cart::new(), cart_filter());
+    for _ in 0..4 {
+        control.cycle_with(&mut cart, &mut filter);
+    }
+    let (before, known) = (cart.x, filter.p[0][0]);
+    cart.silent = 8;
+    let mut x = before;
+    for _ in 0..8 {
+        x = cart.x;
+        let command = control.cycle_with(&mut cart, &mut filter);
+        assert_eq!(command.fault(), Some(Fault::SENSOR_FAILED));
+    }
+    let moved = (x[0] - before[0]).abs();
+    let error = (filter.x[0] - x[0]).abs();
+    assert!(moved > 0.1 && error < 0.3 * moved, "{moved} {error}");
+    assert!(filter.p[0][0] > 2.0 * known, "{} {known}", filter.p[0][0]);
+}

@@ -134,6 +134,7 @@ enum Breakdown {
     None,
     Hang,
     HardFault,
+    Stack,
 }
 
 /// The board.
@@ -155,6 +156,8 @@ impl Board {
             Breakdown::Hang
         } else if line.ends_with(b"hardfault") {
             Breakdown::HardFault
+        } else if line.ends_with(b"stack") {
+            Breakdown::Stack
         } else {
             Breakdown::None
         };
@@ -197,6 +200,17 @@ impl Board {
                 cortex_m::asm::nop();
             },
             Breakdown::HardFault => cortex_m::asm::udf(),
+            // As behind an overflow: nothing can be pushed any more, not even by the fault.
+            // SAFETY: nothing comes back, and the fault that follows starts a stack of its own.
+            Breakdown::Stack => unsafe {
+                core::arch::asm!(
+                    "mov sp, {nowhere}",
+                    "push {{r0}}",
+                    "udf #0",
+                    nowhere = in(reg) 0xF000_0000_u32,
+                    options(noreturn)
+                )
+            },
         }
     }
 }

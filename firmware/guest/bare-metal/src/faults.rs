@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 use cortex_m_semihosting::hprintln;
 use firmware::Fault;
 use firmware::supervisor::FaultRecord;
@@ -27,9 +27,29 @@ fn drive_safe_output() {
     }
 }
 
-// SAFETY: the handler touches no state of the interrupted code, and never returns to it.
-#[exception]
-unsafe fn HardFault(_frame: &ExceptionFrame) -> ! {
+/// Begins with a stack of its own: after an overflow the next push would fault again, and a fault in this handler locks the processor up before
+/// anything is driven. For the same reason the pending save of the floating-point registers is dropped (FPCCR.LSPACT); cores without an FPU ignore
+/// the write. In place of cortex-m-rt's entry code, which pushes first.
+// SAFETY: the name is the one cortex-m-rt's vector table refers to, and nothing else here has it. It touches no state of the
+// interrupted code, and never returns to it.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn HardFault() -> ! {
+    core::arch::naked_asm!(
+        "ldr r0, =_stack_start",
+        "msr msp, r0",
+        "ldr r0, =0xE000EF34",
+        "ldr r1, [r0]",
+        "bic r1, r1, #1",
+        "str r1, [r0]",
+        "dsb",
+        "isb",
+        "b {rest}",
+        rest = sym hard_fault,
+    )
+}
+
+extern "C" fn hard_fault() -> ! {
     drive_safe_output();
     let mut record = FaultRecord::load(&board::retained_record());
     record.note_reset(Fault::HARD_FAULT);

@@ -2,8 +2,8 @@
 //! safe output, and after either reset the fallback law acts from the first period on.
 //!
 //! The board (`board.rs`) implements the traits of `firmware::hal`; the loop itself is three lines. The last word of the
-//! semihosting command line says which fault to bring about in the sixth period of the first start: `none`, `hang` or
-//! `hardfault`. Each period prints one line, so that a test can read what happened.
+//! semihosting command line says which fault to bring about in the sixth period of the first start: `none`, `hang`,
+//! `hardfault`, or `stack`, a stack pointer that leads nowhere. Each period prints one line, so that a test can read what happened.
 #![no_std]
 #![no_main]
 
