@@ -133,7 +133,7 @@ fn bad_values_are_named() {
         (
             "horizon = 10",
             "horizon = 2.5",
-            "p.toml: line 3 (horizon): found invalid type: floating point 2.5; allowed: a whole number",
+            "p.toml: line 3 (horizon): found invalid type: floating point `2.5`; allowed: a whole number",
         ),
         ("name = \"two-tanks\"", "", "missing field `name`"),
         (

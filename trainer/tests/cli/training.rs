@@ -120,7 +120,7 @@ fn a_run_that_only_gets_worse_keeps_its_start() {
         "--epochs",
         "20",
         "--set",
-        "train.step_gains=0.3",
+        "train.step_gains=0.5",
         "--set",
         "train.validate_every=1",
         "--out",

@@ -277,9 +277,16 @@ fn backward(
         let points = Points::new(n, states.iter().map(Vec::as_slice));
         let mut wins = vec![0_usize; forms.len()];
         for (index, _) in points.least(&forms) {
-            wins[index] += 1;
+            // None is the least where all have outgrown the numbers.
+            if let Some(win) = wins.get_mut(index) {
+                *win += 1;
+            }
         }
         let mut kept: Vec<usize> = (0..forms.len()).filter(|&k| wins[k] > 0).collect();
+        if kept.is_empty() {
+            // A cost without bound, which whoever asks for it sees.
+            kept.push(0);
+        }
         if kept.len() > max_forms {
             // The most useful ones; the index breaks ties so that the order is total.
             kept.sort_by_key(|&k| (std::cmp::Reverse(wins[k]), k));
