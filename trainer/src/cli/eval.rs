@@ -272,17 +272,9 @@ fn valid_reference(trial: &Trial<'_>) -> (Reference, Option<(String, f64)>, Vec<
     if reference.upper == Some(0.0) {
         notes.push("no gap: the best known cost is 0, of which no cost is a percentage".to_owned());
     }
-    (reference, baseline(plant, &report), notes)
-}
-
-/// Name and mean cost of the cheapest classical controller: of the family, or averaged Riccati where the plant file asks for a
-/// margin to it.
-fn baseline(plant: &PlantModel, report: &ReferenceReport) -> Option<(String, f64)> {
-    if let Some(best) = report.best_baseline() {
-        return Some((best.name.clone(), best.mean_cost));
-    }
-    plant.accept_percent()?;
-    Some(("averaged-riccati".to_owned(), report.averaged_riccati_cost?))
+    let baseline = report.baseline(plant);
+    let baseline = baseline.map(|(name, cost)| (name.to_owned(), cost));
+    (reference, baseline, notes)
 }
 
 /// The robustness table of what `policy` names.

@@ -24,7 +24,7 @@ pub struct ReportArgs {
     /// The run's plant again, for a plant file whose test states are wanted [default: the run's own record].
     #[arg(long)]
     pub plant: Option<String>,
-    /// Steps of the runs beyond the horizon, under process noise; 0 leaves them out [default: 10000, or ten horizons where that is more].
+    /// Steps of the runs beyond the horizon, under process noise where the plant has or takes it; 0 leaves them out [default: 10000, or ten horizons where that is more].
     #[arg(long, value_name = "N", value_parser = super::count, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Print one JSON object.

@@ -111,6 +111,21 @@ impl CellResult {
             None => self.baseline_gap_percent(),
         }
     }
+
+    /// The same gap with 8-bit network weights; `None` also for a policy without networks.
+    #[must_use]
+    pub fn gap_to_best_known_8_bit_weights(&self) -> Option<f64> {
+        match self.on.optimal_cost {
+            Some(_) => self.gap_percent_8_bit_weights,
+            None => gap_percent(self.mean_cost_8_bit_weights?, self.on.best_baseline_cost?),
+        }
+    }
+
+    /// How far it lay above the plant's cheapest classical controller before the first epoch, in percent.
+    #[must_use]
+    pub fn baseline_gap_percent_start(&self) -> Option<f64> {
+        gap_percent(self.mean_cost_start?, self.on.best_baseline_cost?)
+    }
 }
 
 /// The states that a comparison is evaluated on: the plant's own, else 1024 drawn.

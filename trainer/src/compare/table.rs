@@ -44,8 +44,10 @@ pub struct Row {
     pub gap_percent_max: Option<f64>,
     /// Mean gap to the certified lower bound.
     pub gap_percent_certified: Option<f64>,
-    /// Mean gap to the plant's cheapest classical controller in percent; null where it has none, as the three behind it.
+    /// Mean gap to the plant's cheapest classical controller in percent; null where it has none, as the four behind it.
     pub baseline_gap_percent: Option<f64>,
+    /// The same before the first epoch.
+    pub baseline_gap_percent_start: Option<f64>,
     /// Half the length of its 95 % confidence interval; null for one seed.
     pub baseline_gap_percent_half_width_95: Option<f64>,
     /// Its least value.
@@ -167,6 +169,7 @@ fn row(group: &[&CellResult]) -> Row {
         gap_percent_max: gap.map(|s| s.max),
         gap_percent_certified: mean(group, |r| r.gap_percent_certified),
         baseline_gap_percent: baseline.map(|s| s.mean),
+        baseline_gap_percent_start: mean(group, CellResult::baseline_gap_percent_start),
         baseline_gap_percent_half_width_95: baseline.and_then(|s| s.half_width_95()),
         baseline_gap_percent_min: baseline.map(|s| s.min),
         baseline_gap_percent_max: baseline.map(|s| s.max),
@@ -180,11 +183,13 @@ fn row(group: &[&CellResult]) -> Row {
 }
 
 impl Row {
-    /// Mean gap, half width of its interval, least and greatest: to the optimum, or to the cheapest classical controller.
-    fn gaps(&self, to_optimum: bool) -> [Option<f64>; 4] {
+    /// Mean gap, the same before the first epoch, half width of its interval, least and greatest: to the optimum, or to the cheapest
+    /// classical controller.
+    fn gaps(&self, to_optimum: bool) -> [Option<f64>; 5] {
         if to_optimum {
             [
                 self.gap_percent,
+                self.gap_percent_start,
                 self.gap_percent_half_width_95,
                 self.gap_percent_min,
                 self.gap_percent_max,
@@ -192,6 +197,7 @@ impl Row {
         } else {
             [
                 self.baseline_gap_percent,
+                self.baseline_gap_percent_start,
                 self.baseline_gap_percent_half_width_95,
                 self.baseline_gap_percent_min,
                 self.baseline_gap_percent_max,
@@ -270,7 +276,7 @@ impl Summary {
         }
         for row in self.table.iter().filter(|r| r.plant == reference.plant) {
             let shown = |value: Option<f64>| value.map_or("-".into(), |v| number(v, 3));
-            let [mean, half, min, max] = row.gaps(reference.optimal_cost.is_some());
+            let [mean, start, half, min, max] = row.gaps(reference.optimal_cost.is_some());
             let interval = match (mean, half) {
                 (Some(gap), Some(half)) => {
                     format!("{} to {}", number(gap - half, 3), number(gap + half, 3))
@@ -283,7 +289,7 @@ impl Summary {
                 row.hidden.clone(),
                 number(row.mean_cost, 4),
                 shown(mean),
-                shown(row.gap_percent_start),
+                shown(start),
                 interval,
                 shown(min),
                 shown(max),
@@ -475,6 +481,8 @@ mod tests {
             "| best baseline",
             " 0.020 |",
             "14.851 |",
+            // 250 before the first epoch.
+            " 147.525 |",
         ] {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }

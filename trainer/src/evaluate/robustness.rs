@@ -11,6 +11,8 @@ use crate::plant::PlantModel;
 
 /// The name of the reference that the others are compared with.
 const AVERAGED: &str = "averaged-riccati";
+/// The one that knows the horizon.
+const SWITCHED: &str = "switched-riccati";
 
 /// What stands in the first row of every scenario.
 #[derive(Clone, Copy, Debug)]
@@ -310,7 +312,7 @@ fn controllers<'a>(
         }
     }
     let names: &[&str] = if linear {
-        &[AVERAGED, "switched-riccati", "round-robin"]
+        &[AVERAGED, SWITCHED, "round-robin"]
     } else {
         plant.baseline_names()
     };
@@ -325,10 +327,15 @@ fn controllers<'a>(
             Err(error) => notes.push(error.to_string()),
         }
     }
-    if steps > plant.horizon() {
+    // Classical controllers of other families know no horizon.
+    if linear && steps > plant.horizon() {
+        let switched = if controllers.iter().any(|(name, _)| name == SWITCHED) {
+            " (switched-riccati acts by the value set of the first step of a horizon)"
+        } else {
+            ""
+        };
         notes.push(format!(
-            "{steps} steps are more than the horizon of {}: the references are stationary (switched-riccati acts by the \
-             value set of the first step of a horizon)",
+            "{steps} steps are more than the horizon of {}: the references are stationary{switched}",
             plant.horizon()
         ));
     }

@@ -28,7 +28,12 @@ pub enum Scale {
     Linear,
     /// Equal factors; values at or below 0 are left out.
     Log,
+    /// Equal steps up to 0.1 on both sides of 0, equal factors beyond, for values of both signs.
+    SymmetricLog,
 }
+
+/// Where the linear part of [`Scale::SymmetricLog`] ends.
+const LINEAR_PART: f64 = 0.1;
 
 /// Label and division of an axis.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +67,16 @@ impl Axis {
         }
     }
 
+    /// A logarithmic axis for values of both signs, with 0 on it.
+    #[must_use]
+    pub fn symmetric_log(label: &str) -> Self {
+        Self {
+            scale: Scale::SymmetricLog,
+            ..Self::linear(label)
+        }
+        .with(0.0)
+    }
+
     /// The axis with a value that it must reach.
     #[must_use]
     pub fn with(mut self, value: f64) -> Self {
@@ -70,16 +85,32 @@ impl Axis {
     }
 
     pub(super) fn shows(&self, value: f64) -> bool {
-        value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
+        value.is_finite() && (self.scale != Scale::Log || value > 0.0)
     }
 
     pub(super) fn at(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => value,
             Scale::Log => value.log10(),
+            Scale::SymmetricLog => {
+                let at = if value.abs() <= LINEAR_PART {
+                    value.abs() / LINEAR_PART
+                } else {
+                    1.0 + value.abs().log10() - LINEAR_PART.log10()
+                };
+                at.copysign(value)
+            }
         }
     }
 }
+
+/// Multiples of powers of ten that are ticks of a logarithmic axis, from coarse to fine.
+const MULTIPLES: [&[f64]; 4] = [
+    &[1.0],
+    &[1.0, 3.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+];
 
 /// Range and ticks of an axis in its own scale, wide enough for `range`.
 pub(super) fn ticks(axis: &Axis, range: Option<(f64, f64)>) -> ((f64, f64), Vec<(f64, String)>) {
@@ -100,25 +131,45 @@ pub(super) fn ticks(axis: &Axis, range: Option<(f64, f64)>) -> ((f64, f64), Vec<
     if axis.scale == Scale::Log {
         let pad = 0.04 * (high - low);
         (low, high) = (low - pad, high + pad);
-        let multiples: &[f64] = match high - low {
-            d if d > 2.5 => &[1.0],
-            d if d > 1.2 => &[1.0, 3.0],
-            d if d > 0.5 => &[1.0, 2.0, 5.0],
-            _ => &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
-        };
         let every = (((high - low) / 8.0).ceil() as i32).max(1);
+        let coarsest = match high - low {
+            d if d > 2.5 => 0,
+            d if d > 1.2 => 1,
+            d if d > 0.5 => 2,
+            _ => 3,
+        };
         let mut list = Vec::new();
-        for exponent in low.floor() as i32..=high.ceil() as i32 {
-            for multiple in multiples {
-                let value = multiple * 10.0_f64.powi(exponent);
-                let at = value.log10();
-                if exponent.rem_euclid(every) == 0 && (low..=high).contains(&at) {
-                    list.push((at, short(value)));
+        // One tick alone would give no scale.
+        for multiples in &MULTIPLES[coarsest..] {
+            list.clear();
+            for exponent in low.floor() as i32..=high.ceil() as i32 {
+                for multiple in *multiples {
+                    let value = multiple * 10.0_f64.powi(exponent);
+                    let at = value.log10();
+                    if exponent.rem_euclid(every) == 0 && (low..=high).contains(&at) {
+                        list.push((at, short(value)));
+                    }
                 }
+            }
+            if list.len() > 1 {
+                break;
             }
         }
         return ((low, high), list);
     }
+    if axis.scale == Scale::SymmetricLog && low.abs().max(high.abs()) > 1.0 {
+        let pad = 0.04 * (high - low);
+        (low, high) = (low - pad, high + pad);
+        let values = symmetric_values(low, high);
+        let list = values.into_iter().map(|v| (axis.at(v), short(v)));
+        let list = list.filter(|(at, _)| (low..=high).contains(at));
+        return ((low, high), list.collect());
+    }
+    // Within the linear part the symmetric axis is a linear one in other units.
+    let unit = match axis.scale {
+        Scale::SymmetricLog => LINEAR_PART,
+        _ => 1.0,
+    };
     let raw = (high - low) / 5.0;
     let power = 10.0_f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0]
@@ -130,6 +181,24 @@ pub(super) fn ticks(axis: &Axis, range: Option<(f64, f64)>) -> ((f64, f64), Vec<
         (low / step).floor() as i64,
         (high / step - 1e-9).ceil() as i64,
     );
-    let list = (first..=last).map(|i| (i as f64 * step, short(i as f64 * step)));
+    let list = (first..=last).map(|i| (i as f64 * step, short(i as f64 * step * unit)));
     ((first as f64 * step, last as f64 * step), list.collect())
+}
+
+/// Values for the ticks of a symmetric logarithmic axis between two places on it, and some beyond.
+fn symmetric_values(low: f64, high: f64) -> Vec<f64> {
+    let span = high - low;
+    let (inside, multiples): (&[f64], &[f64]) = if span < 4.0 {
+        (&[0.5], &[1.0, 2.0, 5.0])
+    } else {
+        (&[], &[1.0])
+    };
+    let every = (span / 12.0).ceil().max(1.0) as usize;
+    let mut parts = inside.to_vec();
+    for exponent in (0..=low.abs().max(high.abs()) as i32).step_by(every) {
+        parts.extend(multiples.iter().map(|m| m * 10.0_f64.powi(exponent)));
+    }
+    let negative = parts.iter().rev().map(|p| -p * LINEAR_PART);
+    let positive = parts.iter().map(|p| p * LINEAR_PART);
+    negative.chain([0.0]).chain(positive).collect()
 }

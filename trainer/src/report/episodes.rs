@@ -63,7 +63,7 @@ fn episode(run: &RunRecord, pair: &Pair, beside: Option<&str>) -> String {
     let line = |name: &str, color: usize, dashed: bool, trace: &Trace| Series {
         name: name.into(),
         color,
-        dashed,
+        dash: usize::from(dashed),
         points: steps(trace.costs.iter().copied()),
         ..Series::default()
     };
@@ -111,7 +111,7 @@ fn coordinates(
                 names[i].clone()
             },
             color,
-            dashed,
+            dash: usize::from(dashed),
             points: steps(of(trace).iter().map(|v| v[i])),
             ..Series::default()
         };

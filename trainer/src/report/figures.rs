@@ -69,6 +69,40 @@ pub struct Pair {
     pub reference: Option<Trace>,
 }
 
+/// What disturbs the runs beyond the horizon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongNoise {
+    /// Process noise that the plant has not.
+    Added,
+    /// The plant's own random numbers: process noise, demands.
+    Own,
+    /// Nothing: the plant has no noise, and none can be added to its equations.
+    Absent,
+}
+
+impl LongNoise {
+    /// What there is on this plant.
+    #[must_use]
+    pub fn of(plant: &PlantModel) -> Self {
+        if plant.dims().noise > 0 {
+            Self::Own
+        } else if plant.takes_noise() {
+            Self::Added
+        } else {
+            Self::Absent
+        }
+    }
+}
+
+/// The runs beyond the horizon.
+#[derive(Clone, Debug)]
+pub struct Long {
+    /// What disturbs them.
+    pub noise: LongNoise,
+    /// What they cost.
+    pub table: RobustnessTable,
+}
+
 /// All figures of a report.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -82,6 +116,8 @@ pub struct Figures {
     pub start_cost: Option<f64>,
     /// References and their validity.
     pub references: ReferenceReport,
+    /// Where no optimum is valid: name and mean cost of the cheapest classical controller, as `hpo eval` gives them.
+    pub classical: Option<(String, f64)>,
     /// Name of the controller that stands beside the policy in episodes and maps, where there is one.
     pub beside: Option<&'static str>,
     /// Episodes.
@@ -90,8 +126,8 @@ pub struct Figures {
     pub slices: Vec<Slice>,
     /// The standard perturbations.
     pub robustness: RobustnessTable,
-    /// Runs beyond the horizon under process noise, where they were asked for.
-    pub long: Option<RobustnessTable>,
+    /// Runs beyond the horizon, where they were asked for.
+    pub long: Option<Long>,
 }
 
 impl Figures {
@@ -99,6 +135,14 @@ impl Figures {
     #[must_use]
     pub fn gap_percent(&self, cost: f64) -> Option<f64> {
         gap_percent(cost, self.references.optimal_cost?)
+    }
+
+    /// By how many percent a cost is above what costs are compared with on this plant: the best known one, and where none is
+    /// valid, the cheapest classical controller's.
+    #[must_use]
+    pub fn difference_percent(&self, cost: f64) -> Option<f64> {
+        let classical = self.classical.as_ref().map(|(_, cost)| *cost);
+        gap_percent(cost, self.references.optimal_cost.or(classical)?)
     }
 
     /// Gap of a cost to the certified lower bound in percent, where one is valid.
@@ -109,8 +153,8 @@ impl Figures {
 }
 
 /// Computes the figures of a run; references come from the user's cache where they have been computed before. `steps`
-/// is the length of the runs beyond the horizon under process noise (the plant's own, else one of the standard
-/// suite's sensor noise): by default 10,000, or ten horizons where that is more; 0 leaves them out.
+/// is the length of the runs beyond the horizon (under the plant's own process noise, else under one of the standard
+/// suite's sensor noise, where the plant takes it): by default 10,000, or ten horizons where that is more; 0 leaves them out.
 ///
 /// # Errors
 /// [`Error::Usage`] for steps within the horizon (but 0) or above ten million; as [`evaluate_policy`] and [`robustness`].
@@ -196,7 +240,12 @@ pub fn compute(
             Some(beyond(plant, name, run.policy.bytes(), states, steps)?)
         }
     };
+    let classical = match references.optimal_cost {
+        Some(_) => None,
+        None => references.baseline(plant),
+    };
     Ok(Figures {
+        classical: classical.map(|(name, cost)| (name.to_owned(), cost)),
         states: (states.len(), plant.test_states().is_some()),
         evaluation,
         sampled_cost,
@@ -210,40 +259,47 @@ pub fn compute(
     })
 }
 
-/// Runs of `steps` steps under process noise.
+/// Runs of `steps` steps, under process noise where the plant has some or takes it.
 fn beyond(
     plant: &PlantModel,
     name: &str,
     policy: &[u8],
     states: &[Vec<f64>],
     steps: usize,
-) -> Result<RobustnessTable> {
-    // A plant with random numbers of its own, or one that takes no normal noise, runs as it is.
-    let own = plant.dims().noise > 0 || !plant.takes_noise();
+) -> Result<Long> {
+    let noise = LongNoise::of(plant);
     let sensor = standard_suite(plant)
         .iter()
         .map(|scenario| scenario.perturbation.sensor)
         .fold(0.0, f64::max);
     let scenario = Scenario {
-        name: if own {
-            "process noise of the plant".into()
-        } else {
-            "process noise".into()
-        },
+        name: match noise {
+            LongNoise::Added => "process noise",
+            LongNoise::Own => "process noise of the plant",
+            LongNoise::Absent => "no process noise on this plant",
+        }
+        .into(),
         perturbation: Perturbation {
-            noise: if own { 0.0 } else { sensor },
+            noise: if noise == LongNoise::Added {
+                sensor
+            } else {
+                0.0
+            },
             ..Perturbation::NONE
         },
     };
-    robustness(
+    let subject = Subject::Policy(name, policy);
+    let scenarios = [scenario];
+    let table = robustness(
         plant,
-        Subject::Policy(name, policy),
+        subject,
         states,
         steps,
         EVALUATION_SEED,
-        &[scenario],
+        &scenarios,
         &|_| {},
-    )
+    )?;
+    Ok(Long { noise, table })
 }
 
 type Controller = Box<dyn ReferencePolicy + Send>;
@@ -354,6 +410,27 @@ impl Plane {
             x: axis(self.x),
             y: axis(self.y),
             modes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plant::load_plant;
+
+    #[test]
+    fn noise_is_named_where_there_is_some() {
+        for (name, expected) in [
+            ("switched-lqr-3-2", LongNoise::Added),
+            ("inventory-3", LongNoise::Own),
+            ("geared-car", LongNoise::Absent),
+            ("buck-boost", LongNoise::Absent),
+            ("three-tank", LongNoise::Absent),
+            ("satellite-axis", LongNoise::Absent),
+        ] {
+            let plant = load_plant(name, &[]).unwrap();
+            assert_eq!(LongNoise::of(&plant), expected, "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What people look at: traced episodes, plots and the HTML page of a run.
 
 mod axis;
+mod chart;
 mod episodes;
 pub mod figures;
 pub mod modes;

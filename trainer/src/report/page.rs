@@ -24,6 +24,7 @@ pub fn page(run: &RunRecord, figures: &Figures) -> Result<String> {
     let title = format!("{} on {}", run.algorithm(), run.plant.name());
     let mut body = String::new();
     body += &header(run, &title);
+    body += &divergence(run);
     body += &cards(run, figures)?;
     body += &comparison(run, figures);
     body += &learning(run);
@@ -89,6 +90,17 @@ fn header(run: &RunRecord, title: &str) -> String {
     text
 }
 
+/// What was said when training diverged.
+fn divergence(run: &RunRecord) -> String {
+    match &run.diverged {
+        Some(message) => format!(
+            "<div class=\"note\"><b>Training diverged.</b> The page shows the best policy before that. What was said: {}</div>\n",
+            escape(message)
+        ),
+        None => String::new(),
+    }
+}
+
 pub(super) fn percent(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
@@ -106,6 +118,25 @@ fn cost(value: f64) -> String {
     }
 }
 
+/// A cost that fits on a card: to six significant digits, at most four behind the point.
+fn short_cost(value: f64) -> String {
+    if value.abs() < 1e6 {
+        let before = value.abs().max(1.0).log10() as usize;
+        let decimals = 5_usize.saturating_sub(before).min(4);
+        format!("{value:.decimals$}")
+    } else {
+        cost(value)
+    }
+}
+
+/// A classical controller's name, as `hpo eval` takes it.
+fn classical_name(name: &str) -> &str {
+    match name {
+        "averaged-riccati" => "averaged Riccati",
+        other => other,
+    }
+}
+
 /// To three significant digits.
 fn rounded(value: f64) -> String {
     short(format!("{value:.2e}").parse().unwrap_or(value))
@@ -116,39 +147,53 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
     let policy = loaded.policy();
     let own = figures.evaluation.mean_cost;
     let references = &figures.references;
-    let against_averaged = references.averaged_riccati_cost.map(|averaged| {
-        let relative = (own / averaged - 1.0) * 100.0;
-        format!("{} against averaged Riccati", percent(Some(relative)))
-    });
+    let classical = figures.classical.as_ref();
+    let classical = classical.map(|(name, cost)| (classical_name(name), *cost));
     let certified = match figures.gap_percent_certified(own) {
         Some(gap) => format!("{} to the certified bound", percent(Some(gap))),
         None => "no certified bound".into(),
     };
-    let (gap, gap_note) = match figures.gap_percent(own) {
-        Some(gap) => (percent(Some(gap)), certified),
-        None => ("none".into(), "no valid reference on this plant".into()),
+    let (compared, difference, note) = match (figures.difference_percent(own), classical) {
+        (Some(gap), None) => ("gap to the optimum".into(), percent(Some(gap)), certified),
+        (Some(gap), Some((name, _))) => (
+            format!("difference to {name}"),
+            percent(Some(gap)),
+            "the cheapest classical controller; no optimum is known".into(),
+        ),
+        (None, _) => (
+            "gap to the optimum".into(),
+            "none".into(),
+            "no valid reference on this plant".into(),
+        ),
     };
     let last = run.epochs.last();
-    let best = figures
-        .references
-        .optimal_cost
-        .map_or("best known: none is valid".into(), |c| {
-            format!("best known {}", cost(c))
-        });
+    let best = match (references.optimal_cost, classical) {
+        (Some(cost), _) => format!("best known {}", short_cost(cost)),
+        (None, Some((name, cost))) => format!("{name} {}", short_cost(cost)),
+        (None, None) => "best known: none is valid".into(),
+    };
+    let averaged = references.averaged_riccati_cost;
+    let untrained = averaged
+        .map(|cost| ("averaged Riccati", cost))
+        .or(classical);
+    let against = match untrained {
+        Some((_, cost)) if own < cost => "better",
+        Some(_) => "not better",
+        None => "–",
+    };
+    let against_note = match untrained {
+        Some((name, cost)) => {
+            let relative = (own / cost - 1.0) * 100.0;
+            format!("{} against {name}", percent(Some(relative)))
+        }
+        None => "averaged Riccati has no solution".into(),
+    };
     let list = [
-        ("gap to the optimum", gap, gap_note),
-        ("mean cost", cost(own), best),
+        (compared, difference, note),
+        ("mean cost".into(), short_cost(own), best),
+        ("against no training".into(), against.into(), against_note),
         (
-            "against no training",
-            match references.averaged_riccati_cost {
-                Some(averaged) if own < averaged => "better".into(),
-                Some(_) => "not better".into(),
-                None => "–".into(),
-            },
-            against_averaged.unwrap_or_else(|| "averaged Riccati has no solution".into()),
-        ),
-        (
-            "policy",
+            "policy".into(),
             format!("{:.1} KiB", run.policy.bytes().len() as f64 / 1024.0),
             format!(
                 "{} numbers, {} choices",
@@ -157,7 +202,7 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
             ),
         ),
         (
-            "simulator calls",
+            "simulator calls".into(),
             last.map_or("0".into(), |e| rounded(e.env_steps as f64)),
             format!(
                 "{} epochs, look-ahead included",
@@ -165,7 +210,7 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
             ),
         ),
         (
-            "mode switches",
+            "mode switches".into(),
             format!("{:.1}", figures.evaluation.switches_per_episode),
             match references.optimal_switches {
                 Some(switches) => format!("per episode; best known control {switches:.1}"),
@@ -178,8 +223,9 @@ fn cards(run: &RunRecord, figures: &Figures) -> Result<String> {
         let class = if index == 0 { "card main" } else { "card" };
         let _ = writeln!(
             text,
-            "<div class=\"{class}\"><div class=\"name\">{name}</div><div class=\"value\">{}</div>\
+            "<div class=\"{class}\"><div class=\"name\">{}</div><div class=\"value\">{}</div>\
              <div class=\"more\">{}</div></div>",
+            escape(name),
             escape(value),
             escape(more)
         );
@@ -244,12 +290,31 @@ fn comparison(run: &RunRecord, figures: &Figures) -> String {
         figures.evaluation.std_error
     );
     if references.optimal_cost.is_none() {
-        text += "<div class=\"note\">No reference for the optimum is valid on this plant, so there is no gap.</div>\n";
+        let instead = match &figures.classical {
+            Some((name, _)) => format!(
+                " Differences are to {}, the cheapest classical controller.",
+                classical_name(name)
+            ),
+            None => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "<div class=\"note\">No reference for the optimum is valid on this plant, so there is no gap.{}</div>",
+            escape(&instead)
+        );
     }
     for note in &references.notes {
         let _ = writeln!(text, "<div class=\"note\">{}</div>", escape(note));
     }
-    text += "<div class=\"scroll\"><table><tr><th>controller</th><th>mean cost</th><th>gap to the optimum</th></tr>\n";
+    let compared = match &figures.classical {
+        Some((name, _)) => format!("difference to {}", classical_name(name)),
+        None => "gap to the optimum".into(),
+    };
+    let _ = writeln!(
+        text,
+        "<div class=\"scroll\"><table><tr><th>controller</th><th>mean cost</th><th>{}</th></tr>",
+        escape(&compared)
+    );
     for (name, value, own) in rows {
         let _ = writeln!(
             text,
@@ -257,7 +322,7 @@ fn comparison(run: &RunRecord, figures: &Figures) -> String {
             if own { " class=\"own\"" } else { "" },
             escape(&name),
             value.map_or("not valid".into(), cost),
-            percent(value.and_then(|v| figures.gap_percent(v)))
+            percent(value.and_then(|v| figures.difference_percent(v)))
         );
     }
     text += "</table></div></section>\n";
@@ -276,7 +341,9 @@ fn learning(run: &RunRecord) -> String {
             .collect(),
         ..Series::default()
     };
-    let x = || Axis::linear("simulator calls").with(0.0);
+    // A run that diverged at once has the start's cost alone: its axis goes up from 0 all the same.
+    let first = if run.epochs.is_empty() { 1.0 } else { 0.0 };
+    let x = || Axis::linear("simulator calls").with(0.0).with(first);
     let spans = |series: &Series| {
         let (low, high) = series
             .points
@@ -286,14 +353,14 @@ fn learning(run: &RunRecord) -> String {
             });
         high > 20.0 * low
     };
+    let mut validation = line("validation, arg-max", 0, |e| e.validation_cost);
+    let start = run.start_validation.map(|cost| (0.0, cost));
+    validation.points.splice(0..0, start);
     let charts = [
         (
             "Cost",
             "cost per episode",
-            vec![
-                line("training, sampled", 5, |e| e.cost),
-                line("validation, arg-max", 0, |e| e.validation_cost),
-            ],
+            vec![line("training, sampled", 5, |e| e.cost), validation],
         ),
         (
             "Entropy of the selector",
@@ -316,7 +383,7 @@ fn learning(run: &RunRecord) -> String {
     ];
     let mut text = String::from(
         "<section><h2>Learning</h2>\n<p class=\"soft\">Training cost is that of sampled choices in training episodes; \
-         validation has its own states and the arg-max selector. The policy with the least validation cost is \
+         validation has its own states and the arg-max selector, and begins before the first epoch. The policy with the least validation cost is \
          the run's result.</p>\n<div class=\"charts\">\n",
     );
     for (title, label, series) in charts {

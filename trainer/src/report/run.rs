@@ -9,7 +9,8 @@ use crate::compare::cell::settings_difference;
 use crate::error::{Error, Result};
 use crate::export::PolicyBuffer;
 use crate::plant::{PlantModel, load_plant};
-use crate::train::run::{START_FILE, plant_traits};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::run::{CHECKPOINT_FILE, DIVERGED_FILE, Divergence, START_FILE, plant_traits};
 use crate::train::settings::Settings;
 use crate::train::start::Start;
 
@@ -58,6 +59,10 @@ pub struct RunRecord {
     pub policy: PolicyBuffer,
     /// The policy before the first epoch; `None` in runs of a version that did not keep it.
     pub start: Option<PolicyBuffer>,
+    /// Validation cost before the first epoch, where the run has kept it.
+    pub start_validation: Option<f64>,
+    /// What was said when training diverged, where it did.
+    pub diverged: Option<String>,
 }
 
 impl RunRecord {
@@ -111,6 +116,20 @@ impl RunRecord {
                 serde_json::from_str(line).map_err(|e| Error::input(&file, field, e, as_written))
             })
             .collect::<Result<_>>()?;
+        let divergence: Option<Divergence> = match path.join(DIVERGED_FILE).is_file() {
+            true => {
+                let (file, text) = read(DIVERGED_FILE)?;
+                let found = serde_json::from_str(&text);
+                Some(found.map_err(|e| Error::input(&file, "JSON", e, as_written))?)
+            }
+            false => None,
+        };
+        // A run that diverged at once has no checkpoint, and one of another version may not be read: then the curve begins later.
+        let checkpoint = Checkpoint::load(&path.join(CHECKPOINT_FILE)).ok();
+        let start_validation = match checkpoint {
+            Some(checkpoint) => Some(checkpoint.start_cost),
+            None => divergence.as_ref().and_then(|d| d.start_cost),
+        };
         let known = |key: &str| run[key].as_str().map(str::to_owned);
         let version = [known("hpo_version"), known("commit")];
         Ok(Self {
@@ -126,6 +145,8 @@ impl RunRecord {
             start: (path.join(START_FILE).is_file())
                 .then(|| PolicyBuffer::read(&path.join(START_FILE)))
                 .transpose()?,
+            start_validation: start_validation.filter(|cost| cost.is_finite()),
+            diverged: divergence.map(|d| d.message),
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use policy_format::InputKind;
 
-use super::figures::Figures;
+use super::figures::{Figures, LongNoise};
 use super::page::{controller_name, percent};
 use super::run::RunRecord;
 use super::svg::escape;
@@ -22,27 +22,42 @@ pub(super) fn robustness(figures: &Figures) -> String {
             figures.robustness.episodes
         ),
         &figures.robustness,
+        true,
         |row| row.mean_cost,
     );
-    if let Some(table) = &figures.long {
+    if let Some(long) = &figures.long {
+        let noise = match long.noise {
+            LongNoise::Added => {
+                " with process noise; the same draws for each controller. Under it: percent above the same \
+                 controller's cost without the noise."
+            }
+            LongNoise::Own => {
+                " with the plant's own process noise; the same draws for each controller."
+            }
+            LongNoise::Absent => {
+                ". The plant has no process noise, and none can be added to its equations."
+            }
+        };
         text += &section(
             "Beyond the horizon",
             &format!(
-                "Mean cost per step over {} episodes of {} steps with process noise; the same draws for each \
-                 controller. Under it: percent above the same controller's cost without the noise.",
-                table.episodes, table.steps
+                "Mean cost per step over {} episodes of {} steps{noise}",
+                long.table.episodes, long.table.steps
             ),
-            table,
+            &long.table,
+            long.noise == LongNoise::Added,
             |row| row.cost_per_step,
         );
     }
     text
 }
 
+/// `perturbed`: whether something is perturbed here, so that what it is and what it does can be shown.
 fn section(
     title: &str,
     what: &str,
     table: &RobustnessTable,
+    perturbed: bool,
     cost: fn(&ControllerRow) -> f64,
 ) -> String {
     let mut text = format!(
@@ -60,7 +75,7 @@ fn section(
     }
     text += "</tr>\n";
     for scenario in &table.scenarios {
-        let specification = if scenario.perturb == scenario.scenario {
+        let specification = if !perturbed || scenario.perturb == scenario.scenario {
             String::new()
         } else {
             format!(
@@ -90,16 +105,19 @@ fn section(
             } else {
                 value
             };
-            let more = percent(row.nominal_percent);
-            let clamped = if row.clamped_episodes > 0 {
-                format!(", {} diverged", row.clamped_episodes)
-            } else {
-                String::new()
-            };
-            let _ = write!(
-                text,
-                "<td>{value}<br><span class=\"soft\">{more}{clamped}</span></td>"
-            );
+            let mut more = Vec::new();
+            if perturbed {
+                more.push(percent(row.nominal_percent));
+            }
+            if row.clamped_episodes > 0 {
+                more.push(format!("{} diverged", row.clamped_episodes));
+            }
+            let _ = write!(text, "<td>{value}");
+            if !more.is_empty() {
+                let more = more.join(", ");
+                let _ = write!(text, "<br><span class=\"soft\">{more}</span>");
+            }
+            text += "</td>";
         }
         text += "</tr>\n";
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -14,16 +15,32 @@ use crate::train::run::TrainConfig;
 
 /// The policy before the first epoch.
 pub const START_FILE: &str = "start.hpo";
+/// The learner's checkpoint.
+pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
+/// What was said when training diverged; absent in a run that did not.
+pub const DIVERGED_FILE: &str = "diverged.json";
 /// Files of a run beside `settings.toml`.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "plant.toml",
     START_FILE,
     "run.json",
     "metrics.csv",
     "metrics.jsonl",
-    "checkpoint.bin",
+    CHECKPOINT_FILE,
+    DIVERGED_FILE,
     "policy.hpo",
 ];
+
+/// Contents of [`DIVERGED_FILE`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// Epoch in which it happened.
+    pub epoch: usize,
+    /// What was said.
+    pub message: String,
+    /// Validation cost before the first epoch: a run that diverges at once has no checkpoint that holds it.
+    pub start_cost: Option<f64>,
+}
 
 /// The run directory.
 pub(super) struct RunDirectory {
@@ -56,6 +73,11 @@ impl RunDirectory {
             }
             let directory = Self { path };
             directory.check_identity(config, start)?;
+            // Whether it diverges is to be seen again.
+            let diverged = directory.path.join(DIVERGED_FILE);
+            if diverged.exists() {
+                fs::remove_file(&diverged).map_err(|e| Error::io(diverged, "cannot remove", e))?;
+            }
             return Ok(directory);
         }
         if config.resume {
@@ -129,7 +151,7 @@ impl RunDirectory {
     }
 
     fn checkpoint_path(&self) -> PathBuf {
-        self.path.join("checkpoint.bin")
+        self.path.join(CHECKPOINT_FILE)
     }
 
     /// The checkpoint to continue from, if there is one.
@@ -160,6 +182,37 @@ impl RunDirectory {
         let policy = self.save_policy(config, model, &progress.best)?;
         progress.save(&self.checkpoint_path())?;
         Ok(policy)
+    }
+
+    /// Writes the best policy and why training ended there; gives the error as it is to be returned.
+    pub(super) fn save_diverged(
+        &self,
+        config: &TrainConfig,
+        model: &Model,
+        progress: &Checkpoint,
+        error: Error,
+    ) -> Error {
+        // The folder may be moved later.
+        let message = error.to_string();
+        let message = message.replace(&config.out.display().to_string(), "the run directory");
+        let divergence = Divergence {
+            epoch: progress.state.epoch,
+            message,
+            start_cost: Some(progress.start_cost).filter(|cost| cost.is_finite()),
+        };
+        let written = self
+            .save_policy(config, model, &progress.best)
+            .and_then(|_| {
+                let text = json!(divergence);
+                write_atomically(
+                    &self.path.join(DIVERGED_FILE),
+                    format!("{text:#}\n").as_bytes(),
+                )
+            });
+        match written {
+            Ok(()) => error,
+            Err(failure) => failure,
+        }
     }
 
     /// Writes the best policy; returns its bytes.

@@ -12,7 +12,7 @@ use crate::plant::{ControlBounds, PlantModel};
 use crate::policy::{Model, PolicyShape};
 use crate::train::checkpoint::{Best, Checkpoint};
 use crate::train::critic::Critic;
-pub use crate::train::directory::START_FILE;
+pub use crate::train::directory::{CHECKPOINT_FILE, DIVERGED_FILE, Divergence, START_FILE};
 use crate::train::directory::{RunDirectory, fingerprint};
 use crate::train::divergence;
 use crate::train::learner::{EpochMetrics, Learner, State};
@@ -177,7 +177,7 @@ pub fn plant_traits(plant: &PlantModel) -> PlantTraits {
 /// Trains, or resumes training, until the last epoch or until `interrupted` is set.
 ///
 /// The run directory then holds `settings.toml`, `plant.toml`, `run.json`, `metrics.csv`, `metrics.jsonl`,
-/// `checkpoint.bin` and `policy.hpo` (the best policy by validation cost).
+/// `checkpoint.bin` and `policy.hpo` (the best policy by validation cost), and if training diverged, `diverged.json`.
 ///
 /// # Errors
 /// [`Error::Usage`] if there are too many threads or the directory holds a run and `resume` is not set;
@@ -267,8 +267,8 @@ pub fn train(
         let state = &mut progress.state;
         let epoch = pool.install(|| learner.epoch(state));
         if epoch.failed_update.is_some() {
-            directory.save_policy(config, &model, &progress.best)?;
-            return Err(divergence::error(config, &model, &progress, &epoch, None));
+            let error = divergence::error(config, &model, &progress, &epoch, None);
+            return Err(directory.save_diverged(config, &model, &progress, error));
         }
         let due = state.epoch.is_multiple_of(train.validate_every)
             || state.epoch == train.epochs
@@ -277,14 +277,8 @@ pub fn train(
         if let Some(cost) =
             cost.filter(|&cost| divergence::blows_up(cost, progress.start_cost, &epoch))
         {
-            directory.save_policy(config, &model, &progress.best)?;
-            return Err(divergence::error(
-                config,
-                &model,
-                &progress,
-                &epoch,
-                Some(cost),
-            ));
+            let error = divergence::error(config, &model, &progress, &epoch, Some(cost));
+            return Err(directory.save_diverged(config, &model, &progress, error));
         }
         if let Some(cost) = cost
             && cost < progress.best.cost

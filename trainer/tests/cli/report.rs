@@ -116,6 +116,11 @@ fn a_plant_without_a_valid_reference_is_said_to_have_none() {
     ] {
         assert!(html.contains(part), "no `{part}`");
     }
+    assert!(html.contains("steps with the plant's own process noise"));
+    assert!(
+        !html.contains("without the noise"),
+        "nothing is compared with a plant without noise"
+    );
     // Without --steps the page has its runs beyond the horizon; 0 leaves them out.
     assert!(html.contains("Beyond the horizon") && html.contains("episodes of 10000 steps"));
     hpo.done(&["report", "run", "--plant", "noisy.toml", "--steps", "0"]);
@@ -129,7 +134,7 @@ fn a_plant_without_a_valid_reference_is_said_to_have_none() {
 
 /// Under affine terms averaged Riccati has no solution; where the bounds are active too, nothing stands beside the policy.
 #[test]
-fn maps_without_a_controller_beside_say_so_and_one_validation_is_a_point() {
+fn maps_without_a_controller_beside_say_so_and_the_curve_begins_before_the_first_epoch() {
     let hpo = Hpo::new();
     hpo.write(
         "pushed.toml",
@@ -145,15 +150,112 @@ fn maps_without_a_controller_beside_say_so_and_one_validation_is_a_point() {
     for part in [
         "the policy alone, since no Riccati controller is valid on this plant",
         "averaged Riccati: the plant has affine terms",
-        "<title>validation, arg-max: ",
     ] {
         assert!(html.contains(part), "no `{part}`");
     }
     assert!(!html.contains("(right)"));
+    // One epoch, one validation, and the start's.
+    let (_, cost) = html.split_once("aria-label=\"Cost\"").unwrap();
+    let (cost, _) = cost.split_once("</svg>").unwrap();
+    let validation = cost
+        .rsplit("<path d=\"")
+        .find(|path| path.contains("#0072b2"))
+        .unwrap();
+    let points = validation
+        .split('"')
+        .next()
+        .unwrap()
+        .matches(['M', 'L'])
+        .count();
+    assert_eq!(points, 2, "{validation}");
     hpo.refuses(
         &["eval", "averaged-riccati", "--plant", "pushed.toml"],
         &["averaged-riccati: the plant has affine terms"],
     );
+}
+
+/// Such a plant has no Riccati controller and no process noise, but has controllers to compare with.
+#[test]
+fn a_plant_with_classical_controllers_is_compared_with_the_cheapest() {
+    let hpo = Hpo::new();
+    let args = ["train", "geared-car", "--epochs", "1", "--out", "run"];
+    hpo.done(&[&args, &SMALL[..]].concat());
+    hpo.done(&["report", "run", "--steps", "300"]);
+    let html = String::from_utf8(hpo.read("run/report.html")).unwrap();
+    check_page(&html);
+    let eval = hpo.json(&["eval", "run", "--plant", "geared-car"]);
+    let name = eval["baseline"].as_str().unwrap();
+    let difference = eval["baseline_gap_percent"].as_f64().unwrap();
+    for part in [
+        &format!("<div class=\"name\">difference to {name}</div>"),
+        &format!("<th>difference to {name}</th>"),
+        &format!(" % against {name}"),
+        "Beyond the horizon",
+        "no process noise on this plant",
+    ] {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    let shown = match difference.abs() {
+        d if d >= 1e5 => format!("{difference:+.1e} %"),
+        d if d >= 100.0 => format!("{difference:+.0} %"),
+        _ => format!("{difference:+.2} %"),
+    };
+    assert!(
+        html.matches(&shown).count() >= 3,
+        "card, card, table: {shown}"
+    );
+    for part in [
+        "process noise of the plant",
+        "with process noise",
+        "without the noise",
+        "switched-riccati",
+        "has no solution",
+        "no valid reference",
+    ] {
+        assert!(!html.contains(part), "`{part}`");
+    }
+}
+
+#[test]
+fn a_diverged_run_says_so() {
+    let hpo = Hpo::new();
+    let args = ["train", PLANT, "--epochs", "3", "--out", "bad"];
+    let bad = [&args, &SMALL[..], &["--set", "train.step_gains=100"]].concat();
+    let diverges = |args: &[&str]| {
+        let outcome = hpo.run(args);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("training diverged in epoch"),
+            "{outcome:?}"
+        );
+    };
+    diverges(&bad);
+    hpo.done(&["report", "bad", "--steps", "0"]);
+    let html = String::from_utf8(hpo.read("bad/report.html")).unwrap();
+    check_page(&html);
+    for part in [
+        "Training diverged.",
+        "training diverged in epoch",
+        "train.step_gains = 1e2",
+        "policy.hpo in the run directory",
+    ] {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    // It diverges again, with the same words.
+    let before = hpo.read("bad/diverged.json");
+    diverges(&[&bad[..], &["--resume"]].concat());
+    assert_eq!(hpo.read("bad/diverged.json"), before);
+    // A run that does not diverge when it is resumed (of another version, say) has no such file, and its page no such words.
+    hpo.small_run();
+    hpo.write("run/diverged.json", &before);
+    let small = ["train", PLANT, "--epochs", "2", "--out", "run", "--resume"];
+    hpo.done(&[&small, &SMALL[..]].concat());
+    assert!(!hpo.path("run/diverged.json").exists());
+    hpo.done(&["report", "run", "--steps", "0"]);
+    let html = String::from_utf8(hpo.read("run/report.html")).unwrap();
+    assert!(!html.contains("Training diverged."));
+    hpo.write("run/diverged.json", "hello");
+    hpo.refuses(&["report", "run"], &["diverged.json: JSON"]);
 }
 
 #[test]

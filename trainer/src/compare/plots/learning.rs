@@ -1,9 +1,10 @@
 //! Learning curves: gap by simulator calls.
 
-use super::{Group, LEAST_GAP, Labels, PANEL, averaged_gap, distinct, reference};
+use super::{Group, Labels, PANEL, averaged_gap, compared_with, distinct, gap_axis, reference};
 use crate::compare::cell::CellResult;
 use crate::compare::statistics::Sample;
-use crate::report::svg::{Axis, Chart, Series, panels};
+use crate::report::svg::{Axis, Chart, Series, charts};
+
 /// A panel per plant: gap by simulator calls, mean over the seeds with the range as a band.
 ///
 /// Validation states are drawn by seed, the same for every algorithm. So the validation cost is related to the
@@ -16,7 +17,6 @@ pub(super) fn learning_curves(
     let mut list = Vec::new();
     for plant in distinct(groups.iter().map(|g| &g[0].on.plant)) {
         let own: Vec<&Group<'_>> = groups.iter().filter(|g| g[0].on.plant == *plant).collect();
-        let calibrated = own[0][0].on.optimal_cost.is_some();
         let mut series = Vec::new();
         for group in &own {
             let curves: Vec<Vec<(f64, f64)>> = group
@@ -27,11 +27,9 @@ pub(super) fn learning_curves(
             let name = labels.name(group[0], true);
             let (points, spread) = over_seeds(&curves);
             series.push(Series {
-                color: labels.color(&name),
-                name,
                 points,
                 spread,
-                ..Series::default()
+                ..labels.series(group[0], &name)
             });
         }
         let last = own.iter().flat_map(|g| g.iter()).map(|r| r.env_steps).max();
@@ -42,22 +40,19 @@ pub(super) fn learning_curves(
                 last.unwrap_or(0) as f64,
             ));
         }
-        let label = if calibrated {
-            "gap to the best known cost, % (validation)"
-        } else {
-            "excess over the best run, % (validation)"
+        let label = match compared_with(own.iter().map(|g| g[0])) {
+            Some(with) => format!("gap to {with}, % (validation)"),
+            None => "excess over the best run, % (validation)".into(),
         };
-        list.push(
-            Chart {
-                title: plant.clone(),
-                x: Axis::linear("simulator calls, look-ahead included").with(0.0),
-                y: Axis::log(label),
-                series,
-            }
-            .elements(PANEL.0, PANEL.1),
-        );
+        let classical = own[0][0].on.optimal_cost.is_none();
+        list.push(Chart {
+            title: plant.clone(),
+            x: Axis::linear("simulator calls, look-ahead included").with(0.0),
+            y: gap_axis(&label, &series, classical),
+            series,
+        });
     }
-    panels("Learning curves", &list, 3, PANEL)
+    charts("Learning curves", &list, 3, PANEL)
 }
 
 /// A learning curve as gap in percent.
@@ -78,7 +73,7 @@ pub(super) fn calibrate(result: &CellResult, results: &[CellResult]) -> Vec<(f64
         .iter()
         .map(|&(steps, cost)| {
             let gap = (cost / least(best) * known - 1.0) * 100.0;
-            (steps as f64, gap.max(LEAST_GAP))
+            (steps as f64, gap)
         })
         .collect()
 }

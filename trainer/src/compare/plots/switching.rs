@@ -3,7 +3,8 @@
 use super::{GREY, Group, Labels, OptimumShares, PANEL, distinct};
 use crate::compare::table::sample;
 use crate::report::modes::stacked_shares;
-use crate::report::svg::{Axis, Chart, Mark, Series, panels};
+use crate::report::svg::{Axis, Chart, Mark, Series, charts, panels};
+
 /// Mode switches per episode, by plant, beside those of the best known control.
 pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
     let plants = distinct(groups.iter().map(|g| &g[0].on.plant));
@@ -15,7 +16,9 @@ pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
     };
     for (slot, name) in labels.names.iter().enumerate() {
         let own = groups.iter().filter(|g| labels.name(g[0], true) == *name);
+        let own: Vec<&Group<'_>> = own.collect();
         let (points, spread) = own
+            .iter()
             .filter_map(|g| {
                 let s = sample(g, |r| Some(r.switches_per_episode))?;
                 let x = place(&g[0].on.plant, slot);
@@ -23,12 +26,10 @@ pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
             })
             .unzip();
         series.push(Series {
-            name: name.clone(),
-            color: labels.color(name),
             mark: Mark::Filled,
             points,
             spread,
-            ..Series::default()
+            ..labels.series(own[0][0], name)
         });
     }
     let optimum: Vec<(f64, f64)> = plants
@@ -41,6 +42,7 @@ pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
     series.push(Series {
         name: "best known control".into(),
         color: GREY,
+        shape: 3,
         mark: Mark::Hollow,
         points: optimum,
         ..Series::default()
@@ -60,7 +62,9 @@ pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
     );
     axis.include = vec![-0.4, plants.len() as f64 - 0.6];
     axis.label = "plant (mean, least and greatest over the seeds)".into();
-    let width = (150.0 + 90.0 * plants.len() as f64).max(PANEL.0);
+    // Marks of one plant stand beside each other, whatever their number.
+    let each = (2.0 * 11.0 * count as f64).max(90.0);
+    let width = (150.0 + each * plants.len() as f64).max(PANEL.0);
     let chart = Chart {
         title: "Mode switches per episode".into(),
         x: axis,
@@ -68,12 +72,7 @@ pub(super) fn switching(groups: &[Group<'_>], labels: &Labels) -> String {
         series,
     };
     let size = (width, PANEL.1 + 30.0);
-    panels(
-        "Mode switches per episode",
-        &[chart.elements(size.0, size.1)],
-        1,
-        size,
-    )
+    charts("Mode switches per episode", &[chart], 1, size)
 }
 
 /// A row of panels per plant: share of the episodes in each mode over time, by algorithm, and of the best known

@@ -82,6 +82,17 @@ impl ReferenceReport {
             .min_by(|a, b| a.mean_cost.total_cmp(&b.mean_cost))
     }
 
+    /// Name and mean cost of the classical controller that a policy is compared with: the cheapest of the family, or averaged Riccati
+    /// where the plant file asks for a margin to it.
+    #[must_use]
+    pub fn baseline(&self, plant: &PlantModel) -> Option<(&str, f64)> {
+        if let Some(best) = self.best_baseline() {
+            return Some((&best.name, best.mean_cost));
+        }
+        plant.accept_percent()?;
+        Some(("averaged-riccati", self.averaged_riccati_cost?))
+    }
+
     /// Whether the best known cost is proved to be the optimum to within [`CERTIFIED_PERCENT`].
     #[must_use]
     pub fn is_certified(&self) -> bool {
