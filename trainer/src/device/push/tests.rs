@@ -131,8 +131,10 @@ fn the_bytes_arrive_and_the_rest_is_sent_where_an_earlier_push_broke_off() {
 
 #[test]
 fn a_device_whose_count_cannot_be_true_ends_the_push_before_it_is_finished() {
+    // Of the policy's bytes, what the device claims, and what is said of it.
+    type Case = (fn(u32) -> Vec<u32>, &'static str);
     // More in place than the policy has, before a byte and behind one; none taken; one taken back.
-    let cases: [(fn(u32) -> Vec<u32>, &str); 4] = [
+    let cases: [Case; 4] = [
         (|bytes| vec![bytes + 1], "before any was sent"),
         (|bytes| vec![0, bytes + 1], "behind 0 and 256 more"),
         (|_| vec![0, 0], "behind 0 and 256 more"),
