@@ -31,7 +31,7 @@ fn number(text: &str) -> Option<u32> {
         Some("0b") => (&text[2..], 2),
         _ => (text.as_str(), 10),
     };
-    u32::from_str_radix(digits, radix).ok()
+    u32::from_str_radix(digits, radix).ok().filter(|&n| n > 0)
 }
 
 /// Most keys that the record has room for; `trainer::device::flash::identity` reads as many.

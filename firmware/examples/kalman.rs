@@ -38,6 +38,8 @@ pub struct Kalman<'m, const N: usize, const M: usize, const P: usize> {
     pub x: [f32; N],
     /// Its covariance.
     pub p: [[f32; N]; N],
+    /// A step was missed that the model could not make: the estimate is of another time.
+    pub behind: bool,
 }
 
 impl<const N: usize, const M: usize, const P: usize> Kalman<'_, N, M, P> {
@@ -99,7 +101,7 @@ impl<const N: usize, const M: usize, const P: usize> Estimator for Kalman<'_, N,
         applied: Option<&Command<'_>>,
         state: &mut [f32],
     ) -> bool {
-        if applied.is_some_and(|command| !self.predict(command)) {
+        if applied.is_some_and(|command| !self.predict(command)) || self.behind {
             return false;
         }
         let sound = measured
@@ -113,10 +115,8 @@ impl<const N: usize, const M: usize, const P: usize> Estimator for Kalman<'_, N,
     }
 
     fn miss(&mut self, applied: Option<&Command<'_>>) {
-        if let Some(command) = applied {
-            // An unknown command leaves the estimate where it is, and the next update says so.
-            let _: bool = self.predict(command);
-        }
+        // There is no estimate from then on, until somebody starts the filter anew.
+        self.behind |= applied.is_some_and(|command| !self.predict(command));
     }
 }
 
@@ -148,6 +148,7 @@ pub fn cart_filter() -> Kalman<'static, 2, 1, 1> {
         r: [4e-4],
         x: [0.0; 2],
         p: [[1.0, 0.0], [0.0, 4.0]],
+        behind: false,
     }
 }
 

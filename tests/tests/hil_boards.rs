@@ -390,3 +390,43 @@ fn a_budget_in_the_policy_is_held_against_the_board() {
         assert_eq!(report.verdict().is_ok(), fault.is_none(), "{need:?}");
     }
 }
+
+/// Whether a state is one that the policy would refuse is looked at by other code while the fallback law acts than while the policy does, and on cores
+/// with an FPU by other code than on the host: three such states hold the policy's return off alike.
+#[test]
+fn a_state_that_the_policy_would_refuse_holds_its_return_off_on_every_board() {
+    for (unit_norm, huge) in [(false, f32::MAX), (true, 2e38)] {
+        let owned = policy_of(
+            &Structure {
+                unit_norm,
+                ..structure()
+            },
+            class(),
+        );
+        let mut safety = OwnedSafety::of(&owned);
+        safety.envelope = Default::default();
+        (
+            safety.supervision.recover_after,
+            safety.supervision.frozen_after,
+        ) = (3, 0);
+        let policy = safety.file(&owned);
+        for (board, firmware) in boards() {
+            let config = semihosting(board, &firmware);
+            let mut session = start(&config, &firmware.elf, &policy).unwrap();
+            assert_eq!(session.boot_fault(), None);
+            let refused = Fault::NON_FINITE_INPUT.code();
+            let expected = [0, refused, refused, refused, refused, refused, 0, 0];
+            for (step, fault) in (0..).zip(expected) {
+                let value = if (1..4).contains(&step) {
+                    huge
+                } else {
+                    0.1 * step as f32
+                };
+                let action = session.step(step, &[value; 8]).unwrap();
+                let what = format!("{}, unit norm {unit_norm}, step {step}", board.name);
+                assert_eq!(action.fault, fault, "{what}");
+            }
+            session.shut_down().unwrap();
+        }
+    }
+}

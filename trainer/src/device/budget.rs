@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// What the file may hold, the board's build script reads as well.
+    /// The board's build script reads these notations too.
     #[test]
     fn instructions_are_a_word_that_is_not_zero() {
         let folder = tempfile::tempdir().unwrap();

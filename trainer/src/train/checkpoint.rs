@@ -82,20 +82,26 @@ impl Checkpoint {
     }
 }
 
-/// Writes a whole file beside `path` and renames it into place. A link is followed; what is no ordinary file, a device or a pipe, is not replaced but
-/// written to.
+/// Writes a whole file beside `path` and renames it into place. A link is followed, also to what is not there yet. What is no ordinary file, a device or a pipe, is not
+/// replaced but written to, and so is what `/dev` or `/proc` leads to (`/dev/stdout`): at its end.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = |e| Error::io(path, "cannot write", e);
-    // Whole once it is there, whatever it leads to; a path to nothing is taken as it is.
-    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+    let special = |found: std::fs::Metadata| !found.is_file() && !found.is_dir();
+    if path.starts_with("/dev")
+        || path.starts_with("/proc")
+        || std::fs::metadata(path).is_ok_and(special)
+    {
         let mut device = std::fs::OpenOptions::new();
-        let mut device = device.write(true).open(&target).map_err(cannot)?;
+        let mut device = device.append(true).open(path).map_err(cannot)?;
         return device.write_all(bytes).map_err(cannot);
     }
+    let beside = |link: std::path::PathBuf| path.parent().unwrap_or(Path::new("")).join(link);
+    let target = std::fs::canonicalize(path)
+        .or_else(|_| std::fs::read_link(path).map(beside))
+        .unwrap_or_else(|_| path.to_path_buf());
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -130,6 +136,10 @@ mod tests {
         write_atomically(&at("link"), b"three").unwrap();
         assert_eq!(std::fs::read(at("file")).unwrap(), b"three");
         assert!(at("link").is_symlink());
+        std::os::unix::fs::symlink("not yet", at("dangling")).unwrap();
+        write_atomically(&at("dangling"), b"four").unwrap();
+        assert_eq!(std::fs::read(at("not yet")).unwrap(), b"four");
+        assert!(at("dangling").is_symlink());
 
         let pipe = at("pipe");
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;

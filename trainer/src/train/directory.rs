@@ -194,7 +194,11 @@ impl RunDirectory {
     ) -> Error {
         // The folder may be moved later.
         let message = error.to_string();
-        let message = message.replace(&config.out.display().to_string(), "the run directory");
+        let place = format!("policy.hpo in {}", config.out.display());
+        let message = match message.strip_suffix(&place) {
+            Some(said) => format!("{said}policy.hpo in the run directory"),
+            None => message,
+        };
         let divergence = Divergence {
             epoch: progress.state.epoch,
             message,

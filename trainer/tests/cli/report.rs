@@ -219,7 +219,7 @@ fn a_plant_with_classical_controllers_is_compared_with_the_cheapest() {
 #[test]
 fn a_diverged_run_says_so() {
     let hpo = Hpo::new();
-    let args = ["train", PLANT, "--epochs", "3", "--out", "bad"];
+    let args = ["train", PLANT, "--epochs", "3", "--out", "1"];
     let bad = [&args, &SMALL[..], &["--set", "train.step_gains=100"]].concat();
     let diverges = |args: &[&str]| {
         let outcome = hpo.run(args);
@@ -230,8 +230,8 @@ fn a_diverged_run_says_so() {
         );
     };
     diverges(&bad);
-    hpo.done(&["report", "bad", "--steps", "0"]);
-    let html = String::from_utf8(hpo.read("bad/report.html")).unwrap();
+    hpo.done(&["report", "1", "--steps", "0"]);
+    let html = String::from_utf8(hpo.read("1/report.html")).unwrap();
     check_page(&html);
     for part in [
         "Training diverged.",
@@ -242,9 +242,12 @@ fn a_diverged_run_says_so() {
         assert!(html.contains(part), "no `{part}`");
     }
     // It diverges again, with the same words.
-    let before = hpo.read("bad/diverged.json");
+    let before = hpo.read("1/diverged.json");
+    // The run's name is a digit of the message as well, and only its place is not repeated.
+    let said = String::from_utf8(before.clone()).unwrap();
+    assert_eq!(said.matches("the run directory").count(), 1, "{said}");
     diverges(&[&bad[..], &["--resume"]].concat());
-    assert_eq!(hpo.read("bad/diverged.json"), before);
+    assert_eq!(hpo.read("1/diverged.json"), before);
     // A run that does not diverge when it is resumed (of another version, say) has no such file, and its page no such words.
     hpo.small_run();
     hpo.write("run/diverged.json", &before);

@@ -15,6 +15,8 @@ use embedded_hal_nb::serial::Read;
 
 /// The watchdog's period.
 const WATCHDOG: Duration = Duration::from_micros(WATCHDOG_US as u64);
+/// In the watchdog's fifth scratch word, which lives through its reset: this firmware started it. The value is the one that Raspberry Pi's SDK uses for the same.
+const STARTED: u32 = 0x6ab7_3121;
 /// Bytes of the board's flash.
 #[cfg(feature = "slots")]
 const FLASH_SIZE: usize = 4 << 20;
@@ -68,7 +70,10 @@ fn main() -> ! {
 
     let peripherals = embassy_rp::init(Config::new(ClockConfig::crystal(12_000_000)));
     let mut watchdog = Watchdog::new(peripherals.WATCHDOG);
-    let by_watchdog = watchdog.reset_reason() == Some(ResetReason::TimedOut);
+    // The boot ROM reboots by the watchdog too, after an image was dragged on: only what this firmware started is its own.
+    let by_watchdog = watchdog.reset_reason() == Some(ResetReason::TimedOut)
+        && watchdog.get_scratch(4) == STARTED;
+    watchdog.set_scratch(4, STARTED);
     watchdog.start(WATCHDOG);
     let (transmitter, receiver) = Uart::new_blocking(
         peripherals.UART0,

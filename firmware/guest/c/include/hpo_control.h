@@ -56,7 +56,7 @@ uint16_t hpo_control_start_on(hpo_control *control, const hpo_offer *offer, cons
                               uint32_t target_class, int watchdog_reset, const uint32_t retained[HPO_RECORD_WORDS]);
 
 /* One control step on a state of `length` floats measured at `measured_us`, used at `now_us`: microseconds of one clock that never
- * goes back. Whatever the values, the command is admissible. */
+ * goes back. Whatever the values, the command is admissible. NULL is an empty state, as an empty slot above. */
 void hpo_control_step(hpo_control *control, const float *state, size_t length, uint64_t measured_us,
                       uint64_t now_us, hpo_command *command);
 
@@ -69,7 +69,7 @@ void hpo_control_acknowledge(hpo_control *control);
 /* Copies the fault record to `retained` and returns 1 if it changed since the last call, else returns 0. */
 int hpo_control_unsaved(hpo_control *control, uint32_t retained[HPO_RECORD_WORDS]);
 
-/* The stable name of a fault, cut to `size` bytes (at least 1) with the final zero. */
+/* The stable name of a fault, cut to `size` bytes with the final zero; nothing where there is no room. */
 void hpo_fault_name(uint16_t fault, char *text, size_t size);
 
 #ifdef __cplusplus

@@ -4,7 +4,7 @@
 //! cycle that the nRF51 has), Cortex-M3 (DDI 0337) and Cortex-M4 (DDI 0439, and its FPU's). Not counted: waiting for flash, a
 //! stall where a result of the FPU is used by the very next instruction (the kernels avoid it), loads that follow one another and overlap, and what an
 //! interrupt takes. Where a table has a range, the greatest value counts (division, M3's long products), but for a
-//! branch taken, which refills the pipeline in 1 to 3 cycles.
+//! branch taken, which refills the pipeline in 1 to 3 cycles, and MRS, MSR and barriers of M3 and M4, which a step has none of.
 
 use crate::device::board::Core;
 

@@ -71,14 +71,19 @@ pub(super) fn run(
         false => shape.states().into_iter().take(SAMPLES).collect(),
     };
     let (steps, frames) = std::thread::scope(|scope| {
-        let reader = scope.spawn(move || code.steps(std::io::BufReader::new(pipe)));
+        let reader = scope.spawn(move || {
+            let mut pipe = std::io::BufReader::new(pipe);
+            let steps = code.steps(&mut pipe);
+            // What cannot be read is taken all the same: the emulator waits for that.
+            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+            steps
+        });
         let frames = drive(board, elf, policy, shape, &states, &arguments);
         drop(held);
         let steps = reader
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let frames = frames?;
-        Ok::<_, Error>((steps?, frames))
+        Ok::<_, Error>((steps?, frames?))
     })?;
     if steps.len() == states.len() && frames.len() == states.len() {
         Ok((steps, frames))

@@ -94,7 +94,7 @@ impl Labels {
     }
 
     /// A series without points that looks as the lines of its algorithm and structure do: colour by algorithm, dashes and marks
-    /// by structure, so that any two lines differ. With one structure marks go by algorithm too: nobody needs the colour then.
+    /// by structure, so that lines differ, up to six structures and sizes of networks in one plot. With one structure marks go by algorithm too: nobody needs the colour then.
     fn series(&self, result: &CellResult, name: &str) -> Series {
         let algorithm = self.algorithms.iter().position(|a| *a == result.algo);
         let algorithm = algorithm.unwrap_or(0);
