@@ -11,8 +11,8 @@
 mod kalman;
 
 use firmware::supervisor::RECORD_WORDS;
-use firmware::{ControlLoop, Fault, ResetCause};
-use kalman::{CART, Cart, cart_filter, cart_policy};
+use firmware::{ControlLoop, Estimator, Fault, ResetCause};
+use kalman::{CART, Cart, Kalman, cart_filter, cart_policy};
 
 fn started(file: &[u128; 64], length: usize) -> ControlLoop<'_> {
     let mut control = ControlLoop::new();
@@ -128,4 +128,30 @@ fn a_filter_without_a_measurement_predicts() {
     let error = (filter.x[0] - x[0]).abs();
     assert!(moved > 0.1 && error < 0.3 * moved, "{moved} {error}");
     assert!(filter.p[0][0] > 2.0 * known, "{} {known}", filter.p[0][0]);
+}
+
+/// A step that the model could not make is not forgotten at the next measurement.
+#[test]
+fn a_filter_that_could_not_predict_has_no_estimate_from_then_on() {
+    let mut file = [0; 64];
+    let length = cart_policy(&mut file);
+    let (mut acting, mut coasting) = (started(&file, length), started(&file, length));
+    let strong = acting.cycle_with(&mut Cart::new(), &mut cart_filter());
+    let mut silent = Cart::new();
+    silent.silent = 1;
+    let weak = coasting.cycle_with(&mut silent, &mut cart_filter());
+    assert_eq!((strong.mode(), weak.mode()), (0, 1));
+    // It knows the strong drive alone.
+    let filter = || Kalman {
+        modes: &CART[..1],
+        ..cart_filter()
+    };
+    for (missed, sound) in [(&strong, true), (&weak, false)] {
+        let mut filter = filter();
+        filter.miss(Some(missed));
+        for _ in 0..2 {
+            let found = filter.update(&[0.5], Some(&strong), &mut [0.0; 2]);
+            assert_eq!(found, sound);
+        }
+    }
 }
